@@ -1,0 +1,1 @@
+"""Compressors: documents in, soft prompts out."""

@@ -1,0 +1,165 @@
+"""What every compressor offers, and what all designs share: windows for long documents, text to soft prompts.
+
+A compressor turns token ids into virtual tokens of its decoder's width. It does not know about stores, prompts or
+questions, and it never sees an adapter.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from lloco.documents import Document
+from lloco.errors import DocumentError, LlocoError
+from lloco.models.decoder import Decoder
+from lloco.soft_prompt import Provenance, SoftPrompt
+
+LongDocuments = Literal["refuse", "truncate", "windows"]
+Progress = Callable[[int], None]
+
+
+class Compressor(Protocol):
+    """Reads token ids, returns soft prompts."""
+
+    decoder: Decoder
+    design: str
+    name: str
+    digest: str
+    summary_length: int
+    segment_len: int
+    max_segments: int
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of one virtual token."""
+        ...
+
+    def compress_ids(
+        self,
+        documents: Sequence[Sequence[int] | Tensor],
+        *,
+        segment_len: int | None = None,
+        batch_size: int = 8,
+        long_documents: LongDocuments = "refuse",
+        on_progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """Return one (num_virtual_tokens, hidden_size) tensor per document of token ids."""
+        ...
+
+    def compress(self, document: Document) -> SoftPrompt:
+        """Compress one document's text."""
+        ...
+
+    def save(self, folder: str) -> None:
+        """Write the checkpoint folder that `load_compressor` reads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CompressOptions:
+    """How documents are compressed."""
+
+    segment_len: int | None = None
+    """Tokens that the compressor reads at once; the compressor's own when not given."""
+    batch_size: int = 8
+    """Documents that are compressed together."""
+    long_documents: LongDocuments = "windows"
+    """Document over the compressor's reach: refuse it, truncate it (said aloud), or start a new window."""
+
+
+def windows_of(num_tokens: int, max_tokens: int, long_documents: LongDocuments) -> list[tuple[int, int]]:
+    """Return the (start, end) token windows that are compressed independently of one another.
+
+    Raises:
+        DocumentError: the document is empty, or longer than the reach and `long_documents` is "refuse".
+    """
+    if long_documents not in get_args(LongDocuments):
+        raise LlocoError(f"long_documents is {long_documents!r}: use one of {', '.join(get_args(LongDocuments))}")
+    if num_tokens == 0:
+        raise DocumentError("a document of at least one token was wanted, it has none: leave it out")
+    if num_tokens <= max_tokens or long_documents == "truncate":
+        return [(0, min(num_tokens, max_tokens))]
+    if long_documents == "refuse":
+        raise DocumentError(
+            f"the document has {num_tokens} tokens and the compressor reaches {max_tokens}: "
+            "choose --long-documents windows (nothing is lost) or truncate (the rest is not read)"
+        )
+    return [(start, min(start + max_tokens, num_tokens)) for start in range(0, num_tokens, max_tokens)]
+
+
+def tokenize(decoder: Decoder, document: Document) -> list[int]:
+    """Return the token ids of the whole text, without special tokens.
+
+    Raises:
+        DocumentError: the text is empty once tokenised.
+    """
+    ids: list[int] = decoder.require_tokenizer()(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+    if not ids:
+        raise DocumentError(f"document {document.id} has no text: leave it out")
+    return ids
+
+
+def compress_documents(
+    compressor: Compressor,
+    documents: Sequence[Document],
+    options: CompressOptions | None = None,
+    on_progress: Progress | None = None,
+) -> Iterator[SoftPrompt]:
+    """Yield a soft prompt per document, in order, `batch_size` documents at a time.
+
+    Raises:
+        DocumentError: a document is empty, or too long and `long_documents` is "refuse".
+    """
+    options = options or CompressOptions()
+    for start in range(0, len(documents), options.batch_size):
+        group = documents[start : start + options.batch_size]
+        ids = [tokenize(compressor.decoder, document) for document in group]
+        embeds = compressor.compress_ids(
+            ids,
+            segment_len=options.segment_len,
+            batch_size=options.batch_size,
+            long_documents=options.long_documents,
+            on_progress=on_progress,
+        )
+        for document, document_ids, vectors in zip(group, ids, embeds, strict=True):
+            yield SoftPrompt(vectors, provenance_of(compressor, document, len(document_ids), options.segment_len))
+
+
+def provenance_of(
+    compressor: Compressor, document: Document, num_document_tokens: int, segment_len: int | None = None
+) -> Provenance:
+    """Say what the soft prompt of this document is made of and by whom."""
+    return Provenance(
+        document_id=document.id,
+        text_digest=document.digest,
+        num_document_tokens=num_document_tokens,
+        compressor=compressor.name,
+        compressor_digest=compressor.digest,
+        base_model=compressor.decoder.name,
+        hidden_size=compressor.hidden_size,
+        segment_len=segment_len or compressor.segment_len,
+        summary_length=compressor.summary_length,
+        dtype=str(compressor.decoder.dtype).removeprefix("torch."),
+    )
+
+
+def as_ids(document: Sequence[int] | Tensor, vocab_size: int) -> Tensor:
+    """Return the ids as a 1-D int64 tensor.
+
+    Raises:
+        DocumentError: not 1-D, not integers, or ids that the vocabulary does not have.
+    """
+    ids = torch.as_tensor(document)
+    if ids.numel() and (ids.ndim != 1 or ids.is_floating_point() or ids.dtype == torch.bool):
+        raise DocumentError(
+            f"1-D integer token ids were wanted, {tuple(ids.shape)} {ids.dtype} came: pass one list a document"
+        )
+    ids = ids.reshape(-1).to(torch.int64)
+    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab_size):
+        raise DocumentError(
+            f"token ids from 0 to {vocab_size - 1} were wanted, {int(ids.min())} to {int(ids.max())} came: "
+            "tokenise with this compressor's tokenizer"
+        )
+    return ids

@@ -1,0 +1,28 @@
+"""What a user can cause, as exceptions: the command line turns each into one message and exit code 1.
+
+A message has four parts: what was wanted, what came, where, and what to do.
+"""
+
+
+class LlocoError(ValueError):
+    """Base of every error that input, files or options can cause."""
+
+
+class DocumentError(LlocoError):
+    """A document or a set of documents cannot be used."""
+
+
+class CheckpointError(LlocoError):
+    """A model, compressor or adapter folder is missing, incomplete, damaged or of another kind."""
+
+
+class MismatchError(LlocoError):
+    """Two things were made for different models: a soft prompt, an adapter, a compressor, a decoder."""
+
+
+class StoreError(LlocoError):
+    """The store cannot be read or written."""
+
+
+class DataError(LlocoError):
+    """Task data, question-answer pairs or predictions do not have the form that was asked for."""

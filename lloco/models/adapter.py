@@ -1,0 +1,327 @@
+"""Adapters: LoRA weights that teach a decoder to read one corpus, in PEFT's own file format.
+
+An adapter folder holds adapter_config.json and adapter_model.safetensors as PEFT writes them, template.json (the
+wording it was trained with) and lloco.json (the model it was made for). Only plain LoRA on linear layers is read, never
+a pickle that holds more than tensors. Does not know about prompts or training.
+"""
+
+import hashlib
+import json
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors.torch
+import torch
+from peft import LoraConfig, PeftModel, PeftModelForCausalLM, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lloco.durable import make_folder_durably, write_durably
+from lloco.errors import CheckpointError, LlocoError, MismatchError
+from lloco.models.decoder import Decoder
+from lloco.template import TEMPLATE_FILE, Template
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+ORIGIN_FILE = "lloco.json"
+BASE_ADAPTER = "__base__"
+# Options of PEFT that plain LoRA may set; every other one must be at its default.
+_LORA_OPTIONS = (
+    *("r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+)
+_DESCRIPTIVE_OPTIONS = (
+    *("peft_type", "task_type", "inference_mode", "base_model_name_or_path"),
+    *("revision", "peft_version", "auto_mapping"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraOptions:
+    """Size and place of a LoRA adapter; defaults are the published recipe (arXiv 2404.07979)."""
+
+    r: int = 8
+    """Rank of the adapter."""
+    alpha: int = 16
+    """Scale of the adapter is alpha / r."""
+    dropout: float = 0.05
+    """Dropout in front of the adapter while training."""
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Linear modules that get an adapter, by the last part of their name."""
+
+
+def attach_adapter(decoder: Decoder, options: LoraOptions) -> PeftModel:
+    """Put a fresh, trainable adapter named "default" into the decoder's model (mutated) and freeze everything else.
+
+    Raises:
+        LlocoError: the model already carries an adapter, or has no module of a target's name.
+    """
+    names = sorted({name.rpartition(".")[2] for name in _linear_modules(decoder)})
+    missing = sorted(set(options.target_modules) - set(names))
+    if missing or not options.target_modules:
+        raise LlocoError(
+            f"an adapter on {', '.join(missing) or 'no module'} was wanted, {decoder.name} has the linear modules "
+            f"{', '.join(names)}: set target_modules to some of these"
+        )
+    config = LoraConfig(
+        r=options.r,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=list(options.target_modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return _peft_model(decoder, config, "default")
+
+
+def save_adapter(
+    model: PeftModel,
+    folder: Path,
+    *,
+    decoder: Decoder,
+    template: Template,
+    adapter_name: str = "default",
+    state_dict: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write the adapter folder; the same weights give the same bytes. Pass a gathered `state_dict` under FSDP.
+
+    The decoder is the one that the adapter was attached to.
+    """
+    tensors = get_peft_model_state_dict(
+        model, state_dict=state_dict, adapter_name=adapter_name, save_embedding_layers=False
+    )
+    config = model.peft_config[adapter_name].to_dict()
+    config |= {"base_model_name_or_path": decoder.name, "inference_mode": True}
+    origin = {
+        "base_model": decoder.name,
+        "base_model_digest": decoder.digest,
+        "hidden_size": decoder.hidden_size,
+        "lloco_version": _lloco_version(),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    make_folder_durably(folder)
+    write_durably(folder / WEIGHT_FILES[0], safetensors.torch.save(weights, metadata={"format": "pt"}))
+    write_durably(folder / CONFIG_FILE, _json_bytes(config))
+    write_durably(folder / TEMPLATE_FILE, template.to_json().encode("utf-8"))
+    write_durably(folder / ORIGIN_FILE, _json_bytes(origin))
+
+
+def load_adapter(decoder: Decoder, folder: Path, adapter_name: str) -> Decoder:
+    """Add a frozen adapter to the decoder's model, which is mutated; the decoder that is returned can name it.
+
+    The first adapter of a model is its active one. Later ones are used by name only, as PEFT's `adapter_names`.
+
+    Raises:
+        LlocoError: the name is taken, or cannot name an adapter.
+        CheckpointError: the folder is incomplete, damaged, or not plain LoRA.
+        MismatchError: the adapter was made for another model.
+    """
+    taken = set(decoder.model.peft_config) if isinstance(decoder.model, PeftModel) else set()
+    if adapter_name in {*taken, "", BASE_ADAPTER} or "." in adapter_name or "lora_" in adapter_name:
+        raise LlocoError(
+            f"adapter {folder} cannot be named {adapter_name!r}: it is taken or reserved, choose another name"
+        )
+    weights = check_adapter(folder, decoder)
+    config = _lora_config(folder)
+    if isinstance(decoder.model, PeftModel):
+        model = decoder.model
+        model.add_adapter(adapter_name, config)
+    else:
+        model = _peft_model(decoder, config, adapter_name)
+    set_peft_model_state_dict(model, weights, adapter_name=adapter_name)
+    model.eval()
+    return replace(decoder, model=cast(PreTrainedModel, model))
+
+
+def check_adapter(folder: Path, decoder: Decoder) -> dict[str, Tensor]:
+    """Return the adapter's weights if they were made for this decoder; touches no model.
+
+    Raises:
+        CheckpointError: the folder is incomplete, damaged, or not plain LoRA.
+        MismatchError: the adapter was made for another model.
+    """
+    config = _lora_config(folder)
+    weights = _read_weights(folder)
+    ranks = {tensor.shape[0 if ".lora_A." in key else 1] for key, tensor in weights.items()}
+    if not config.rank_pattern and ranks != {config.r}:
+        raise CheckpointError(
+            f"rank {config.r} was wanted as {folder / CONFIG_FILE} says, the weights have {ranks}: fetch it again"
+        )
+    made_for = config.base_model_name_or_path or "an unnamed model"
+    if (folder / ORIGIN_FILE).is_file():
+        origin = _read_json(folder / ORIGIN_FILE)
+        made_for = f"{origin.get('base_model', made_for)} ({origin.get('hidden_size')} wide)"
+    why = _shape_mismatch(config, weights, _linear_modules(decoder))
+    if not why and (folder / ORIGIN_FILE).is_file() and origin.get("base_model_digest") != decoder.digest:
+        why = "the weights of the two models differ"
+    if why:
+        raise MismatchError(
+            f"adapter {folder} was made for {made_for}, the decoder is {decoder.name} ({decoder.hidden_size} wide): "
+            f"{why}; use the adapter's own model or finetune again"
+        )
+    return weights
+
+
+def adapter_digest(folder: Path) -> str:
+    """Digest what changes an answer: weights, LoRA options and wording, byte for byte.
+
+    Raises:
+        CheckpointError: the folder has no adapter.
+    """
+    digest = hashlib.sha256()
+    for file in (folder / CONFIG_FILE, _weight_file(folder), folder / TEMPLATE_FILE):
+        if file.is_file():
+            data = file.read_bytes()
+            digest.update(f"{file.name} {len(data)} ".encode() + data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def adapter_disabled(model: torch.nn.Module) -> Iterator[None]:
+    """Run the base model alone inside the block; what was on and what was trainable is as before afterwards.
+
+    Works on a PEFT model and on the base model that PEFT changed in place; does nothing where there is no adapter.
+    """
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    enabled = [layer for layer in layers if not layer.disable_adapters]
+    trainable = [parameter for layer in enabled for parameter in layer.parameters() if parameter.requires_grad]
+    frozen = [parameter for layer in enabled for parameter in layer.parameters() if not parameter.requires_grad]
+    for layer in enabled:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in enabled:
+            layer.enable_adapters(True)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def _peft_model(decoder: Decoder, config: LoraConfig, adapter_name: str) -> PeftModel:
+    if any(isinstance(module, BaseTunerLayer) for module in decoder.model.modules()):
+        raise LlocoError(
+            f"a model without an adapter was wanted, {decoder.name} carries one: use the decoder that load_adapter "
+            "returned, or load the decoder again"
+        )
+    with warnings.catch_warnings():
+        # PEFT asks transformers 5 under an old name, and nobody who reads the warning can change that.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        return PeftModelForCausalLM(decoder.model, config, adapter_name=adapter_name)
+
+
+def _linear_modules(decoder: Decoder) -> dict[str, tuple[int, int]]:
+    """Map the base model's linear modules, bar the output layer, to (in_features, out_features)."""
+    base: PreTrainedModel = decoder.model.get_base_model() if isinstance(decoder.model, PeftModel) else decoder.model
+    output = base.get_output_embeddings()  # type: ignore[no-untyped-call]
+    adapted = tuple(f"{name}." for name, module in base.named_modules() if isinstance(module, BaseTunerLayer))
+    return {
+        name: (int(module.in_features), int(module.out_features))
+        for name, module in base.named_modules()
+        if isinstance(module, (torch.nn.Linear, BaseTunerLayer))
+        and module is not output
+        and not name.startswith(adapted)
+    }
+
+
+def _shape_mismatch(
+    config: LoraConfig, weights: Mapping[str, Tensor], modules: Mapping[str, tuple[int, int]]
+) -> str | None:
+    """Say how the weights differ from what this model needs, or None."""
+    wanted = {name for name in modules if check_target_module_exists(config, name)}
+    found = {key.removeprefix("base_model.model.").rpartition(".lora_")[0] for key in weights}
+    if foreign := sorted(found - set(modules)):
+        return f"it changes {foreign[0]}, which the decoder does not have"
+    if missing := sorted(wanted - found):
+        return f"it has no weights for {len(missing)} of the {len(wanted)} modules that it targets, first {missing[0]}"
+    for name in sorted(found):
+        in_features, out_features = modules[name]
+        a = tuple(weights[f"base_model.model.{name}.lora_A.weight"].shape)
+        b = tuple(weights[f"base_model.model.{name}.lora_B.weight"].shape)
+        if a[1] != in_features or b[0] != out_features:
+            return f"its {name} maps {a[1]} to {b[0]} features, the decoder's maps {in_features} to {out_features}"
+    return None
+
+
+def _lora_config(folder: Path) -> LoraConfig:
+    """Read the LoRA options, refusing PEFT features that would change the base model or need code of their own."""
+    values = _read_json(folder / CONFIG_FILE)
+    if values.get("peft_type") != "LORA":
+        raise CheckpointError(f"a LoRA adapter was wanted, {folder} is {values.get('peft_type')}: finetune again")
+    defaults = LoraConfig()
+    for key, value in values.items():
+        is_plain = not value or key in _DESCRIPTIVE_OPTIONS or key in _LORA_OPTIONS
+        if not is_plain and value != getattr(defaults, key, None) and (key, value) != ("init_lora_weights", "gaussian"):
+            raise CheckpointError(
+                f"plain LoRA was wanted, {folder / CONFIG_FILE} sets {key} to {value!r}: finetune again"
+            )
+    options = {key: values[key] for key in _LORA_OPTIONS if key in values}
+    name = values.get("base_model_name_or_path")
+    try:
+        return LoraConfig(**options, task_type="CAUSAL_LM", base_model_name_or_path=name, inference_mode=True)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE} holds LoRA options that PEFT refuses: {error}") from error
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read pairs of (r, in_features) and (out_features, r) matrices by PEFT's names."""
+    file = _weight_file(folder)
+    try:
+        if file.suffix == ".safetensors":
+            weights = safetensors.torch.load_file(file)
+        else:
+            weights = dict(torch.load(file, map_location="cpu", weights_only=True))
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise CheckpointError(f"{file} cannot be read as adapter weights ({reason}): fetch or save it again") from error
+    for key, tensor in weights.items():
+        module, _, matrix = key.rpartition(".lora_")
+        other = weights.get(f"{module}.lora_{'B' if matrix.startswith('A') else 'A'}.weight")
+        is_pair = matrix in ("A.weight", "B.weight") and other is not None and tensor.ndim == other.ndim == 2
+        if not is_pair or not key.startswith("base_model.model."):
+            raise CheckpointError(f"pairs of LoRA matrices were wanted, {file} holds {key}: finetune again")
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"finite weights were wanted, {key} in {file} holds NaN or infinity: finetune again")
+    if not weights:
+        raise CheckpointError(f"LoRA weights were wanted, {file} holds none: fetch or save it again")
+    return weights
+
+
+def _weight_file(folder: Path) -> Path:
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(
+        f"an adapter was wanted in {folder}, it has none of {', '.join(WEIGHT_FILES)}: check the path"
+    )
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"an adapter folder needs {file.name}, {file} cannot be read ({error})") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"a JSON object was wanted, {file} holds a {type(values).__name__}: fetch it again")
+    return values
+
+
+def _json_bytes(values: Mapping[str, Any]) -> bytes:
+    """Encode with sorted keys and sets, so that equal content has equal bytes."""
+    return (json.dumps(values, indent=2, sort_keys=True, default=sorted) + "\n").encode("utf-8")
+
+
+def _lloco_version() -> str:
+    try:
+        return version("lloco")
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,155 @@
+"""The decoder: any Hugging Face causal language model that takes `inputs_embeds`, with its tokenizer and identity.
+
+Does not know about documents, prompts or adapters. One dtype policy: what the user names, else float32 on a CPU and
+bfloat16 on a GPU.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from lloco.errors import CheckpointError
+from lloco.models.checkpoint import checkpoint_folder, weight_files, weights_digest
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoder:
+    """A causal language model ready to read embeddings."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    name: str
+    digest: str
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of one embedding, and so of one virtual token."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def max_len(self) -> int:
+        """Number of positions that the model was made for."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self.model.dtype
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """Token ids that end an answer; empty when the checkpoint names none."""
+        eos = getattr(self.model.generation_config, "eos_token_id", None)
+        if eos is None:
+            eos = self.model.config.eos_token_id
+        return () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the embeddings (..., hidden_size) of token ids (...), scaled as the model scales them."""
+        embedded: Tensor = self.model.get_input_embeddings()(ids.to(self.device))
+        return embedded
+
+    def require_tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return the tokenizer.
+
+        Raises:
+            CheckpointError: the checkpoint folder has none; only work on token ids is possible.
+        """
+        if self.tokenizer is None:
+            raise CheckpointError(f"text needs a tokenizer and {self.name} has none: add tokenizer.json to the folder")
+        return self.tokenizer
+
+
+def resolve_device(device: str | None) -> torch.device:
+    """Return the named device, or the best one at hand.
+
+    Raises:
+        CheckpointError: the name is unknown or the device is not here.
+    """
+    if device is None or device == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"device {device!r} cannot be used ({reason}): try --device cpu") from error
+    return chosen
+
+
+def resolve_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
+    """Return the named dtype, or the policy's: float32 on a CPU, bfloat16 elsewhere.
+
+    Raises:
+        CheckpointError: the name is not one of `DTYPES`.
+    """
+    if dtype is None or dtype == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if dtype not in DTYPES:
+        raise CheckpointError(f"dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def load_decoder(path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | None = None) -> Decoder:
+    """Load a causal language model and, when the folder has one, its tokenizer.
+
+    Raises:
+        CheckpointError: no such checkpoint, unknown architecture, missing or damaged weights.
+    """
+    folder = checkpoint_folder(path_or_hub_id)
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"a checkpoint needs config.json and {folder} has none: name the model's own folder")
+    weight_files(folder)
+    place = resolve_device(device)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=resolve_dtype(dtype, place), output_loading_info=True, weights_only=True
+        )
+    except Exception as error:  # transformers raises a dozen kinds for a bad folder; each becomes one message
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise CheckpointError(f"{folder} cannot be loaded as a causal language model: {reason}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    if missing := sorted(loading["missing_keys"]):
+        raise CheckpointError(f"{folder} lacks {len(missing)} weights of its model, first {missing[0]}: fetch it again")
+    model.to(place)
+    model.eval()
+    return Decoder(model, load_tokenizer(folder), str(path_or_hub_id), weights_digest(folder))
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
+    """Load the folder's tokenizer, or return None when there is none.
+
+    Raises:
+        CheckpointError: there are tokenizer files, and they cannot be read.
+    """
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return None
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
+        raise CheckpointError(f"the tokenizer in {folder} cannot be read ({error}): fetch it again") from error
+    return tokenizer
