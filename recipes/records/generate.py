@@ -1,0 +1,188 @@
+"""Record documents: invented entities, their facts told in plain sentences, and one question for each fact.
+
+Used to pretrain the bundled model and to test it on entities and domains it never saw. It does not know how documents
+are tokenised or trained on. Everything is drawn from the `random.Random` given, so a seed fixes the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from held_out_domains import DOMAINS as _HELD_OUT
+from record_pools import POOLS
+from record_schema import Attribute, Domain, Entity
+from train_domains import DOMAINS as _TRAIN
+
+TRAIN_DOMAINS: tuple[str, ...] = tuple(domain.name for domain in _TRAIN)
+HELD_OUT_DOMAINS: tuple[str, ...] = tuple(domain.name for domain in _HELD_OUT)
+DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _TRAIN + _HELD_OUT}
+SPLITS = ("train", "validation", "test")
+FACTS_PER_RECORD = 4
+MAX_RECORDS = 30
+
+_PRONOUN_RATE = 0.4
+_PAIR_RATE = 0.25
+_LINES_RATE = 0.2
+_VOWELS = "aeiou"
+_NOT_AN = ("ukulele", "union", "unicorn")
+
+
+def split_of(name: str) -> str:
+    """The split an entity's name belongs to: tenths 0-7 train, 8 validation, 9 test."""
+    tenth = zlib.crc32(name.encode()) % 10
+    return "train" if tenth < 8 else SPLITS[tenth - 7]
+
+
+def make_document(domain: str, split: str, rng: random.Random, num_records: int) -> dict[str, Any]:
+    """Draw one document of `num_records` records (1-30) and a question for each of their facts, in random order.
+
+    Raises:
+        ValueError: unknown domain or split, or a number of records the value pools cannot keep distinct.
+    """
+    if domain not in DOMAINS:
+        raise ValueError(f"wanted a domain of {', '.join(DOMAINS)}; came {domain!r}")
+    if split not in SPLITS:
+        raise ValueError(f"wanted a split of {', '.join(SPLITS)}; came {split!r}")
+    if not 1 <= num_records <= MAX_RECORDS:
+        raise ValueError(f"wanted 1 to {MAX_RECORDS} records in a document; came {num_records}")
+    spec = DOMAINS[domain]
+    entities = _draw_entities(spec, split, rng, num_records)
+    shared = _draw_attributes(spec, rng, num_records)
+    taken = {word for entity in entities for word in entity.name.lower().split()}
+    values = {attribute.name: _draw_values(attribute, rng, num_records, taken) for attribute in shared}
+    separator = "\n" if rng.random() < _LINES_RATE else " "
+    records: list[str] = []
+    questions: list[dict[str, Any]] = []
+    for index, entity in enumerate(entities):
+        facts = [(attribute, values[attribute.name][index]) for attribute in rng.sample(shared, FACTS_PER_RECORD)]
+        records.append(separator.join(_sentences(entity, facts, rng)))
+        questions.extend(_question(entity, attribute, value, rng) for attribute, value in facts)
+    rng.shuffle(questions)
+    return {
+        "id": f"{domain}-{split}-{rng.getrandbits(48):012x}",
+        "title": rng.choice(spec.titles),
+        "domain": domain,
+        "text": ("\n\n" if separator == "\n" else "\n").join(records),
+        "questions": questions,
+    }
+
+
+def _draw_entities(spec: Domain, split: str, rng: random.Random, num_records: int) -> list[Entity]:
+    entities: dict[str, Entity] = {}
+    while len(entities) < num_records:
+        entity = spec.draw_entity(rng)
+        if split_of(entity.name) == split:
+            entities[entity.name] = entity
+    return list(entities.values())
+
+
+def _draw_attributes(spec: Domain, rng: random.Random, num_records: int) -> list[Attribute]:
+    """The four or five attributes that the records of one document share."""
+    wide_enough = [a for a in spec.attributes if num_records == 1 or len(POOLS[a.kind]) >= num_records + 2]
+    return rng.sample(wide_enough, min(len(wide_enough), FACTS_PER_RECORD + (rng.random() < 0.3)))
+
+
+def _draw_values(attribute: Attribute, rng: random.Random, num_values: int, taken: set[str]) -> list[str]:
+    """Values never used in this document, neither as a value nor as a word of a name."""
+    pool = POOLS[attribute.kind]
+    values: list[str] = []
+    while len(values) < num_values:
+        value = pool[int(rng.random() * len(pool))]
+        if value.lower() not in taken:
+            taken.add(value.lower())
+            values.append(value)
+    return values
+
+
+def _sentences(entity: Entity, facts: list[tuple[Attribute, str]], rng: random.Random) -> list[str]:
+    """Tell the facts in order; the first sentence names the entity, later ones may use a pronoun."""
+    sentences: list[str] = []
+    position = 0
+    while position < len(facts):
+        is_pair = position + 1 < len(facts) and rng.random() < _PAIR_RATE
+        told = facts[position : position + 1 + is_pair]
+        if is_pair:
+            wording = "{s} " + " and ".join(_fill_value(rng.choice(attribute.phrases), v) for attribute, v in told)
+        else:
+            wording = _fill_value(rng.choice(told[0][0].wordings), told[0][1])
+        subject, direct, possessive = entity.mention, entity.mention, entity.possessive
+        # "the card of him" is no English, so such wordings always say the name.
+        if sentences and "of {o}" not in wording and rng.random() < _PRONOUN_RATE:
+            subject, direct, possessive = rng.choice(entity.pronouns)
+        sentence = wording.format(s=subject, o=direct, p=possessive, q=entity.possessive_pronoun)
+        sentences.append(sentence[0].upper() + sentence[1:] + ".")
+        position += len(told)
+    return sentences
+
+
+def _fill_value(wording: str, value: str) -> str:
+    if "{a}" in wording:
+        is_an = value[0].lower() in _VOWELS and value not in _NOT_AN
+        wording = wording.replace("{a}", "an" if is_an else "a")
+    return wording.replace("{v}", value)
+
+
+def _question(entity: Entity, attribute: Attribute, value: str, rng: random.Random) -> dict[str, Any]:
+    wording = rng.choice(attribute.questions)
+    question = wording.format(n=entity.mention, np=entity.possessive)
+    return {"question": question[0].upper() + question[1:], "answers": [value]}
+
+
+def make_documents(
+    domains: tuple[str, ...], split: str, seed: int, num_documents: int, min_records: int, max_records: int
+) -> Iterator[dict[str, Any]]:
+    """Documents of the domains in turn; the seed, split and arguments fix them."""
+    rng = random.Random(f"{seed} {split} {' '.join(domains)}")
+    for index in range(num_documents):
+        yield make_document(domains[index % len(domains)], split, rng, rng.randint(min_records, max_records))
+
+
+def _open(path: Path) -> IO[str]:
+    return gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8")
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    choices = ["all", "train-domains", "held-out-domains", *DOMAINS]
+    parser.add_argument("--domain", default="all", choices=choices)
+    parser.add_argument("--split", default="train", choices=SPLITS)
+    parser.add_argument("--num-documents", type=int, default=1000)
+    parser.add_argument("--min-records", type=int, default=1)
+    parser.add_argument("--max-records", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="a .jsonl or .jsonl.gz file, replaced if it is there")
+    options = parser.parse_args(argv)
+    if not 1 <= options.min_records <= options.max_records <= MAX_RECORDS:
+        parser.error(f"wanted 1 <= --min-records <= --max-records <= {MAX_RECORDS}")
+    if options.num_documents < 1:
+        parser.error("wanted --num-documents of at least 1")
+    return options
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the documents as JSON lines and one summary line to standard error."""
+    options = _parse(argv)
+    groups = {"all": tuple(DOMAINS), "train-domains": TRAIN_DOMAINS, "held-out-domains": HELD_OUT_DOMAINS}
+    domains = groups.get(options.domain, (options.domain,))
+    num_questions = num_words = 0
+    with _open(options.out) as out:
+        for document in make_documents(
+            domains, options.split, options.seed, options.num_documents, options.min_records, options.max_records
+        ):
+            out.write(json.dumps(document, ensure_ascii=False) + "\n")
+            num_questions += len(document["questions"])
+            num_words += len(document["text"].split())
+    mean_words = num_words / options.num_documents
+    print(f"{options.num_documents} documents, {num_questions} questions, {mean_words:.1f} mean words", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""The record documents: answers are looked up by name, and what is held out stays out."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RECORDS = Path(__file__).resolve().parent.parent / "recipes" / "records"
+sys.path.insert(0, str(RECORDS))
+
+import generate  # noqa: E402
+from held_out_domains import DOMAINS as HELD_OUT  # noqa: E402
+from record_pools import POOLS  # noqa: E402
+from record_schema import Attribute, Domain  # noqa: E402
+from train_domains import DOMAINS as TRAIN  # noqa: E402
+
+ALL_DOMAINS = generate.TRAIN_DOMAINS + generate.HELD_OUT_DOMAINS
+
+
+def documents(split: str, per_domain: int, num_records: int) -> Iterator[dict[str, Any]]:
+    rng = random.Random(f"tests {split}")
+    for domain in ALL_DOMAINS:
+        for _ in range(per_domain):
+            yield generate.make_document(domain, split, rng, num_records)
+
+
+def names_in(split: str, draws: int) -> set[str]:
+    rng = random.Random(f"names {split}")
+    entities = (
+        entity
+        for domain in TRAIN + HELD_OUT
+        for _ in range(draws)
+        for entity in generate._draw_entities(domain, split, rng, 4)
+    )
+    return {entity.name for entity in entities}
+
+
+def runs(wording: str, length: int) -> set[tuple[str, ...]]:
+    """Runs of words; every mention of the entity counts as one word, articles of values as none."""
+    words = re.findall(r"\{\w+\}|\w+", wording.lower())
+    words = ["{entity}" if word in ("{s}", "{o}", "{p}", "{n}", "{np}") else word for word in words if word != "{a}"]
+    return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}
+
+
+def all_runs(
+    domains: tuple[Domain, ...], wordings: Callable[[Attribute], tuple[str, ...]], length: int
+) -> set[tuple[str, ...]]:
+    found = (runs(wording, length) for domain in domains for a in domain.attributes for wording in wordings(a))
+    return set().union(*found)
+
+
+def test_the_same_seed_gives_the_same_documents_and_another_seed_others() -> None:
+    first, again, other = (list(generate.make_documents(ALL_DOMAINS, "train", seed, 40, 1, 4)) for seed in (3, 3, 4))
+    assert first == again
+    assert not {d["text"] for d in first} & {d["text"] for d in other}
+
+
+@pytest.mark.parametrize("num_records", [1, 4, 12])
+def test_every_answer_is_a_whole_word_span_of_one_to_three_words(num_records: int) -> None:
+    for document in documents("train", 30, num_records):
+        for question in document["questions"]:
+            (answer,) = question["answers"]
+            assert 1 <= len(answer.split()) <= 3
+            assert re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", document["text"]), (answer, document["text"])
+
+
+def test_every_record_has_four_questions_with_no_value_twice() -> None:
+    for document in documents("train", 60, 4):
+        answers = [question["answers"][0].lower() for question in document["questions"]]
+        assert len(answers) == 16
+        assert len(set(answers)) == 16
+        asked = [question["question"] for question in document["questions"]]
+        assert len(set(asked)) == 16
+
+
+def test_no_template_mark_is_left_and_articles_fit() -> None:
+    for document in documents("validation", 150, 3):
+        text = document["text"] + " " + " ".join(q["question"] for q in document["questions"])
+        assert not re.search(r"[{}]|  ", text)
+        assert not re.search(r"\ba [aeio]\w", text), text
+        assert not re.search(r"\ban (?!hour)[^aeiou\W]", text), text
+        sentences = re.split(r"(?<=\.)\s+", document["text"])
+        assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in sentences)
+
+
+def test_the_shortcut_any_value_of_the_kind_pays_at_most_one_in_the_number_of_records() -> None:
+    hits = total = 0.0
+    kinds = {value: kind for kind, pool in POOLS.items() for value in pool}
+    for document in documents("train", 40, 4):
+        answers = [question["answers"][0] for question in document["questions"]]
+        for answer in answers:
+            hits += 1 / sum(kinds[other] == kinds[answer] for other in answers)
+            total += 1
+    assert hits / total < 0.33
+
+
+def test_every_question_names_an_entity_of_the_document_by_its_full_name() -> None:
+    rng = random.Random(5)
+    for domain in TRAIN + HELD_OUT:
+        for attribute in domain.attributes:
+            assert all("{n}" in wording or "{np}" in wording for wording in attribute.questions)
+        entity = domain.draw_entity(rng)
+        assert entity.name in entity.mention
+        assert entity.name in entity.possessive
+
+
+def test_splits_share_no_entity_over_thousands_of_documents() -> None:
+    train, validation, test = (names_in(split, 400) for split in generate.SPLITS)
+    assert len(train) > 5000
+    assert not train & validation
+    assert not train & test
+    assert not validation & test
+
+
+def test_a_held_out_persons_name_never_stands_in_a_training_text() -> None:
+    held_out = {name for name in names_in("test", 300) if len(name.split()) > 1}
+    for document in documents("train", 100, 4):
+        words = re.findall(r"[\w]+", document["text"])
+        assert not {f"{a} {b}" for a, b in itertools.pairwise(words)} & held_out
+
+
+def test_held_out_wordings_share_no_run_of_words_with_the_training_domains() -> None:
+    def sentences(attribute: Attribute) -> tuple[str, ...]:
+        return attribute.wordings
+
+    def questions(attribute: Attribute) -> tuple[str, ...]:
+        return attribute.questions
+
+    for wordings in (sentences, questions):
+        assert not all_runs(TRAIN, wordings, 4) & all_runs(HELD_OUT, wordings, 4)
+    shared = all_runs(TRAIN, sentences, 3) & all_runs(HELD_OUT, sentences, 3)
+    assert not {run for run in shared if "{v}" in run}
+
+
+def test_every_attribute_has_enough_wordings_and_questions_and_its_value_in_each() -> None:
+    for domain in TRAIN + HELD_OUT:
+        assert len(domain.attributes) >= 6
+        for attribute in domain.attributes:
+            assert len(set(attribute.wordings)) >= 6
+            assert len(attribute.phrases) >= 2
+            assert len(set(attribute.questions)) >= 3
+            assert all(wording.count("{v}") == 1 for wording in attribute.wordings)
+
+
+def test_pools_hold_no_value_twice() -> None:
+    for kind, pool in POOLS.items():
+        assert len(set(pool)) == len(pool), kind
+
+
+def test_thirty_records_still_get_distinct_values() -> None:
+    for document in documents("test", 2, generate.MAX_RECORDS):
+        answers = [question["answers"][0] for question in document["questions"]]
+        assert len(set(answers)) == len(answers) == generate.MAX_RECORDS * generate.FACTS_PER_RECORD
+
+
+@pytest.mark.parametrize(
+    ("domain", "split", "num_records"), [("poems", "train", 1), ("ships", "dev", 1), ("ships", "train", 31)]
+)
+def test_a_wrong_argument_is_refused_with_what_came(domain: str, split: str, num_records: int) -> None:
+    with pytest.raises(ValueError, match=r"wanted .* came .*(poems|dev|31)"):
+        generate.make_document(domain, split, random.Random(0), num_records)
+
+
+def test_the_command_line_writes_gzipped_lines_and_one_summary_line(tmp_path: Path) -> None:
+    out = tmp_path / "records.jsonl.gz"
+    command = [sys.executable, str(RECORDS / "generate.py"), "--domain", "museum", "--split", "test"]
+    done = subprocess.run([*command, "--num-documents", "5", "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"5 documents, \d+ questions, [\d.]+ mean words\n", done.stderr)
+    with gzip.open(out, "rt", encoding="utf-8") as lines:
+        read = [json.loads(line) for line in lines]
+    assert [document["domain"] for document in read] == ["museum"] * 5
+    assert list(read[0]) == ["id", "title", "domain", "text", "questions"]
