@@ -1,0 +1,195 @@
+"""Train a small Llama-layout language model and its compressor from text: tokenizer, two stages, one folder.
+
+Each stage resumes exactly from its own checkpoint; the result is an AutoCompressor checkpoint folder that stock
+transformers reads as a plain Llama. What the stages learn is `reading_stage`'s.
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from lloco.compressors.autocompressor import AutoCompressor
+from lloco.errors import DataError
+from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
+from lloco.training.curves import write_curves
+from lloco.training.loop import LogLine, LoopOptions, train
+from lloco.training.reading_data import ReadingDocument, iter_lines, tokenize_lines
+from lloco.training.reading_stage import ReadingOptions, ReadingStage
+from lloco.training.text_tokenizer import train_tokenizer
+
+OnStep = Callable[[str, LogLine], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """Shape of a new model; the layout is Llama's."""
+
+    vocab_size: int = 2048
+    """Tokens of the BPE tokenizer."""
+    hidden_size: int = 256
+    """Width of embeddings and virtual tokens."""
+    intermediate_size: int = 640
+    """Width of the feed-forward layers."""
+    num_hidden_layers: int = 4
+    """Layers."""
+    num_attention_heads: int = 4
+    """Query heads."""
+    num_key_value_heads: int = 2
+    """Key and value heads (grouped-query attention)."""
+    max_position_embeddings: int = 4096
+    """Positions that the model is declared for."""
+    segment_len: int = 64
+    """Tokens that the compressor reads at once."""
+    summary_length: int = 8
+    """Virtual tokens that a segment becomes."""
+
+
+def new_model(shape: ModelShape, eos_token_id: int, seed: int) -> tuple[LlamaForCausalLM, Tensor]:
+    """Return an untrained model and its untrained summary embeddings (summary_length, hidden_size)."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=shape.num_attention_heads,
+        num_key_value_heads=shape.num_key_value_heads,
+        max_position_embeddings=shape.max_position_embeddings,
+        bos_token_id=1,
+        eos_token_id=eos_token_id,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-5,
+    )
+    config.accumulate_summary = True
+    model = LlamaForCausalLM(config)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=shape.hidden_size**-0.5)
+    for layer in model.model.layers:
+        for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
+            projection.weight.data.mul_((2 * shape.num_hidden_layers) ** -0.5)
+    nn.init.normal_(model.get_input_embeddings().weight, std=0.05)
+    return model, torch.randn(shape.summary_length, shape.hidden_size) * 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainOptions:
+    """A whole run: data, shape, the two stages."""
+
+    data: tuple[Path, ...]
+    """JSON-lines files: document-QA lines or plain text lines, gzipped or not."""
+    validation: tuple[Path, ...] = ()
+    """Held-out document-QA lines whose exact match is logged."""
+    tokenizer_text: tuple[Path, ...] = ()
+    """More text for the tokenizer alone, so that it also spells other prose well."""
+    shape: ModelShape = field(default_factory=ModelShape)
+    """The model."""
+    max_document_tokens: int = 512
+    """Longer texts are cut into documents of this length."""
+    language_model_steps: int = 3000
+    """Optimiser steps of the first stage."""
+    compressor_steps: int = 3000
+    """Optimiser steps of the second stage."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of the first stage."""
+    compressor_learning_rate: float = 1e-3
+    """Peak learning rate of the second stage."""
+    batch_tokens: int = 4096
+    """Document and question tokens of one step."""
+    evaluate_every: int = 250
+    """Steps between exact-match measurements."""
+    bf16: bool = True
+    """Compute in bfloat16."""
+    seed: int = 0
+    """Seed of weights and data order."""
+    device: str | None = None
+    """Where to train."""
+
+
+def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None) -> AutoCompressor:
+    """Train or go on training in `out`; leaves the checkpoint in `out`/model and curves beside it.
+
+    Raises:
+        DataError: no data, or lines that cannot be read.
+        LlocoError: `out` holds a run with other options.
+    """
+    if not options.data:
+        raise DataError("pretraining needs text, no file was given: name JSON-lines files with --data")
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer(options, out)
+    limit = options.max_document_tokens
+    documents = tokenize_lines(iter_lines(options.data), tokenizer, limit)
+    validation = [d for d in tokenize_lines(iter_lines(options.validation), tokenizer, limit) if d.pairs][:200]
+    if not documents:
+        raise DataError(f"pretraining needs text, {', '.join(map(str, options.data))} hold none: give other files")
+    compressor = new_compressor(options, tokenizer)
+    compressor.decoder.model.to(resolve_device(options.device))
+    for name in ("language_model", "compressor"):
+        log = _run_stage(name, compressor, documents, validation, options, out, on_step)
+        write_curves(out / name, log)
+    compressor.eval()
+    compressor.save(out / "model")
+    summary = {"options": asdict(options), "num_documents": len(documents)}
+    (out / "pretrain.json").write_text(json.dumps(summary, indent=2, default=str) + "\n", encoding="utf-8")
+    return compressor
+
+
+def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerBase) -> AutoCompressor:
+    """Return the untrained compressor that `options.shape` describes."""
+    model, summaries = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
+    decoder = Decoder(model, tokenizer, "new model", "")
+    return AutoCompressor(decoder, summaries, segment_len=options.shape.segment_len)
+
+
+def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerBase:
+    """Train the tokenizer once per run: a resumed run reads the one it began with."""
+    if (found := load_tokenizer(out / "tokenizer")) is not None:
+        return found
+    chooser = random.Random(options.seed)
+    texts = [text for text, _ in iter_lines(options.data) if chooser.random() < 0.2]
+    texts += [f"\nQuestion: {q}\nAnswer: {a}" for _, pairs in iter_lines(options.data[:1]) for q, a in pairs[:1]]
+    texts += [text for text, _ in iter_lines(options.tokenizer_text)]
+    tokenizer = train_tokenizer(texts, options.shape.vocab_size)
+    tokenizer.save_pretrained(out / "tokenizer")
+    return tokenizer
+
+
+def _run_stage(
+    name: str,
+    compressor: AutoCompressor,
+    documents: Sequence[ReadingDocument],
+    validation: Sequence[ReadingDocument],
+    options: PretrainOptions,
+    out: Path,
+    on_step: OnStep | None,
+) -> list[LogLine]:
+    is_first = name == "language_model"
+    num_steps = options.language_model_steps if is_first else options.compressor_steps
+    loop = LoopOptions(
+        num_steps=num_steps,
+        learning_rate=options.learning_rate if is_first else options.compressor_learning_rate,
+        min_lr_ratio=0.05,
+        weight_decay=0.01,
+        beta2=0.98,
+        seed=options.seed,
+        save_every=options.evaluate_every,
+        bf16=options.bf16,
+    )
+    stage = ReadingStage(
+        compressor,
+        documents,
+        ReadingOptions(stage="language_model" if is_first else "compressor", batch_tokens=options.batch_tokens),
+        num_steps=num_steps,
+        seed=options.seed,
+        validation=validation,
+        evaluate_every=options.evaluate_every,
+    )
+    compressor.train()
+    return train(compressor, stage, loop, out / name, None if on_step is None else lambda line: on_step(name, line))

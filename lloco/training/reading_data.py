@@ -1,0 +1,133 @@
+"""Text and question-answer lines as token rows for pretraining.
+
+Reads document-QA lines (`{text, questions: [{question, answers}]}` or `{context, qas: [{q, a}]}`; lines without questions
+are plain text) and lays rows out with the default template. Knows nothing about models.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from lloco.errors import DataError
+from lloco.template import DEFAULT_TEMPLATE, fill
+
+REPEAT_INSTRUCTION = "\nRepeat the document:\n"
+LINES_TOKENIZED_TOGETHER = 1000
+
+IdArray: TypeAlias = NDArray[np.int32]
+Line: TypeAlias = tuple[str, list[tuple[str, str]]]
+"""A text and its (question, answer) pairs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadingDocument:
+    """A tokenised document and its tokenised (question, answer) pairs; the answer ends with EOS."""
+
+    ids: IdArray
+    pairs: tuple[tuple[IdArray, IdArray], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """Token ids that follow a context, and the weight of each in the loss (0 where it is not a target)."""
+
+    ids: Tensor
+    weights: Tensor
+
+
+def iter_lines(paths: Sequence[Path]) -> Iterator[Line]:
+    """Yield (text, [(question, answer)]) from JSON-lines files, gzipped or not.
+
+    Raises:
+        DataError: a file is missing or a line is broken, named by file and line number.
+    """
+    for path in paths:
+        try:
+            with (
+                gzip.open(path, "rt", encoding="utf-8")
+                if path.suffix == ".gz"
+                else path.open(encoding="utf-8") as lines
+            ):
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield _parse_line(line, f"{path}:{number}")
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"pretraining text was wanted in {path}, it cannot be read ({error}): check the file"
+            ) from error
+
+
+def _parse_line(line: str, where: str) -> Line:
+    try:
+        record = json.loads(line)
+        text = record["text"] if "text" in record else record["context"]
+        if "qas" in record:
+            pairs = [(qa["q"], qa["a"][0]) for qa in record["qas"] if qa["a"]]
+        else:
+            pairs = [(qa["question"], qa["answers"][0]) for qa in record.get("questions", ()) if qa["answers"]]
+        if not isinstance(text, str) or not all(isinstance(part, str) for pair in pairs for part in pair):
+            raise TypeError("text, questions and answers are strings")
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{where}: a line with text, or context, and its questions was wanted ({error!r}): correct it"
+        ) from error
+    return text, pairs
+
+
+def tokenize_lines(
+    lines: Iterator[Line], tokenizer: PreTrainedTokenizerFast, max_document_tokens: int
+) -> list[ReadingDocument]:
+    """Tokenise documents, questions and answers; a longer text becomes several documents without questions."""
+    documents: list[ReadingDocument] = []
+    while group := list(islice(lines, LINES_TOKENIZED_TOGETHER)):
+        texts = [part for text, pairs in group for part in (text, *_worded(pairs))]
+        encoded = (one.ids for one in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        for _, pairs in group:
+            ids = _ids(next(encoded))
+            worded = tuple((_ids(next(encoded)), _ids([*next(encoded), tokenizer.eos_token_id])) for _ in pairs)
+            if len(ids) <= max_document_tokens:
+                documents.append(ReadingDocument(ids, worded))
+            else:
+                starts = range(0, len(ids), max_document_tokens)
+                documents += [ReadingDocument(ids[start : start + max_document_tokens], ()) for start in starts]
+    return [document for document in documents if len(document.ids) > 1]
+
+
+def _worded(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield question, answer, question, answer... in the default template's wording."""
+    for question, answer in pairs:
+        yield fill(DEFAULT_TEMPLATE.after_context + DEFAULT_TEMPLATE.question, {"question": question})
+        yield fill(DEFAULT_TEMPLATE.answer, {"answer": answer})
+
+
+def _ids(ids: Sequence[int]) -> IdArray:
+    return np.asarray(ids, dtype=np.int32)
+
+
+def as_tensor(ids: IdArray) -> Tensor:
+    """Return the ids as int64."""
+    return torch.from_numpy(ids.astype(np.int64))
+
+
+def questions_row(pairs: Sequence[tuple[IdArray, IdArray]]) -> Row:
+    """Lay out questions and answers one after another; targets are the answers with their EOS."""
+    weights = [part for q, a in pairs for part in (torch.zeros(len(q)), torch.ones(len(a)))]
+    return Row(torch.cat([as_tensor(part) for pair in pairs for part in pair]), torch.cat(weights))
+
+
+def text_row(ids: Tensor, weight: float, lead: Tensor | None = None) -> Row:
+    """Lay out text whose every token is a target, after an instruction (`lead`) that is not."""
+    weights = torch.full((len(ids),), weight)
+    if lead is None:
+        return Row(ids, weights)
+    return Row(torch.cat([lead, ids]), torch.cat([torch.zeros(len(lead)), weights]))

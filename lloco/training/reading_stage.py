@@ -1,0 +1,240 @@
+"""Batches and losses of the two pretraining stages, for the one loop.
+
+`language_model`: next-token prediction of documents followed by their questions. `compressor`: the same weights read
+segments through summary tokens: questions, reconstruction and continuation from the soft prompt, beside full-text rows
+that keep the first skill. Short documents come first (the lookup plateau). arXiv 2305.14788 section 3, 2404.07979.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from lloco.compressors.autocompressor import AutoCompressor
+from lloco.prompt import Prompt, collate
+from lloco.training.reading_data import REPEAT_INSTRUCTION, ReadingDocument, Row, as_tensor, questions_row, text_row
+
+StageName = Literal["language_model", "compressor"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How a stage draws its batches."""
+
+    stage: StageName = "language_model"
+    """What is learned."""
+    batch_tokens: int = 4096
+    """Document tokens of one optimiser step."""
+    max_questions: int = 8
+    """Questions asked of one document in one row."""
+    curriculum_ratio: float = 0.3
+    """Share of the steps until the longest documents are in; short ones come first."""
+    start_fraction: float = 0.1
+    """Share of the documents, the shortest, that the first step draws from."""
+    text_weight: float = 0.25
+    """Weight of a text token's loss beside an answer token's."""
+    reconstruction_ratio: float = 0.5
+    """Share of compressed text rows that repeat the document; the rest continue it."""
+    text_row_ratio: float = 0.5
+    """Share of compressed documents that also get a text row."""
+    full_text_ratio: float = 0.15
+    """Share of documents read as text in the compressor stage, so that the skill stays."""
+    min_segment_len: int = 16
+    """Shortest segment that is drawn; the longest is the compressor's own."""
+
+
+class ReadingBatch(NamedTuple):
+    """One micro-batch: contexts and what follows each of them."""
+
+    contexts: list[Tensor]
+    is_compressed: bool
+    segment_len: int
+    rows: list[tuple[int, Row]]
+    """(index into contexts, row)"""
+
+
+class ReadingStage:
+    """Micro-batches and losses of either pretraining stage, for `loop.train`."""
+
+    def __init__(
+        self,
+        compressor: AutoCompressor,
+        documents: Sequence[ReadingDocument],
+        options: ReadingOptions,
+        *,
+        num_steps: int,
+        seed: int,
+        validation: Sequence[ReadingDocument] = (),
+        evaluate_every: int = 200,
+    ) -> None:
+        self.compressor = compressor
+        self.documents = sorted(documents, key=lambda document: len(document.ids))
+        self.options = options
+        self.num_steps = num_steps
+        self.seed = seed
+        self.validation = validation
+        self.evaluate_every = evaluate_every
+        tokenizer = compressor.decoder.require_tokenizer()
+        self.repeat = torch.tensor(tokenizer(REPEAT_INSTRUCTION, add_special_tokens=False)["input_ids"])
+
+    def micro_batches(self, step: int) -> list[ReadingBatch]:
+        """Draw documents of about `batch_tokens` tokens in all, the same ones whenever the step is done."""
+        options = self.options
+        chooser = random.Random(self.seed * 1_000_003 + step)
+        progress = min(1.0, step / max(1, options.curriculum_ratio * self.num_steps))
+        reach = options.start_fraction + (1 - options.start_fraction) * progress
+        limit = max(8, int(reach * len(self.documents)))
+        drawn: list[ReadingDocument] = []
+        num_tokens = 0
+        while num_tokens < options.batch_tokens:
+            drawn.append(self.documents[min(limit - 1, int(chooser.random() * limit))])
+            num_tokens += len(drawn[-1].ids) + sum(len(q) + len(a) for q, a in drawn[-1].pairs[: options.max_questions])
+        if options.stage == "language_model":
+            return [self._batch(drawn, False, 0, chooser)]
+        num_full = round(options.full_text_ratio * len(drawn))
+        longest = self.compressor.segment_len
+        shortest = min(options.min_segment_len, longest)
+        top = round(shortest + (longest - shortest) * progress)
+        segment_len = chooser.choice([top, chooser.randint(shortest, top)])
+        batches = [self._batch(drawn[num_full:], True, segment_len, chooser)]
+        return batches + ([self._batch(drawn[:num_full], False, 0, chooser)] if num_full else [])
+
+    def _batch(
+        self, documents: Sequence[ReadingDocument], is_compressed: bool, segment_len: int, chooser: random.Random
+    ) -> ReadingBatch:
+        contexts: list[Tensor] = []
+        rows: list[tuple[int, Row]] = []
+        for document in documents:
+            pairs = chooser.sample(document.pairs, min(self.options.max_questions, len(document.pairs)))
+            ids = as_tensor(document.ids)
+            if is_compressed:
+                if pairs:
+                    contexts.append(ids)
+                    rows.append((len(contexts) - 1, questions_row(pairs)))
+                if not pairs or chooser.random() < self.options.text_row_ratio:
+                    context, row = self._text_row(ids, segment_len, chooser)
+                    contexts.append(context)
+                    rows.append((len(contexts) - 1, row))
+            elif pairs or len(ids) > 1:
+                contexts.append(ids)
+                rows.append((len(contexts) - 1, questions_row(pairs) if pairs else Row(ids[:0], torch.zeros(0))))
+        return ReadingBatch(contexts, is_compressed, segment_len, rows)
+
+    def _text_row(self, ids: Tensor, segment_len: int, chooser: random.Random) -> tuple[Tensor, Row]:
+        """Return what is compressed and what is to be said of it: the text again, or how it goes on."""
+        num_segments = -(-len(ids) // segment_len)
+        if num_segments == 1 or chooser.random() < self.options.reconstruction_ratio:
+            return ids, text_row(ids, self.options.text_weight, self.repeat)
+        cut = chooser.randrange(1, num_segments) * segment_len
+        return ids[:cut], text_row(ids[cut:], self.options.text_weight)
+
+    def num_targets(self, batch: ReadingBatch) -> float:
+        """Weigh answer tokens 1 and text tokens `text_weight`."""
+        return sum(float(weights.sum()) for weights in self._weights(batch))
+
+    def _weights(self, batch: ReadingBatch) -> list[Tensor]:
+        """Return the weight of every target of each row; a context read as text is learned as text."""
+        if batch.is_compressed:
+            return [row.weights for _, row in batch.rows]
+        weights = []
+        for index, row in batch.rows:
+            context = torch.full((len(batch.contexts[index]),), self.options.text_weight)
+            context[0] = 0.0
+            weights.append(torch.cat([context, row.weights]))
+        return weights
+
+    def loss_sum(self, batch: ReadingBatch) -> Tensor:
+        """Return the weighted sum of the targets' cross-entropies."""
+        contexts = self._contexts(batch)
+        hidden = self._hidden(batch, contexts)
+        ids = pad_sequence([torch.cat([_ids_of(contexts[index]), row.ids]) for index, row in batch.rows], True)
+        weights = torch.zeros(ids.shape)
+        for place, own in enumerate(self._weights(batch)):
+            index, row = batch.rows[place]
+            end = len(contexts[index]) + len(row.ids)
+            weights[place, end - len(own) : end] = own
+        chosen = (weights[:, 1:] > 0).to(hidden.device)
+        logits = self.compressor.model.lm_head(hidden[:, :-1][chosen])
+        losses = nn.functional.cross_entropy(logits.float(), ids[:, 1:].to(hidden.device)[chosen], reduction="none")
+        return (losses * weights[:, 1:].to(hidden.device)[chosen]).sum()
+
+    def _hidden(self, batch: ReadingBatch, contexts: Sequence[Tensor]) -> Tensor:
+        """Run the decoder over contexts and rows; returns states (num_rows, seq_len, hidden_size), padded right."""
+        model = self.compressor.model
+        inputs = collate(
+            [Prompt((contexts[index], row.ids) if len(row.ids) else (contexts[index],)) for index, row in batch.rows],
+            model.get_input_embeddings(),
+            hidden_size=self.compressor.hidden_size,
+            dtype=self.compressor.decoder.dtype,
+            device=self.compressor.decoder.device,
+            padding_side="right",
+        )
+        # Padding stands on the right, where a causal model never looks, so that the fast path without a mask is exact.
+        hidden: Tensor = model.get_decoder()(inputs_embeds=inputs.inputs_embeds, use_cache=False).last_hidden_state
+        return hidden
+
+    def _contexts(self, batch: ReadingBatch) -> list[Tensor]:
+        """Return each context as the decoder reads it: token ids, or its soft prompt (with gradient)."""
+        if not batch.is_compressed:
+            return batch.contexts
+        order = sorted(range(len(batch.contexts)), key=lambda place: -len(batch.contexts[place]))
+        ordered = [batch.contexts[place] for place in order]
+        soft_prompts = self._soft_prompts(ordered, batch.segment_len)
+        return [soft_prompts[order.index(place)] for place in range(len(order))]
+
+    def _soft_prompts(self, ordered: Sequence[Tensor], segment_len: int) -> list[Tensor]:
+        """Compress contexts sorted from long to short, keeping the gradient through all segments."""
+        compressor = self.compressor
+        soft_prompt = compressor.empty_soft_prompt(len(ordered))
+        finished: list[list[Tensor]] = [[] for _ in ordered]
+        for start in range(0, len(ordered[0]), segment_len):
+            running = [ids[start : start + segment_len] for ids in ordered if len(ids) > start]
+            lengths = torch.tensor([len(ids) for ids in running], device=compressor.decoder.device)
+            ids = pad_sequence(running, batch_first=True).to(compressor.decoder.device)
+            states = compressor.read_segment(soft_prompt[: len(running)], ids, lengths)
+            for row, vectors in zip(finished, states, strict=False):
+                row.append(vectors)
+            soft_prompt = torch.cat([soft_prompt[: len(running)], states], dim=1)
+        return [torch.cat(row) for row in finished]
+
+    @torch.no_grad()
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Exact match of held-out answers, full text and compressed, every `evaluate_every` steps.
+
+        Under greedy decoding an answer is right exactly when every one of its tokens is the most likely next one.
+        """
+        if not self.validation or (step + 1) % self.evaluate_every:
+            return {}
+        self.compressor.eval()
+        modes = {"full": False} if self.options.stage == "language_model" else {"full": False, "compressed": True}
+        figures = {f"{mode}_exact_match": self._exact_match(is_compressed) for mode, is_compressed in modes.items()}
+        self.compressor.train()
+        return figures
+
+    def _exact_match(self, is_compressed: bool, batch_size: int = 16) -> float:
+        right: list[bool] = []
+        for start in range(0, len(self.validation), batch_size):
+            documents = self.validation[start : start + batch_size]
+            rows = [(place, questions_row([pair])) for place, doc in enumerate(documents) for pair in doc.pairs[:2]]
+            contexts = [as_tensor(document.ids) for document in documents]
+            right += self._are_right(ReadingBatch(contexts, is_compressed, self.compressor.segment_len, rows))
+        return 100 * sum(right) / max(1, len(right))
+
+    def _are_right(self, batch: ReadingBatch) -> list[bool]:
+        contexts = self._contexts(batch)
+        right = []
+        for (index, row), states in zip(batch.rows, self._hidden(batch, contexts), strict=True):
+            start = len(contexts[index])
+            is_target = row.weights > 0
+            states = states[start - 1 : start - 1 + len(row.ids)][is_target.to(states.device)]
+            right.append(torch.equal(self.compressor.model.lm_head(states).argmax(dim=-1).cpu(), row.ids[is_target]))
+        return right
+
+
+def _ids_of(context: Tensor) -> Tensor:
+    """Return placeholder ids for virtual tokens, which are never targets."""
+    return torch.zeros(len(context), dtype=torch.int64) if context.is_floating_point() else context
