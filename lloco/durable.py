@@ -1,0 +1,46 @@
+"""Files that are whole or not there, even when the power fails.
+
+A file is written under a temporary name in its own folder, flushed to the disk, renamed and the folder is flushed too.
+Nothing here knows what the bytes mean. Errors of the operating system (disk full, read-only) come out unchanged as
+`OSError`, after the temporary file is gone.
+"""
+
+import os
+from pathlib import Path
+
+TEMP_SUFFIX = ".tmp"
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically; an older file there stays whole until the new one is on the disk."""
+    temp = path.with_name(f".{path.name}.{os.getpid()}{TEMP_SUFFIX}")
+    try:
+        with temp.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temp.replace(path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def make_folder_durably(folder: Path) -> None:
+    """Create `folder` and its parents, each one's name flushed to the disk."""
+    if folder.is_dir():
+        return
+    make_folder_durably(folder.parent)
+    folder.mkdir(exist_ok=True)
+    fsync_folder(folder.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Flush the names in `folder`; Windows cannot open folders and keeps its names in a journal."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
