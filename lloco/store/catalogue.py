@@ -1,0 +1,221 @@
+"""The store's database: one SQLite file, write-ahead log, every commit flushed to the disk.
+
+Opens it, brings its tables up to date by numbered migrations and hands out transactions. What SQLite or the operating
+system refuses becomes a `StoreError` here. Knows nothing of soft prompts or corpora.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lloco.durable import make_folder_durably
+from lloco.errors import StoreError
+
+DATABASE_NAME = "lloco.db"
+APPLICATION_ID = 0x4C4C4F43
+"""The letters LLOC, in SQLite's header: a database without them is not ours and is left as it is."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE corpora (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+        compressor TEXT,
+        compressor_digest TEXT,
+        hidden_size INTEGER,
+        created TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+    );
+    CREATE TABLE documents (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        corpus INTEGER NOT NULL REFERENCES corpora(key) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        title TEXT NOT NULL,
+        source TEXT NOT NULL,
+        text TEXT NOT NULL,
+        text_digest TEXT NOT NULL,
+        num_tokens INTEGER NOT NULL,
+        num_virtual_tokens INTEGER NOT NULL,
+        segment_len INTEGER NOT NULL,
+        compressor_digest TEXT NOT NULL,
+        dtype TEXT NOT NULL,
+        soft_prompt TEXT NOT NULL,
+        num_bytes INTEGER NOT NULL,
+        passages_digest TEXT NOT NULL,
+        added TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+        UNIQUE (corpus, id)
+    );
+    CREATE INDEX documents_by_soft_prompt ON documents (soft_prompt);
+    CREATE TABLE passages (
+        document INTEGER NOT NULL REFERENCES documents(key) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        "end" INTEGER NOT NULL,
+        PRIMARY KEY (document, position)
+    ) WITHOUT ROWID;
+    CREATE TABLE adapters (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        corpus INTEGER NOT NULL REFERENCES corpora(key) ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        base_digest TEXT,
+        added TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+    );
+    """,
+)
+"""Migration n brings a database from schema version n to n + 1; one that was released is never edited."""
+
+
+class Catalogue:
+    """One open database; safe to share between threads, and reopened by itself in a forked process."""
+
+    def __init__(self, folder: Path, busy_seconds: float) -> None:
+        self.path = folder / DATABASE_NAME
+        self._busy_seconds = busy_seconds
+        self._lock = threading.RLock()
+        with self._as_store_error("open the store"):
+            make_folder_durably(folder)
+            self.is_read_only = not all(_is_writable(path) for path in (folder, self.path) if path.exists())
+            self._open()
+            self._migrate()
+
+    def close(self) -> None:
+        """Close the database; using the catalogue afterwards is an error."""
+        with self._lock:
+            self._close()
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view: everything read inside belongs to the same commit."""
+        with self._transaction("read the store", "BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, purpose: str) -> Iterator[sqlite3.Connection]:
+        """The only writer among all processes until the block ends; commits there, or nothing of it stays.
+
+        `purpose` ("add document 'a'") is named by the error when it cannot be done. Not to be nested.
+        """
+        if self.is_read_only:
+            raise StoreError(
+                f"could not {purpose}: {self.path.parent} is read-only; allow writing there or choose another folder "
+                "with --store"
+            )
+        with self._transaction(purpose, "BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, purpose: str, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._as_store_error(purpose):
+            if self._process != os.getpid():
+                self._open()
+            connection = self._connection
+            connection.execute(begin)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        # On a read-only disk the log's files cannot be made; nobody can be writing there, so none is needed.
+        is_immutable = self.is_read_only and not Path(f"{self.path}-wal").exists()
+        address = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if is_immutable else 'mode=rwc'}"
+        connection = sqlite3.connect(
+            address, uri=True, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        self._connection = connection
+        self._close = weakref.finalize(self, _close_in, self._process, connection)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
+
+    def _migrate(self) -> None:
+        connection = self._connection
+        self._check_ours()
+        if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
+            return
+        self._use_write_ahead_log()
+        with self.write("set up the store's database"):
+            self._check_ours()
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            for statements in MIGRATIONS[version:]:
+                for statement in statements.split(";"):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _check_ours(self) -> None:
+        connection = self._connection
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if application != APPLICATION_ID and not (is_empty and application == version == 0):
+            raise StoreError(
+                f"wanted a store, {self.path} is a database of another program (application id {application}): "
+                "choose another folder with --store"
+            )
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"wanted a store of schema version {len(MIGRATIONS)} or older, {self.path} has version {version}: "
+                "a newer lloco wrote it, upgrade this one"
+            )
+
+    def _use_write_ahead_log(self) -> None:
+        """Switch the log on; SQLite does not wait for others here, two processes may be creating the store at once."""
+        give_up = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.02)
+
+    @contextmanager
+    def _as_store_error(self, purpose: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"could not {purpose} in {self.path}: {_explain(error)}") from error
+        except OSError as error:
+            raise StoreError(
+                f"could not {purpose}: {error.strerror or error} ({error.filename or self.path}); everything stored "
+                "before is kept: free space or allow writing there, then run the same again"
+            ) from error
+
+
+def _is_writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _close_in(process: int, connection: sqlite3.Connection) -> None:
+    # A forked child must not touch the connection of its parent.
+    if process == os.getpid():
+        connection.close()
+
+
+def _explain(error: sqlite3.Error) -> str:
+    """Say what SQLite's message means and what to do about it."""
+    message = str(error)
+    advice = {
+        "locked": "another process has been writing for too long; wait for it, then run the same again",
+        "readonly": "the store is read-only; allow writing there or choose another folder with --store",
+        "unable to open": "the folder cannot be read or written; allow it or choose another folder with --store",
+        "is full": "the disk is full; everything stored before is kept, free space and run the same again",
+        "not a database": "this file is not a store's database; choose another folder with --store",
+        "malformed": "the database is damaged; restore it from a copy, or remove the folder and compress again",
+        "disk I/O error": "the disk does not write; everything stored before is kept, check it and run the same again",
+        "closed database": "the store was closed; open it again",
+    }
+    return next(
+        (f"{message}: {what}" for part, what in advice.items() if part in message), f"{message}: see docs/storage.md"
+    )

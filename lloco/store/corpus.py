@@ -1,0 +1,283 @@
+"""A corpus: documents that share a compressor and an adapter, inside a store.
+
+The database says what exists; files are put on the disk before the row that names them is committed and removed after
+the row is gone (`docs/storage.md`). Knows nothing of models: soft prompts and adapters come ready-made.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lloco.documents import Document
+from lloco.errors import MismatchError, StoreError
+from lloco.soft_prompt import SoftPrompt, file_digest
+from lloco.store.catalogue import Catalogue
+from lloco.store.files import (
+    AdapterFiles,
+    SoftPromptFiles,
+    adapter_base_digest,
+    adapter_digest,
+    read_adapter_folder,
+)
+from lloco.store.passage import Passage, PassageText
+from lloco.store.rows import (
+    DOCUMENT_COLUMNS,
+    CorpusSummary,
+    StoredDocument,
+    active_adapter,
+    read_contents_digest,
+    read_passages,
+    read_summary,
+    write_document,
+)
+
+
+class Corpus:
+    """One corpus of an open store; made by `Store.corpus`."""
+
+    def __init__(self, store_folder: Path, catalogue: Catalogue, key: int, name: str) -> None:
+        self.name = name
+        self.store_folder = store_folder
+        self._catalogue = catalogue
+        self._key = key
+        self._soft_prompts = SoftPromptFiles(store_folder)
+        self._adapters = AdapterFiles(store_folder)
+
+    @property
+    def index_folder(self) -> Path:
+        """Where indexes made from this corpus belong; what is there can always be made again."""
+        return self.store_folder / "index" / self.name
+
+    @property
+    def compressor_name(self) -> str | None:
+        """Name of the compressor of its soft prompts; None before the first document."""
+        return self.summary().compressor
+
+    @property
+    def compressor_digest(self) -> str | None:
+        """Digest of that compressor's weights."""
+        return self.summary().compressor_digest
+
+    def summary(self) -> CorpusSummary:
+        """Count what the corpus holds."""
+        with self._catalogue.read() as connection:
+            return read_summary(connection, self._row(connection)["key"])
+
+    def add(
+        self,
+        document: Document,
+        soft_prompt: SoftPrompt,
+        passages: Sequence[Passage],
+        storage_dtype: str | None = None,
+    ) -> None:
+        """Store a document, replacing an older one of the same id; when this returns it survives a crash.
+
+        `storage_dtype` None keeps the soft prompt's own. Raises `MismatchError` for a soft prompt of another text or of
+        another compressor than the corpus's, `StoreError` where it cannot be stored.
+        """
+        _check_belongs(document, soft_prompt, passages)
+        data = soft_prompt.to_bytes(storage_dtype)
+        dtype = storage_dtype or soft_prompt.provenance.dtype
+        with self._catalogue.write(f"add document {document.id!r} to corpus {self.name!r}") as connection:
+            self._take_compressor(connection, soft_prompt)
+            where = (self._key, document.id)
+            old = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ? AND id = ?", where).fetchone()
+            digest = self._soft_prompts.write(data)
+            write_document(connection, self._key, document, soft_prompt, passages, (dtype, digest, len(data)))
+        if old is not None and old[0] != digest:
+            remove_unreferenced(self._catalogue, self._soft_prompts, [old[0]])
+
+    def is_current(
+        self, document: Document, compressor_digest: str, segment_len: int, storage_dtype: str | None = None
+    ) -> bool:
+        """Whether compressing this document again would store what is there; `storage_dtype` None accepts any."""
+        with self._catalogue.read() as connection:
+            row = connection.execute(
+                "SELECT text_digest, compressor_digest, segment_len, dtype, soft_prompt, num_bytes FROM documents "
+                "WHERE corpus = ? AND id = ?",
+                (self._key, document.id),
+            ).fetchone()
+        if row is None or tuple(row)[:3] != (document.digest, compressor_digest, segment_len):
+            return False
+        path = self._soft_prompts.path(row[4])
+        is_whole = path.is_file() and path.stat().st_size == row[5]
+        return is_whole and storage_dtype in (None, row[3])
+
+    def document_ids(self) -> list[str]:
+        """Ids in the order in which they were first added."""
+        with self._catalogue.read() as connection:
+            self._row(connection)
+            rows = connection.execute("SELECT id FROM documents WHERE corpus = ? ORDER BY key", (self._key,))
+            return [row[0] for row in rows]
+
+    def documents(self) -> Iterator[StoredDocument]:
+        """Every document, one text in memory at a time; skips what another process removes meanwhile."""
+        for id in self.document_ids():
+            document = self._find(id)
+            if document is not None:
+                yield document
+
+    def document(self, id: str) -> StoredDocument:
+        """Return the document with this id; raises `StoreError` where there is none."""
+        document = self._find(id)
+        if document is None:
+            raise self._no_document(id)
+        return document
+
+    def passages(self) -> Iterator[PassageText]:
+        """Every passage of every document, in order."""
+        for id in self.document_ids():
+            yield from self.document_passages(id)
+
+    def document_passages(self, id: str) -> list[PassageText]:
+        """Passages of one document, in order; empty where there is no such document any more."""
+        with self._catalogue.read() as connection:
+            return list(read_passages(connection, self._key, id))
+
+    def contents_digest(self) -> str:
+        """Digest over the texts and passages; an index made from other contents is stale."""
+        with self._catalogue.read() as connection:
+            return read_contents_digest(connection, self._row(connection)["key"])
+
+    def contents(self) -> tuple[str, list[PassageText]]:
+        """Digest and passages of one moment, whoever writes meanwhile."""
+        with self._catalogue.read() as connection:
+            digest = read_contents_digest(connection, self._row(connection)["key"])
+            return digest, list(read_passages(connection, self._key, None))
+
+    def soft_prompt(self, id: str) -> SoftPrompt:
+        """Read the soft prompt of a document, its content checked against its digest."""
+        digest = self._soft_prompt_digest(id)
+        while True:
+            path = self._soft_prompts.path(digest)
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                newer = self._soft_prompt_digest(id)
+                if newer == digest:
+                    raise StoreError(
+                        f"soft prompt of document {id!r} in corpus {self.name!r} cannot be read: "
+                        f"{error.strerror or error} ({path}): compress the document again"
+                    ) from error
+                digest = newer  # it was replaced between the two reads
+                continue
+            if file_digest(data) != digest:
+                raise StoreError(
+                    f"soft prompt of document {id!r} in corpus {self.name!r}: wanted content with digest "
+                    f"{digest[:12]}, {path} has {file_digest(data)[:12]}, it is damaged: run `lloco corpus verify "
+                    "--repair`, then compress the document again"
+                )
+            return SoftPrompt.from_bytes(data, str(path))
+
+    def remove_document(self, id: str) -> None:
+        """Remove a document, its passages and its soft prompt."""
+        with self._catalogue.write(f"remove document {id!r} from corpus {self.name!r}") as connection:
+            self._row(connection)
+            where = (self._key, id)
+            row = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ? AND id = ?", where).fetchone()
+            if row is None:
+                raise self._no_document(id)
+            connection.execute("DELETE FROM documents WHERE corpus = ? AND id = ?", where)
+        remove_unreferenced(self._catalogue, self._soft_prompts, [row[0]])
+
+    def set_adapter(self, folder: str | Path) -> str:
+        """Copy a PEFT adapter folder into the store and make it the corpus's adapter; returns its digest."""
+        files = read_adapter_folder(Path(folder))
+        digest, base_digest = adapter_digest(files), adapter_base_digest(files)
+        with self._catalogue.write(f"set the adapter of corpus {self.name!r}") as connection:
+            self._row(connection)
+            self._adapters.write(self.name, files)
+            if active_adapter(connection, self._key) != digest:
+                connection.execute(
+                    "INSERT INTO adapters (corpus, digest, base_digest) VALUES (?, ?, ?)",
+                    (self._key, digest, base_digest),
+                )
+        with self._catalogue.write(f"remove older adapters of corpus {self.name!r}") as connection:
+            self._adapters.remove_all_but(self.name, active_adapter(connection, self._key))
+        return digest
+
+    def adapter_folder(self) -> Path | None:
+        """Folder of the corpus's adapter inside the store; None before there is one."""
+        with self._catalogue.read() as connection:
+            digest = active_adapter(connection, self._row(connection)["key"])
+        if digest is None:
+            return None
+        path = self._adapters.path(self.name, digest)
+        if not path.is_dir():
+            raise StoreError(f"adapter {digest[:12]} of corpus {self.name!r} is gone from {path}: finetune again")
+        return path
+
+    def _row(self, connection: sqlite3.Connection) -> sqlite3.Row:
+        row = connection.execute("SELECT * FROM corpora WHERE key = ?", (self._key,)).fetchone()
+        if row is None:
+            raise StoreError(f"corpus {self.name!r} was removed from {self.store_folder}: open or create it again")
+        assert isinstance(row, sqlite3.Row)
+        return row
+
+    def _find(self, id: str) -> StoredDocument | None:
+        with self._catalogue.read() as connection:
+            row = connection.execute(
+                f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE corpus = ? AND id = ?", (self._key, id)
+            ).fetchone()
+        return None if row is None else StoredDocument(*row)
+
+    def _soft_prompt_digest(self, id: str) -> str:
+        with self._catalogue.read() as connection:
+            row = connection.execute(
+                "SELECT soft_prompt FROM documents WHERE corpus = ? AND id = ?", (self._key, id)
+            ).fetchone()
+        if row is None:
+            raise self._no_document(id)
+        return str(row[0])
+
+    def _no_document(self, id: str) -> StoreError:
+        return StoreError(
+            f"wanted document {id!r} of corpus {self.name!r} in {self.store_folder}, there is none of that id: "
+            "`lloco corpus show` lists them"
+        )
+
+    def _take_compressor(self, connection: sqlite3.Connection, soft_prompt: SoftPrompt) -> None:
+        """Hold the corpus to one compressor: the one of its first document."""
+        row, made_by = self._row(connection), soft_prompt.provenance
+        if (row["compressor_digest"], row["hidden_size"]) == (made_by.compressor_digest, made_by.hidden_size):
+            return
+        if connection.execute("SELECT 1 FROM documents WHERE corpus = ? LIMIT 1", (self._key,)).fetchone():
+            raise MismatchError(
+                f"corpus {self.name!r} holds soft prompts of compressor {row['compressor']} "
+                f"({row['hidden_size']} wide, digest {row['compressor_digest'][:12]}), document "
+                f"{made_by.document_id!r} came compressed by {made_by.compressor} ({made_by.hidden_size} wide, digest "
+                f"{made_by.compressor_digest[:12]}): compress it with {row['compressor']}, or use another corpus"
+            )
+        connection.execute(
+            "UPDATE corpora SET compressor = ?, compressor_digest = ?, hidden_size = ? WHERE key = ?",
+            (made_by.compressor, made_by.compressor_digest, made_by.hidden_size, self._key),
+        )
+
+
+def remove_unreferenced(catalogue: Catalogue, files: SoftPromptFiles, digests: Sequence[str]) -> None:
+    """Remove the files that no row names any more; under the write lock, so that none is being added again."""
+    with catalogue.write("remove replaced soft prompts") as connection:
+        for digest in digests:
+            if not connection.execute("SELECT 1 FROM documents WHERE soft_prompt = ? LIMIT 1", (digest,)).fetchone():
+                files.remove(digest)
+
+
+def _check_belongs(document: Document, soft_prompt: SoftPrompt, passages: Sequence[Passage]) -> None:
+    made_of = soft_prompt.provenance
+    if (made_of.document_id, made_of.text_digest) != (document.id, document.digest):
+        raise MismatchError(
+            f"wanted the soft prompt of document {document.id!r} (text digest {document.digest[:12]}), got one of "
+            f"{made_of.document_id!r} (text digest {made_of.text_digest[:12]}): compress the document as it is now"
+        )
+    for what, value in (("title", document.title), ("source", document.source)):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise StoreError(
+                f"wanted Unicode text, the {what} of document {document.id!r} is {value!r}, which holds bytes that are "
+                "none: rename it"
+            )
+    for passage in passages:
+        if not 0 <= passage.start < passage.end <= len(document.text):
+            raise StoreError(
+                f"wanted passages inside the {len(document.text)} characters of document {document.id!r}, got "
+                f"{passage.start} to {passage.end}: split its own text into passages"
+            )

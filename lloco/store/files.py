@@ -1,0 +1,131 @@
+"""The store's files: soft prompts named by their content, and adapter folders.
+
+Everything that writes or removes here is called while the catalogue's write lock is held, so a temporary file that is
+seen under that lock belongs to nobody alive. Knows nothing of rows: the caller says which files are still wanted.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
+from lloco.errors import StoreError
+from lloco.soft_prompt import file_digest
+
+ADAPTER_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors", ".txt"}
+"""What is copied of an adapter's folder: optimizer states stay out of the store."""
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+"""Names of its weights, the first that is there counts; the older one is copied, not opened."""
+
+
+class SoftPromptFiles:
+    """soft_prompts/<first two digits>/<sha256 of the file>.safetensors."""
+
+    def __init__(self, store_folder: Path) -> None:
+        self.folder = store_folder / "soft_prompts"
+
+    def path(self, digest: str) -> Path:
+        """Where the file with this content is or would be."""
+        return self.folder / digest[:2] / f"{digest}.safetensors"
+
+    def write(self, data: bytes) -> str:
+        """Put the content on the disk, flushed; returns its digest. A damaged file of that name is replaced."""
+        digest = file_digest(data)
+        path = self.path(digest)
+        make_folder_durably(path.parent)
+        write_durably(path, data)
+        return digest
+
+    def remove(self, digest: str) -> None:
+        """Remove the file if it is there."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def digests(self) -> Iterator[str]:
+        """Digests of all files there, wanted or not."""
+        for path in sorted(self.folder.glob("??/*.safetensors")):
+            if path == self.path(path.stem) and len(path.stem) == 64:
+                yield path.stem
+
+
+class AdapterFiles:
+    """adapters/<corpus>/<first 12 digits of the digest>/, PEFT's own files."""
+
+    def __init__(self, store_folder: Path) -> None:
+        self.folder = store_folder / "adapters"
+
+    def path(self, corpus: str, digest: str) -> Path:
+        """Where this adapter of this corpus is or would be."""
+        return self.folder / corpus / digest[:12]
+
+    def write(self, corpus: str, files: dict[str, bytes]) -> None:
+        """Put an adapter on the disk, flushed; the folder appears whole or not at all."""
+        path = self.path(corpus, adapter_digest(files))
+        if path.is_dir():
+            if read_adapter_folder(path) == files:
+                return
+            shutil.rmtree(path)
+        make_folder_durably(path.parent)
+        temp = path.with_name(f".{path.name}.{os.getpid()}{TEMP_SUFFIX}")
+        try:
+            temp.mkdir()
+            for name, data in files.items():
+                write_durably(temp / name, data)
+            temp.replace(path)
+        except BaseException:
+            shutil.rmtree(temp, ignore_errors=True)  # the first error is the one to report
+            raise
+        fsync_folder(path.parent)
+
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """Corpus name and folder of every adapter there, wanted or not."""
+        for path in sorted(self.folder.glob("*/*")):
+            if path.is_dir() and path.suffix != TEMP_SUFFIX:
+                yield path.parent.name, path
+
+    def remove_all_but(self, corpus: str, digest: str | None) -> None:
+        """Remove the adapters of a corpus except the one with this digest."""
+        for name, path in self.folders():
+            if name == corpus and (digest is None or path != self.path(corpus, digest)):
+                shutil.rmtree(path)
+
+
+def read_adapter_folder(folder: Path) -> dict[str, bytes]:
+    """Contents by name of a PEFT adapter folder's files; raises `StoreError` where it is none."""
+    weights = next((name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if weights is None or not (folder / "adapter_config.json").is_file():
+        raise StoreError(
+            f"wanted an adapter folder with adapter_config.json and {ADAPTER_WEIGHTS[0]}, {folder} does not hold both: "
+            "pass the folder that finetuning or PEFT's save_pretrained wrote"
+        )
+    paths = sorted(path for path in folder.iterdir() if path.suffix in ADAPTER_SUFFIXES or path.name == weights)
+    return {path.name: path.read_bytes() for path in paths if path.is_file() and not path.name.startswith(".")}
+
+
+def adapter_digest(files: dict[str, bytes]) -> str:
+    """sha256 over the names and digests of an adapter's files."""
+    lines = [f"{name} {hashlib.sha256(data).hexdigest()}\n" for name, data in sorted(files.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def adapter_base_digest(files: dict[str, bytes]) -> str | None:
+    """Digest of the model the adapter was trained on, where its lloco.json names one."""
+    try:
+        record = json.loads(files.get("lloco.json", b"{}"))
+    except ValueError as error:
+        raise StoreError(f"adapter: lloco.json is not JSON ({error}): finetune again") from error
+    digest = record.get("base_model_digest") if isinstance(record, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
+def orphan_temps(store_folder: Path) -> Iterator[Path]:
+    """Temporary files and folders that a crash left; call it under the write lock."""
+    for pattern in ("soft_prompts/*/.*", "adapters/*/.*", "index/*/.*"):
+        for path in sorted(store_folder.glob(pattern)):
+            # Indexes alone are built without the lock: one that was touched lately may still be being built.
+            is_in_use = pattern.startswith("index") and path.stat().st_mtime > time.time() - 3600
+            if path.suffix == TEMP_SUFFIX and not is_in_use:
+                yield path

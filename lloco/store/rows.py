@@ -1,0 +1,144 @@
+"""Rows of the catalogue: a document, a corpus in numbers, and how they are read and written.
+
+Works inside a transaction that the caller opened; knows the tables and nothing of files.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lloco.documents import Document
+from lloco.soft_prompt import SoftPrompt
+from lloco.store.passage import Passage, PassageText
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as the store holds it, with what its soft prompt was made with."""
+
+    id: str
+    title: str
+    source: str
+    text: str
+    digest: str
+    num_tokens: int
+    num_virtual_tokens: int
+    segment_len: int
+    compressor_digest: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSummary:
+    """What a corpus holds, in numbers."""
+
+    name: str
+    compressor: str | None
+    compressor_digest: str | None
+    hidden_size: int | None
+    adapter_digest: str | None
+    num_documents: int
+    num_passages: int
+    num_document_tokens: int
+    num_virtual_tokens: int
+    num_bytes: int
+    """Size of the soft prompt files together."""
+
+
+DOCUMENT_COLUMNS = (
+    "id, title, source, text, text_digest, num_tokens, num_virtual_tokens, segment_len, compressor_digest, dtype"
+)
+
+
+def read_summary(connection: sqlite3.Connection, key: int) -> CorpusSummary:
+    """Count what the corpus with this key holds."""
+    corpus = connection.execute("SELECT * FROM corpora WHERE key = ?", (key,)).fetchone()
+    counts = connection.execute(
+        "SELECT count(*), "
+        "(SELECT count(*) FROM passages JOIN documents ON documents.key = document WHERE corpus = :key), "
+        "total(num_tokens), total(num_virtual_tokens), total(num_bytes) FROM documents WHERE corpus = :key",
+        {"key": key},
+    ).fetchone()
+    return CorpusSummary(
+        corpus["name"],
+        corpus["compressor"],
+        corpus["compressor_digest"],
+        corpus["hidden_size"],
+        active_adapter(connection, key),
+        *(int(count) for count in counts),
+    )
+
+
+def active_adapter(connection: sqlite3.Connection, key: int) -> str | None:
+    """Digest of the adapter set last; earlier rows are history."""
+    row = connection.execute(
+        "SELECT digest FROM adapters WHERE corpus = ? ORDER BY key DESC LIMIT 1", (key,)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def read_passages(connection: sqlite3.Connection, corpus: int, id: str | None) -> Iterator[PassageText]:
+    """Passages of the document with this id, or of all documents, in order."""
+    documents = connection.execute(
+        "SELECT key, id, text FROM documents WHERE corpus = ?1 AND (?2 IS NULL OR id = ?2) ORDER BY key", (corpus, id)
+    )
+    for key, document_id, text in documents:
+        spans = connection.execute('SELECT start, "end" FROM passages WHERE document = ? ORDER BY position', (key,))
+        for start, end in spans:
+            yield PassageText(document_id, start, end, text[start:end])
+
+
+def read_contents_digest(connection: sqlite3.Connection, corpus: int) -> str:
+    """sha256 over ids, texts and passages of a corpus, from the digests beside them."""
+    digest = hashlib.sha256()
+    for row in connection.execute(
+        "SELECT id, text_digest, passages_digest FROM documents WHERE corpus = ? ORDER BY key", (corpus,)
+    ):
+        digest.update(json.dumps(tuple(row)).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def passages_digest(passages: Sequence[Passage]) -> str:
+    """sha256 over the spans."""
+    return hashlib.sha256(json.dumps([(passage.start, passage.end) for passage in passages]).encode()).hexdigest()
+
+
+def write_document(
+    connection: sqlite3.Connection,
+    corpus: int,
+    document: Document,
+    soft_prompt: SoftPrompt,
+    passages: Sequence[Passage],
+    file: tuple[str, str, int],
+) -> None:
+    """Insert or replace a document's row and passages; `file` is dtype, digest and size of its soft prompt's file."""
+    made_by = soft_prompt.provenance
+    values = {
+        "corpus": corpus,
+        "id": document.id,
+        "title": document.title,
+        "source": document.source,
+        "text": document.text,
+        "text_digest": document.digest,
+        "num_tokens": made_by.num_document_tokens,
+        "num_virtual_tokens": soft_prompt.num_virtual_tokens,
+        "segment_len": made_by.segment_len,
+        "compressor_digest": made_by.compressor_digest,
+        **dict(zip(("dtype", "soft_prompt", "num_bytes"), file, strict=True)),
+        "passages_digest": passages_digest(passages),
+    }
+    updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("corpus", "id"))
+    connection.execute(
+        f"INSERT INTO documents ({', '.join(values)}) VALUES ({', '.join(':' + name for name in values)}) "
+        f"ON CONFLICT (corpus, id) DO UPDATE SET {updates}, added = strftime('%Y-%m-%dT%H:%M:%SZ', 'now')",
+        values,
+    )
+    where = (corpus, document.id)
+    key = connection.execute("SELECT key FROM documents WHERE corpus = ? AND id = ?", where).fetchone()[0]
+    connection.execute("DELETE FROM passages WHERE document = ?", (key,))
+    connection.executemany(
+        'INSERT INTO passages (document, position, start, "end") VALUES (?, ?, ?, ?)',
+        [(key, position, passage.start, passage.end) for position, passage in enumerate(passages)],
+    )

@@ -1,0 +1,126 @@
+"""The store: one folder with a database, soft prompt files, adapters and derived indexes; holds corpora.
+
+`Store(path)` opens or creates it. Its format is documented to the byte in `docs/storage.md`.
+"""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from lloco.errors import StoreError
+from lloco.store.catalogue import Catalogue
+from lloco.store.corpus import Corpus, remove_unreferenced
+from lloco.store.files import AdapterFiles, SoftPromptFiles
+from lloco.store.passage import Passage, PassageText
+from lloco.store.rows import CorpusSummary, StoredDocument, read_summary
+from lloco.store.verify import Problem, verify
+
+__all__ = [
+    "Corpus",
+    "CorpusSummary",
+    "Passage",
+    "PassageText",
+    "Problem",
+    "Store",
+    "StoredDocument",
+    "default_store_path",
+]
+
+
+class Store:
+    """An open store; use it in a `with` block or call `close`. Threads may share it, processes open their own."""
+
+    def __init__(self, path: str | Path | None = None, *, busy_seconds: float = 60.0) -> None:
+        """Open the store at `path` (None: `default_store_path()`), creating it where there is none.
+
+        `busy_seconds` is how long to wait for another process that is writing.
+        """
+        self.path = Path(path).expanduser() if path is not None else default_store_path()
+        self._catalogue = Catalogue(self.path, busy_seconds)
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; corpora of this store cannot be used afterwards."""
+        self._catalogue.close()
+
+    def corpora(self) -> list[CorpusSummary]:
+        """Every corpus in numbers, by name."""
+        with self._catalogue.read() as connection:
+            keys = connection.execute("SELECT key FROM corpora ORDER BY name").fetchall()
+            return [read_summary(connection, key[0]) for key in keys]
+
+    def corpus(self, name: str, create: bool = True) -> Corpus:
+        """Return the corpus of this name, creating it unless told not to; upper and lower case are the same."""
+        _check_name(name)
+        found = self._find(name)
+        if found is None:
+            if not create:
+                raise self._no_corpus(name)
+            with self._catalogue.write(f"create corpus {name!r}") as connection:
+                connection.execute("INSERT INTO corpora (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
+            found = self._find(name)
+        if found is None:
+            raise StoreError(f"corpus {name!r} was removed from {self.path} while it was being opened: try again")
+        return Corpus(self.path, self._catalogue, *found)
+
+    def remove_corpus(self, name: str) -> None:
+        """Remove a corpus with its documents, soft prompts and adapters."""
+        found = self._find(name)
+        if found is None:
+            raise self._no_corpus(name)
+        key, folder_name = found
+        with self._catalogue.write(f"remove corpus {name!r}") as connection:
+            rows = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ?", (key,)).fetchall()
+            connection.execute("DELETE FROM corpora WHERE key = ?", (key,))
+        remove_unreferenced(self._catalogue, SoftPromptFiles(self.path), [row[0] for row in rows])
+        with self._catalogue.write(f"remove the adapters of corpus {name!r}") as connection:
+            if connection.execute("SELECT 1 FROM corpora WHERE name = ?", (name,)).fetchone() is None:
+                for folder in (AdapterFiles(self.path).folder / folder_name, self.path / "index" / folder_name):
+                    if folder.is_dir():
+                        shutil.rmtree(folder)
+
+    def verify(self, repair: bool = False) -> list[Problem]:
+        """Compare every row with its files; `repair` removes what a crash left behind and files that are damaged."""
+        return verify(self.path, self._catalogue, repair)
+
+    def _find(self, name: str) -> tuple[int, str] | None:
+        with self._catalogue.read() as connection:
+            row = connection.execute("SELECT key, name FROM corpora WHERE name = ?", (name,)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def _no_corpus(self, name: str) -> StoreError:
+        with self._catalogue.read() as connection:
+            names = [row[0] for row in connection.execute("SELECT name FROM corpora ORDER BY name")]
+        return StoreError(
+            f"wanted corpus {name!r}, the store {self.path} has {', '.join(names) or 'none yet'}: "
+            "choose one of them, or make it with `lloco compress --corpus`"
+        )
+
+
+def default_store_path() -> Path:
+    """$LLOCO_HOME, or `lloco` in the platform's folder for a user's data."""
+    if os.environ.get("LLOCO_HOME"):
+        return Path(os.environ["LLOCO_HOME"]).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "lloco"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "lloco"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lloco"
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,64}", name):
+        raise StoreError(
+            f"wanted a corpus name of 1 to 64 letters, digits, dots, dashes or underscores that starts with no dot, "
+            f"got {name!r}: choose another"
+        )
