@@ -7,10 +7,13 @@ mean. A hub id becomes a folder here and nowhere else.
 import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -35,14 +38,11 @@ def checkpoint_folder(path_or_hub_id: str | Path) -> Path:
         )
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise CheckpointError(f"no checkpoint at {name}: give an existing folder or a hub id such as owner/name")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
     patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"no folder {name} here, and the hub did not give {name}: {reason}; check the name or the connection"
         ) from error
@@ -73,36 +73,47 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
-def iter_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield (name, tensor) for every tensor of the checkpoint, file by file; pickles are never executed.
+def iter_tensors(folder: Path, only: str | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) for every tensor of the checkpoint, or the one named `only`; pickles are never executed.
 
     Raises:
         CheckpointError: a file is truncated, damaged, or a pickle that holds more than tensors.
     """
     for file in weight_files(folder):
         try:
-            if file.suffix == ".safetensors":
-                with safe_open(file, framework="pt") as tensors:
-                    for name in sorted(tensors.keys()):
-                        yield name, tensors.get_tensor(name)
-            else:
-                state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-                yield from sorted((str(name), tensor) for name, tensor in state.items())
-        except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
-            reason = str(error).splitlines()[0][:200]
+            yield from _iter_safetensors(file, only) if file.suffix == ".safetensors" else _iter_pickle(file, only)
+        except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, LookupError) as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise CheckpointError(f"{file} cannot be read as weights ({reason}): fetch or save it again") from error
+
+
+def _iter_safetensors(file: Path, only: str | None) -> Iterator[tuple[str, Tensor]]:
+    with safe_open(file, framework="pt") as tensors:
+        for name in sorted(tensors.keys()):
+            if only in (None, name):
+                yield name, tensors.get_tensor(name)
+
+
+def _iter_pickle(file: Path, only: str | None) -> Iterator[tuple[str, Tensor]]:
+    # Files from before PyTorch 1.6 are no zip archives and cannot be mapped into memory.
+    state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise CheckpointError(f"tensors by name were wanted, {file} holds other things: save the state dict alone")
+    for name in sorted(state):
+        if only in (None, name):
+            yield name, state[name]
 
 
 def find_tensor(folder: Path, name: str) -> Tensor | None:
     """Return the tensor of that name, or None if the checkpoint has none."""
-    return next((tensor for key, tensor in iter_tensors(folder) if key == name), None)
+    return next((tensor for _, tensor in iter_tensors(folder, name)), None)
 
 
 def weights_digest(folder: Path) -> str:
-    """Digest names, shapes, dtypes and bytes of all tensors: the same for `.bin` and safetensors of the same weights."""
+    """Digest all tensors' names, shapes, dtypes and bytes: the same for `.bin` and safetensors of the same weights."""
     parts = []
     for name, tensor in iter_tensors(folder):
-        data = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+        data = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
         head = f"{name} {tuple(tensor.shape)} {tensor.dtype} "
-        parts.append(head + hashlib.sha256(memoryview(data)).hexdigest())
+        parts.append(head + hashlib.sha256(data).hexdigest())
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()

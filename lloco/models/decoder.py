@@ -4,10 +4,20 @@ Does not know about documents, prompts or adapters. One dtype policy: what the u
 bfloat16 on a GPU.
 """
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -19,7 +29,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from lloco.errors import CheckpointError
-from lloco.models.checkpoint import checkpoint_folder, weight_files, weights_digest
+from lloco.models.checkpoint import checkpoint_folder, weights_digest
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
@@ -41,8 +51,15 @@ class Decoder:
 
     @property
     def max_len(self) -> int:
-        """Number of positions that the model was made for."""
-        return int(self.model.config.get_text_config().max_position_embeddings)
+        """Number of positions that the model was made for.
+
+        Raises:
+            CheckpointError: the config does not say.
+        """
+        max_len = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if max_len is None:
+            raise CheckpointError(f"the config of {self.name} has no max_position_embeddings: add it to config.json")
+        return int(max_len)
 
     @property
     def device(self) -> torch.device:
@@ -111,7 +128,7 @@ def resolve_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
 
 
 def load_decoder(path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | None = None) -> Decoder:
-    """Load a causal language model and, when the folder has one, its tokenizer.
+    """Load a causal language model and, when the folder has one, its tokenizer; code in the folder is never run.
 
     Raises:
         CheckpointError: no such checkpoint, unknown architecture, missing or damaged weights.
@@ -119,25 +136,30 @@ def load_decoder(path_or_hub_id: str | Path, *, device: str | None = None, dtype
     folder = checkpoint_folder(path_or_hub_id)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"a checkpoint needs config.json and {folder} has none: name the model's own folder")
-    weight_files(folder)
     place = resolve_device(device)
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    digest = weights_digest(folder)
+    model = _load_model(folder, resolve_dtype(dtype, place), place)
+    return Decoder(model, load_tokenizer(folder), str(path_or_hub_id), digest)
+
+
+def _load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    model_class: Any = AutoModelForCausalLM
     try:
-        config = AutoConfig.from_pretrained(folder)
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=resolve_dtype(dtype, place), output_loading_info=True, weights_only=True
-        )
+        with _quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            loaded, loading = model_class.from_pretrained(
+                folder, config=config, dtype=dtype, output_loading_info=True, weights_only=True, trust_remote_code=False
+            )
     except Exception as error:  # transformers raises a dozen kinds for a bad folder; each becomes one message
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        raise CheckpointError(f"{folder} cannot be loaded as a causal language model: {reason}") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
+        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"a causal language model was wanted, {folder} cannot be loaded as one: {reason}; check config.json, or "
+            "fetch the checkpoint again"
+        ) from error
     if missing := sorted(loading["missing_keys"]):
         raise CheckpointError(f"{folder} lacks {len(missing)} weights of its model, first {missing[0]}: fetch it again")
-    model.to(place)
-    model.eval()
-    return Decoder(model, load_tokenizer(folder), str(path_or_hub_id), weights_digest(folder))
+    model: PreTrainedModel = loaded.to(device).eval()
+    return model
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
@@ -149,7 +171,32 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return None
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+        with _quiet():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
         raise CheckpointError(f"the tokenizer in {folder} cannot be read ({error}): fetch it again") from error
     return tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' bars and reports off standard error inside the block; what matters in them is raised."""
+    verbosity = transformers_logging.get_verbosity()
+    has_bars, has_hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    _show_bars(False, has_hub_bars)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        _show_bars(has_bars, has_hub_bars)
+
+
+def _show_bars(is_on: bool, is_on_in_hub: bool) -> None:
+    """Switch transformers' bars, which switches the hub's too, and leave those as they are to be."""
+    with warnings.catch_warnings():
+        # The hub says that a variable of the environment decides, which is then as it should be.
+        warnings.filterwarnings("ignore", message="Cannot (en|dis)able progress bars", category=UserWarning)
+        switch: Any = transformers_logging.enable_progress_bar if is_on else transformers_logging.disable_progress_bar
+        switch()
+        (enable_progress_bars if is_on_in_hub else disable_progress_bars)()

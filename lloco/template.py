@@ -1,0 +1,130 @@
+"""The wording around context, question and answer, as data: a JSON file that is saved with the adapter.
+
+An adapter learns its wording byte for byte, so nothing here trims, completes or normalises it. Does not know about
+tokens: `prompt` lays a template out.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lloco.errors import DataError
+
+TEMPLATE_FILE = "template.json"
+_PLACEHOLDER = re.compile(r"\{(question|options|answer)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The wording around context, question and answer, byte for byte as an adapter learns it."""
+
+    name: str
+    """What messages and results call it."""
+    before_context: str
+    """Text before the context; left out when there is no context."""
+    after_context: str
+    """Text between context and question; left out when there is no context."""
+    question: str
+    """The question's wording, with {question} and, for multiple choice, {options}."""
+    answer: str
+    """The answer's wording, with {answer}."""
+    use_chat_template: bool = False
+    """Put everything inside a user turn of the tokenizer's chat template."""
+    add_bos: bool = False
+    """Begin with the tokenizer's BOS token."""
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer, beside EOS."""
+
+    def __post_init__(self) -> None:
+        where = f"template {self.name!r}"
+        allowed = {"question": {"question", "options"}, "answer": {"answer"}}
+        for field in ("before_context", "after_context", "question", "answer"):
+            found = set(_PLACEHOLDER.findall(getattr(self, field)))
+            if wrong := sorted(found - allowed.get(field, set())):
+                raise DataError(f"{where}: {{{wrong[0]}}} cannot stand in {field}: move it to the field it belongs to")
+            if field in allowed and field not in found:
+                raise DataError(f"{where}: {field} must hold {{{field}}}, it is {getattr(self, field)!r}: add it")
+        if self.answer.count("{answer}") > 1:
+            raise DataError(f"{where}: answer must hold {{answer}} once, it is {self.answer!r}: remove the others")
+        if "" in self.stop:
+            raise DataError(f"{where}: an empty stop string would end every answer at once: remove it")
+
+    @staticmethod
+    def load(path: str | Path) -> "Template":
+        """Read a template file, or the template.json of an adapter folder.
+
+        Raises:
+            DataError: no such file, not JSON, an unknown or missing key, or a value of the wrong type.
+        """
+        path = Path(path)
+        file = path / TEMPLATE_FILE if path.is_dir() else path
+        try:
+            text = file.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"a template was wanted, {file} cannot be read ({error}): check the path") from error
+        return _parse_template(text, str(file))
+
+    @staticmethod
+    def packaged(name: str) -> "Template":
+        """Return a template that comes with lloco.
+
+        Raises:
+            DataError: there is none of that name.
+        """
+        folder = files("lloco") / "templates"
+        names = sorted(file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json"))
+        if name not in names:
+            raise DataError(f"no template is named {name!r}: use {', '.join(names)}, or the path of a JSON file")
+        return _parse_template((folder / f"{name}.json").read_text(encoding="utf-8"), f"packaged template {name}")
+
+    def to_json(self) -> str:
+        """Return the text of the template's file."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    def save(self, path: str | Path) -> None:
+        """Write the template's file."""
+        Path(path).write_bytes(self.to_json().encode("utf-8"))
+
+    def read_answer(self, generated: str) -> str:
+        """Take the answer out of generated text by undoing the wording of `answer`, as far as the text follows it."""
+        before, after = self.answer.split("{answer}")
+        return generated.removeprefix(before).removesuffix(after)
+
+
+DEFAULT_TEMPLATE = Template(
+    name="default",
+    before_context="",
+    after_context="\n",
+    question="Question: {question}\nAnswer:",
+    answer=" {answer}",
+)
+
+
+def fill(wording: str, values: Mapping[str, str]) -> str:
+    """Put values in their places in one pass, so that braces inside a value stay as they are."""
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], wording)
+
+
+def _parse_template(text: str, where: str) -> Template:
+    try:
+        values: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"a template in JSON was wanted, {where} is not ({error}): correct it") from error
+    if not isinstance(values, dict):
+        raise DataError(f"a template is a JSON object, {where} holds a {type(values).__name__}: correct it")
+    known = {field.name: field for field in fields(Template)}
+    if unknown := sorted(set(values) - set(known)):
+        raise DataError(f"{where} has unknown key {unknown[0]!r}: a template has {', '.join(known)}")
+    if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
+        raise DataError(f"{where} lacks {', '.join(missing)}: add it, an empty string if nothing stands there")
+    wanted: dict[str, type] = {"stop": list, "use_chat_template": bool, "add_bos": bool}
+    for name, value in values.items():
+        kind = wanted.get(name, str)
+        items = value if isinstance(value, list) else []
+        if not isinstance(value, kind) or not all(isinstance(item, str) for item in items):
+            raise DataError(f"{where}: {name} must be a {kind.__name__}, it is {value!r}: correct it")
+    return Template(**{**values, "stop": tuple(values.get("stop", ()))})
