@@ -6,8 +6,9 @@ step is the same on one process as on several, because each process takes every 
 
 import math
 import os
+import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,6 +17,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
+from lloco.durable import fsync_folder, make_folder_durably
 from lloco.errors import LlocoError
 
 CHECKPOINT = "checkpoint.pt"
@@ -90,22 +92,42 @@ def learning_rate_at(step: int, options: LoopOptions) -> float:
     return options.learning_rate * share
 
 
+def process_state(device: torch.device) -> PartialState:
+    """Join the other processes that torchrun or accelerate started, over the backend of the device that trains.
+
+    Raises:
+        LlocoError: the launcher started several, and this process was made to run alone before it came here.
+    """
+    state = PartialState(cpu=device.type == "cpu")
+    num_launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if state.num_processes != num_launched:
+        raise LlocoError(
+            f"the launcher started {num_launched} processes, {state.num_processes} trains on {device}: make no other "
+            f"accelerate state before training, or PartialState(cpu={device.type == 'cpu'})"
+        )
+    return state
+
+
 def train(
     module: nn.Module,
     stage: Stage[Any],
     options: LoopOptions,
     folder: Path,
     on_step: Callable[[LogLine], None] | None = None,
+    *,
+    run: Mapping[str, Any] | None = None,
 ) -> list[LogLine]:
-    """Optimise the parameters of `module` that require gradients, in place; resume from `folder` if a run stopped there.
+    """Optimise the parameters of `module` that require gradients, in place; go on from `folder` if a run stopped there.
+
+    `run` names what else makes this run what it is (digests of data and model, a stage's options), in plain values; a
+    folder whose run differs in any of it is not gone on with. Under several processes only the first one writes.
 
     Returns:
         One line a step, those of an earlier part of the run included.
 
     Raises:
-        LlocoError: the loss is not finite, or the folder holds a run with other options.
+        LlocoError: the loss is not finite, or the folder holds another run or a damaged checkpoint.
     """
-    state = PartialState()
     parameters = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
         [
@@ -115,15 +137,20 @@ def train(
         betas=(0.9, options.beta2),
         fused=all(p.device.type in ("cpu", "cuda") for _, p in parameters),
     )
-    log = _resume(folder, parameters, optimizer, options)
+    state = process_state(parameters[0][1].device)
+    identity = _run_identity(options, run or {})
+    log = _resume(folder, parameters, optimizer, identity)
     for step in range(len(log), options.num_steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, options)
         started = time.perf_counter()
         loss, num_targets = _accumulate(stage, step, [p for _, p in parameters], options, state)
-        if not math.isfinite(loss):
-            raise LlocoError(f"a finite loss was wanted, step {step} in {folder} gave {loss}: lower the learning rate")
-        torch.nn.utils.clip_grad_norm_([p for _, p in parameters], options.max_grad_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_([p for _, p in parameters], options.max_grad_norm))
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise LlocoError(
+                f"a finite loss and gradient were wanted, step {step} in {folder} gave {loss} and {norm}: lower the "
+                "learning rate"
+            )
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         seconds = time.perf_counter() - started
@@ -132,7 +159,7 @@ def train(
         if on_step is not None and state.is_main_process:
             on_step(line)
         if state.is_main_process and (len(log) % options.save_every == 0 or len(log) == options.num_steps):
-            _save(folder, parameters, optimizer, options, log)
+            _save(folder, parameters, optimizer, identity, log)
     state.wait_for_everyone()
     return log
 
@@ -145,12 +172,12 @@ def _accumulate(
     total = sum(stage.num_targets(batch) for batch in batches)
     if total <= 0:
         raise LlocoError(f"step {step} has no token to learn from: the answers are empty")
-    loss_sum = torch.zeros((), device=state.device if parameters[0].device.type != "cpu" else "cpu")
+    loss_sum = torch.zeros((), device=parameters[0].device)
     for index in range(state.process_index, len(batches), state.num_processes):
         torch.manual_seed((options.seed * 1_000_003 + step) * 1_009 + index)
         with torch.autocast(parameters[0].device.type, dtype=torch.bfloat16, enabled=options.bf16):
             loss = stage.loss_sum(batches[index])
-        (loss / total).backward()
+        (loss / total).backward()  # type: ignore[no-untyped-call]
         loss_sum += loss.detach()
     if state.num_processes > 1:
         for parameter in parameters:
@@ -161,51 +188,67 @@ def _accumulate(
     return float(loss_sum) / total, total
 
 
-def _run_identity(options: LoopOptions) -> dict[str, Any]:
-    """Options that a resumed run must share with the run it goes on with."""
-    return {key: value for key, value in asdict(options).items() if key != "save_every"}
+def _run_identity(options: LoopOptions, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what a resumed run must share with the run it goes on with."""
+    return {key: value for key, value in asdict(options).items() if key != "save_every"} | dict(run)
 
 
 def _resume(
-    folder: Path, parameters: list[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer, options: LoopOptions
+    folder: Path,
+    parameters: list[tuple[str, nn.Parameter]],
+    optimizer: torch.optim.Optimizer,
+    identity: dict[str, Any],
 ) -> list[LogLine]:
     """Load the folder's checkpoint into parameters and optimiser; return the steps that are done."""
-    if not (folder / CHECKPOINT).is_file():
+    file = folder / CHECKPOINT
+    if not file.is_file():
         return []
-    saved = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
-    if saved["options"] != _run_identity(options):
-        changed = [key for key, value in _run_identity(options).items() if saved["options"].get(key) != value]
+    try:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+        found = saved["options"]
+        if found == identity:
+            with torch.no_grad():
+                for name, parameter in parameters:
+                    parameter.copy_(saved["parameters"][name])
+            optimizer.load_state_dict(saved["optimizer"])
+            return [LogLine(**line) for line in saved["log"]]
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise LlocoError(
-            f"{folder} holds a run with other options ({', '.join(changed)}): give the same options to go on with it, "
-            "or another --out folder to start afresh"
-        )
-    with torch.no_grad():
-        for name, parameter in parameters:
-            parameter.copy_(saved["parameters"][name])
-    optimizer.load_state_dict(saved["optimizer"])
-    return [LogLine(**line) for line in saved["log"]]
+            f"a training checkpoint was wanted, {file} is none that can be read ({reason}): remove it to start afresh"
+        ) from error
+    changed = sorted(key for key in found.keys() | identity.keys() if found.get(key) != identity.get(key))
+    raise LlocoError(
+        f"{folder} holds another run (it differs in {', '.join(changed)}): give the same data and options to go on "
+        "with it, or another --out folder to start afresh"
+    )
 
 
 def _save(
     folder: Path,
     parameters: list[tuple[str, nn.Parameter]],
     optimizer: torch.optim.Optimizer,
-    options: LoopOptions,
+    identity: dict[str, Any],
     log: list[LogLine],
 ) -> None:
     """Replace the checkpoint in one rename: a kill at any moment leaves the old one or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder_durably(folder)
     temporary = folder / f"{CHECKPOINT}.tmp"
-    with temporary.open("wb") as file:
-        torch.save(
-            {
-                "options": _run_identity(options),
-                "parameters": {name: parameter.detach() for name, parameter in parameters},
-                "optimizer": optimizer.state_dict(),
-                "log": [asdict(line) for line in log],
-            },
-            file,
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / CHECKPOINT)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(
+                {
+                    "options": identity,
+                    "parameters": {name: parameter.detach() for name, parameter in parameters},
+                    "optimizer": optimizer.state_dict(),
+                    "log": [asdict(line) for line in log],
+                },
+                file,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / CHECKPOINT)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_folder(folder)

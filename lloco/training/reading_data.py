@@ -6,6 +6,7 @@ are plain text) and lays rows out with the default template. Knows nothing about
 
 import gzip
 import json
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -125,9 +126,15 @@ def questions_row(pairs: Sequence[tuple[IdArray, IdArray]]) -> Row:
     return Row(torch.cat([as_tensor(part) for pair in pairs for part in pair]), torch.cat(weights))
 
 
-def text_row(ids: Tensor, weight: float, lead: Tensor | None = None) -> Row:
-    """Lay out text whose every token is a target, after an instruction (`lead`) that is not."""
-    weights = torch.full((len(ids),), weight)
+def text_row(ids: Tensor, target_ratio: float, chooser: random.Random, lead: Tensor | None = None) -> Row:
+    """Lay out text of which a random share of the tokens are targets, after an instruction (`lead`) that is none."""
+    weights = random_targets(len(ids), target_ratio, chooser)
     if lead is None:
         return Row(ids, weights)
     return Row(torch.cat([lead, ids]), torch.cat([torch.zeros(len(lead)), weights]))
+
+
+def random_targets(num_tokens: int, target_ratio: float, chooser: random.Random) -> Tensor:
+    """Return (num_tokens,) weights: 1 for a random share of the tokens, 0 for the rest."""
+    generator = torch.Generator().manual_seed(chooser.getrandbits(32))
+    return (torch.rand(num_tokens, generator=generator) < target_ratio).float()

@@ -16,7 +16,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.prompt import Prompt, collate
-from lloco.training.reading_data import REPEAT_INSTRUCTION, ReadingDocument, Row, as_tensor, questions_row, text_row
+from lloco.training.reading_data import (
+    REPEAT_INSTRUCTION,
+    ReadingDocument,
+    Row,
+    as_tensor,
+    questions_row,
+    random_targets,
+    text_row,
+)
 
 StageName = Literal["language_model", "compressor"]
 
@@ -35,8 +43,12 @@ class ReadingOptions:
     """Share of the steps until the longest documents are in; short ones come first."""
     start_fraction: float = 0.1
     """Share of the documents, the shortest, that the first step draws from."""
-    text_weight: float = 0.25
-    """Weight of a text token's loss beside an answer token's."""
+    text_target_ratio: float = 0.25
+    """Share of a text's tokens, drawn anew each time, whose loss is computed; answer tokens always count."""
+    repeat_ratio: float = 0.25
+    """Share of documents read as text that are to be repeated instead of asked about: copying comes before lookup."""
+    repeat_target_ratio: float = 0.5
+    """Share of a repeated text's tokens whose loss is computed."""
     reconstruction_ratio: float = 0.5
     """Share of compressed text rows that repeat the document; the rest continue it."""
     text_row_ratio: float = 0.5
@@ -55,6 +67,8 @@ class ReadingBatch(NamedTuple):
     segment_len: int
     rows: list[tuple[int, Row]]
     """(index into contexts, row)"""
+    context_weights: list[Tensor]
+    """Weight of each token of each context in the loss, where contexts are read as text."""
 
 
 class ReadingStage:
@@ -119,48 +133,53 @@ class ReadingStage:
                     context, row = self._text_row(ids, segment_len, chooser)
                     contexts.append(context)
                     rows.append((len(contexts) - 1, row))
-            elif pairs or len(ids) > 1:
+            else:
+                is_repeat = not pairs or chooser.random() < self.options.repeat_ratio
                 contexts.append(ids)
-                rows.append((len(contexts) - 1, questions_row(pairs) if pairs else Row(ids[:0], torch.zeros(0))))
-        return ReadingBatch(contexts, is_compressed, segment_len, rows)
+                rows.append((len(contexts) - 1, self._repeat_row(ids, chooser) if is_repeat else questions_row(pairs)))
+        ratio = 0.0 if is_compressed else self.options.text_target_ratio
+        context_weights = [random_targets(len(ids), ratio, chooser) for ids in contexts]
+        return ReadingBatch(contexts, is_compressed, segment_len, rows, context_weights)
 
     def _text_row(self, ids: Tensor, segment_len: int, chooser: random.Random) -> tuple[Tensor, Row]:
         """Return what is compressed and what is to be said of it: the text again, or how it goes on."""
         num_segments = -(-len(ids) // segment_len)
         if num_segments == 1 or chooser.random() < self.options.reconstruction_ratio:
-            return ids, text_row(ids, self.options.text_weight, self.repeat)
+            return ids, self._repeat_row(ids, chooser)
         cut = chooser.randrange(1, num_segments) * segment_len
-        return ids[:cut], text_row(ids[cut:], self.options.text_weight)
+        return ids[:cut], text_row(ids[cut:], self.options.text_target_ratio, chooser)
+
+    def _repeat_row(self, ids: Tensor, chooser: random.Random) -> Row:
+        return text_row(ids, self.options.repeat_target_ratio, chooser, self.repeat)
 
     def num_targets(self, batch: ReadingBatch) -> float:
-        """Weigh answer tokens 1 and text tokens `text_weight`."""
+        """Count the tokens whose loss is computed."""
         return sum(float(weights.sum()) for weights in self._weights(batch))
 
     def _weights(self, batch: ReadingBatch) -> list[Tensor]:
-        """Return the weight of every target of each row; a context read as text is learned as text."""
-        if batch.is_compressed:
-            return [row.weights for _, row in batch.rows]
+        """Return the weight of every place after the first of each row: virtual tokens are never targets."""
         weights = []
         for index, row in batch.rows:
-            context = torch.full((len(batch.contexts[index]),), self.options.text_weight)
-            context[0] = 0.0
-            weights.append(torch.cat([context, row.weights]))
+            if batch.is_compressed:
+                num_virtual_tokens = self._num_virtual_tokens(len(batch.contexts[index]), batch.segment_len)
+                context = torch.zeros(num_virtual_tokens)
+            else:
+                context = batch.context_weights[index]
+            weights.append(torch.cat([context[1:], row.weights]))
         return weights
 
+    def _num_virtual_tokens(self, num_tokens: int, segment_len: int) -> int:
+        return -(-num_tokens // segment_len) * self.compressor.summary_length
+
     def loss_sum(self, batch: ReadingBatch) -> Tensor:
-        """Return the weighted sum of the targets' cross-entropies."""
+        """Return the sum of the targets' cross-entropies."""
         contexts = self._contexts(batch)
-        hidden = self._hidden(batch, contexts)
-        ids = pad_sequence([torch.cat([_ids_of(contexts[index]), row.ids]) for index, row in batch.rows], True)
-        weights = torch.zeros(ids.shape)
-        for place, own in enumerate(self._weights(batch)):
-            index, row = batch.rows[place]
-            end = len(contexts[index]) + len(row.ids)
-            weights[place, end - len(own) : end] = own
-        chosen = (weights[:, 1:] > 0).to(hidden.device)
-        logits = self.compressor.model.lm_head(hidden[:, :-1][chosen])
-        losses = nn.functional.cross_entropy(logits.float(), ids[:, 1:].to(hidden.device)[chosen], reduction="none")
-        return (losses * weights[:, 1:].to(hidden.device)[chosen]).sum()
+        hidden = self._hidden(batch, contexts)[:, :-1]
+        ids = [torch.cat([_ids_of(contexts[index]), row.ids])[1:] for index, row in batch.rows]
+        is_target = pad_sequence(self._weights(batch), batch_first=True) > 0
+        labels = pad_sequence(ids, batch_first=True)[is_target].to(hidden.device)
+        logits = self.compressor.model.lm_head(hidden[is_target.to(hidden.device)])
+        return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
 
     def _hidden(self, batch: ReadingBatch, contexts: Sequence[Tensor]) -> Tensor:
         """Run the decoder over contexts and rows; returns states (num_rows, seq_len, hidden_size), padded right."""
@@ -221,7 +240,7 @@ class ReadingStage:
             documents = self.validation[start : start + batch_size]
             rows = [(place, questions_row([pair])) for place, doc in enumerate(documents) for pair in doc.pairs[:2]]
             contexts = [as_tensor(document.ids) for document in documents]
-            right += self._are_right(ReadingBatch(contexts, is_compressed, self.compressor.segment_len, rows))
+            right += self._are_right(ReadingBatch(contexts, is_compressed, self.compressor.segment_len, rows, []))
         return 100 * sum(right) / max(1, len(right))
 
     def _are_right(self, batch: ReadingBatch) -> list[bool]:

@@ -1,0 +1,152 @@
+"""Batches and loss of finetuning, for the one loop: cross-entropy of answer and EOS, given soft prompt and question.
+
+The order of examples is a seeded permutation per epoch and a pure function of the step. The output layer runs at target
+positions only, inside the model's own forward, so that whatever a model does to its logits (soft-capping, scaling)
+stays its own. The loss is arXiv 2404.07979's.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lloco.errors import LlocoError
+from lloco.models.decoder import Decoder
+from lloco.prompt import IGNORED_LABEL, collate
+from lloco.template import Template
+from lloco.training.examples import MeasuredExample, SoftPrompts, example_prompt
+
+
+class AnswerStage:
+    """Micro-batches of examples and their losses; reads the decoder's model with whatever adapter it carries."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        template: Template,
+        soft_prompts: SoftPrompts,
+        examples: Sequence[MeasuredExample],
+        *,
+        batch_size: int,
+        micro_batch_size: int,
+        num_samples: int,
+        seed: int,
+        bf16: bool = False,
+        validation: Sequence[MeasuredExample] = (),
+        evaluate_every: int = 100,
+    ) -> None:
+        self.decoder = decoder
+        self.template = template
+        self.soft_prompts = soft_prompts
+        self.examples = examples
+        self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
+        self.num_samples = num_samples
+        """Examples drawn in the whole run; the last step may be smaller than the others."""
+        self.seed = seed
+        self.bf16 = bf16
+        self.validation = validation
+        self.evaluate_every = evaluate_every
+
+    def micro_batches(self, step: int) -> list[list[MeasuredExample]]:
+        """Return the step's examples, long ones together so that little is padded."""
+        num_examples = len(self.examples)
+        drawn = []
+        for draw in range(step * self.batch_size, min((step + 1) * self.batch_size, self.num_samples)):
+            epoch, place = divmod(draw, num_examples)
+            drawn.append(self.examples[_epoch_order(self.seed, epoch, num_examples)[place]])
+        return self._split(drawn)
+
+    def _split(self, examples: Sequence[MeasuredExample]) -> list[list[MeasuredExample]]:
+        ordered = sorted(examples, key=lambda measured: -measured.seq_len)
+        return [
+            ordered[start : start + self.micro_batch_size] for start in range(0, len(ordered), self.micro_batch_size)
+        ]
+
+    def num_targets(self, batch: Sequence[MeasuredExample]) -> float:
+        """Count the tokens of answers and EOS."""
+        return float(sum(len(measured.target_ids) for measured in batch))
+
+    def loss_sum(self, batch: Sequence[MeasuredExample]) -> Tensor:
+        """Return the sum of the targets' cross-entropies, in float32."""
+        logits, target_ids = self.target_logits(batch)
+        return nn.functional.cross_entropy(logits.float(), target_ids, reduction="sum")
+
+    def target_logits(self, batch: Sequence[MeasuredExample]) -> tuple[Tensor, Tensor]:
+        """Return logits (num_targets, vocab_size) and ids (num_targets,) of all targets, example by example."""
+        decoder = self.decoder
+        inputs = collate(
+            [
+                example_prompt(
+                    measured.example, self.soft_prompts.embeds(measured.example.document_id), self.template, decoder
+                )
+                for measured in batch
+            ],
+            decoder.embed,
+            hidden_size=decoder.hidden_size,
+            dtype=decoder.dtype,
+            device=decoder.device,
+            padding_side="right",
+            targets=[measured.target_ids for measured in batch],
+        )
+        assert inputs.labels is not None
+        is_target = inputs.labels != IGNORED_LABEL
+        with _output_layer_at(decoder, is_target.roll(-1, dims=1)):
+            # Rows are padded on the right, so the positions that models count by themselves are the prompt's.
+            output = decoder.model(
+                inputs_embeds=inputs.inputs_embeds, attention_mask=inputs.attention_mask, use_cache=False
+            )
+        return output.logits[0], inputs.labels[is_target]
+
+    @torch.no_grad()
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Measure loss and exact match of held-out answers every `evaluate_every` steps and after the last one.
+
+        Under greedy decoding an answer is right exactly when every one of its tokens is the most likely next one.
+        """
+        is_last = (step + 1) * self.batch_size >= self.num_samples
+        if not self.validation or ((step + 1) % self.evaluate_every and not is_last):
+            return {}
+        self.decoder.model.train(False)
+        loss, num_right = 0.0, 0
+        for batch in self._split(self.validation):
+            with torch.autocast(self.decoder.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                logits, target_ids = self.target_logits(batch)
+            loss += float(nn.functional.cross_entropy(logits.float(), target_ids, reduction="sum"))
+            is_right = logits.argmax(dim=-1) == target_ids
+            lengths = [len(measured.target_ids) for measured in batch]
+            num_right += sum(bool(own.all()) for own in torch.split(is_right, lengths))
+        self.decoder.model.train()
+        return {
+            "validation_loss": loss / self.num_targets(self.validation),
+            "validation_exact_match": 100 * num_right / len(self.validation),
+        }
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, num_examples: int) -> list[int]:
+    """Return the order of an epoch; two are kept because a batch may span two."""
+    order = list(range(num_examples))
+    random.Random(seed * 1_000_003 + epoch).shuffle(order)
+    return order
+
+
+@contextmanager
+def _output_layer_at(decoder: Decoder, chosen: Tensor) -> Iterator[None]:
+    """Let the model's output layer see the chosen states (batch, seq_len) alone, as one row (1, num_chosen, ...)."""
+    output = decoder.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if output is None:
+        raise LlocoError(f"{decoder.name} has no output layer to learn answers with: use a causal language model")
+
+    def choose(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (arguments[0][chosen][None], *arguments[1:])
+
+    handle = output.register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()
