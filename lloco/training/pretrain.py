@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.errors import DataError
 from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, train
-from lloco.training.reading_data import ReadingDocument, iter_lines, tokenize_lines
+from lloco.training.reading_data import ReadingDocument, documents_digest, iter_lines, tokenize_lines
 from lloco.training.reading_stage import ReadingOptions, ReadingStage
 from lloco.training.text_tokenizer import train_tokenizer
 
@@ -30,15 +30,15 @@ OnStep = Callable[[str, LogLine], None]
 class ModelShape:
     """Shape of a new model; the layout is Llama's."""
 
-    vocab_size: int = 2048
+    vocab_size: int = 4096
     """Tokens of the BPE tokenizer."""
-    hidden_size: int = 256
+    hidden_size: int = 192
     """Width of embeddings and virtual tokens."""
-    intermediate_size: int = 640
+    intermediate_size: int = 512
     """Width of the feed-forward layers."""
     num_hidden_layers: int = 4
     """Layers."""
-    num_attention_heads: int = 4
+    num_attention_heads: int = 6
     """Query heads."""
     num_key_value_heads: int = 2
     """Key and value heads (grouped-query attention)."""
@@ -75,7 +75,7 @@ def new_model(shape: ModelShape, eos_token_id: int, seed: int) -> tuple[LlamaFor
     for layer in model.model.layers:
         for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
             projection.weight.data.mul_((2 * shape.num_hidden_layers) ** -0.5)
-    nn.init.normal_(model.get_input_embeddings().weight, std=0.05)
+    nn.init.normal_(model.model.embed_tokens.weight, std=0.05)
     return model, torch.randn(shape.summary_length, shape.hidden_size) * 0.05
 
 
@@ -101,7 +101,7 @@ class PretrainOptions:
     """Peak learning rate of the first stage."""
     compressor_learning_rate: float = 1e-3
     """Peak learning rate of the second stage."""
-    batch_tokens: int = 4096
+    batch_tokens: int = 3072
     """Document and question tokens of one step."""
     evaluate_every: int = 250
     """Steps between exact-match measurements."""
@@ -130,7 +130,7 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     if not documents:
         raise DataError(f"pretraining needs text, {', '.join(map(str, options.data))} hold none: give other files")
     compressor = new_compressor(options, tokenizer)
-    compressor.decoder.model.to(resolve_device(options.device))
+    nn.Module.to(compressor, resolve_device(options.device))
     for name in ("language_model", "compressor"):
         log = _run_stage(name, compressor, documents, validation, options, out, on_step)
         write_curves(out / name, log)
@@ -141,7 +141,7 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     return compressor
 
 
-def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerBase) -> AutoCompressor:
+def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast) -> AutoCompressor:
     """Return the untrained compressor that `options.shape` describes."""
     model, summaries = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
     model.set_attn_implementation("eager")  # in bfloat16 on a CPU its backward is 2.5 times as fast as the fused one
@@ -149,9 +149,9 @@ def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerBase)
     return AutoCompressor(decoder, summaries, segment_len=options.shape.segment_len)
 
 
-def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerBase:
+def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
     """Train the tokenizer once per run: a resumed run reads the one it began with."""
-    if (found := load_tokenizer(out / "tokenizer")) is not None:
+    if isinstance(found := load_tokenizer(out / "tokenizer"), PreTrainedTokenizerFast):
         return found
     chooser = random.Random(options.seed)
     texts = [text for text, _ in iter_lines(options.data) if chooser.random() < 0.2]
@@ -183,14 +183,17 @@ def _run_stage(
         save_every=options.evaluate_every,
         bf16=options.bf16,
     )
+    reading = ReadingOptions(stage="language_model" if is_first else "compressor", batch_tokens=options.batch_tokens)
+    run = {"reading": asdict(reading), "shape": asdict(options.shape), "documents": documents_digest(documents)}
     stage = ReadingStage(
         compressor,
         documents,
-        ReadingOptions(stage="language_model" if is_first else "compressor", batch_tokens=options.batch_tokens),
+        reading,
         num_steps=num_steps,
         seed=options.seed,
         validation=validation,
         evaluate_every=options.evaluate_every,
     )
     compressor.train()
-    return train(compressor, stage, loop, out / name, None if on_step is None else lambda line: on_step(name, line))
+    report = None if on_step is None else lambda line: on_step(name, line)
+    return train(compressor, stage, loop, out / name, report, run=run)

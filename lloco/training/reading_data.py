@@ -1,10 +1,11 @@
 """Text and question-answer lines as token rows for pretraining.
 
-Reads document-QA lines (`{text, questions: [{question, answers}]}` or `{context, qas: [{q, a}]}`; lines without questions
-are plain text) and lays rows out with the default template. Knows nothing about models.
+Reads document-QA lines (`{text, questions: [{question, answers}]}` or `{context, qas: [{q, a}]}`; lines without
+questions are plain text) and lays rows out with the default template. Knows nothing about models.
 """
 
 import gzip
+import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,8 @@ class ReadingDocument:
 
     ids: IdArray
     pairs: tuple[tuple[IdArray, IdArray], ...]
+    is_random: bool = False
+    """Tokens without meaning, to be copied."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +105,15 @@ def tokenize_lines(
                 starts = range(0, len(ids), max_document_tokens)
                 documents += [ReadingDocument(ids[start : start + max_document_tokens], ()) for start in starts]
     return [document for document in documents if len(document.ids) > 1]
+
+
+def documents_digest(documents: Sequence[ReadingDocument]) -> str:
+    """Return a digest of all token ids, in order."""
+    digest = hashlib.sha256()
+    for document in documents:
+        for ids in (document.ids, *(part for pair in document.pairs for part in pair)):
+            digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
+    return digest.hexdigest()
 
 
 def _worded(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:

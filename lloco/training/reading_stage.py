@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -26,6 +27,8 @@ from lloco.training.reading_data import (
     text_row,
 )
 
+NUM_SPECIAL_TOKENS = 3
+
 StageName = Literal["language_model", "compressor"]
 
 
@@ -39,7 +42,13 @@ class ReadingOptions:
     """Document tokens of one optimiser step."""
     max_questions: int = 8
     """Questions asked of one document in one row."""
-    curriculum_ratio: float = 0.3
+    copy_ratio: float = 0.2
+    """Share of the steps, the first, that only copy random tokens: copying, then lookup, emerges from nothing else."""
+    copy_document_ratio: float = 0.1
+    """Share of the documents that are random tokens to be copied in the steps after."""
+    max_copy_len: int = 32
+    """Longest sequence of random tokens that is to be copied."""
+    curriculum_ratio: float = 0.35
     """Share of the steps until the longest documents are in; short ones come first."""
     start_fraction: float = 0.1
     """Share of the documents, the shortest, that the first step draws from."""
@@ -93,20 +102,29 @@ class ReadingStage:
         self.validation = validation
         self.evaluate_every = evaluate_every
         tokenizer = compressor.decoder.require_tokenizer()
+        self.vocab_size = int(compressor.model.config.vocab_size)
         self.repeat = torch.tensor(tokenizer(REPEAT_INSTRUCTION, add_special_tokens=False)["input_ids"])
 
     def micro_batches(self, step: int) -> list[ReadingBatch]:
         """Draw documents of about `batch_tokens` tokens in all, the same ones whenever the step is done."""
         options = self.options
         chooser = random.Random(self.seed * 1_000_003 + step)
-        progress = min(1.0, step / max(1, options.curriculum_ratio * self.num_steps))
+        copy_steps = options.copy_ratio * self.num_steps
+        is_copying = step < copy_steps
+        progress = min(1.0, max(0.0, step - copy_steps) / max(1, options.curriculum_ratio * self.num_steps))
         reach = options.start_fraction + (1 - options.start_fraction) * progress
-        limit = max(8, int(reach * len(self.documents)))
+        limit = max(1, int(reach * len(self.documents)))
+        max_copy_len = round(8 + (options.max_copy_len - 8) * min(1.0, step / max(1, copy_steps)))
         drawn: list[ReadingDocument] = []
         num_tokens = 0
         while num_tokens < options.batch_tokens:
-            drawn.append(self.documents[min(limit - 1, int(chooser.random() * limit))])
-            num_tokens += len(drawn[-1].ids) + sum(len(q) + len(a) for q, a in drawn[-1].pairs[: options.max_questions])
+            if is_copying or chooser.random() < options.copy_document_ratio:
+                drawn.append(self._random_document(chooser.randint(4, max_copy_len), chooser))
+                num_tokens += 2 * len(drawn[-1].ids)
+            else:
+                drawn.append(self.documents[chooser.randrange(limit)])
+                num_tokens += len(drawn[-1].ids)
+                num_tokens += sum(len(q) + len(a) for q, a in drawn[-1].pairs[: options.max_questions])
         if options.stage == "language_model":
             return [self._batch(drawn, False, 0, chooser)]
         num_full = round(options.full_text_ratio * len(drawn))
@@ -116,6 +134,10 @@ class ReadingStage:
         segment_len = chooser.choice([top, chooser.randint(shortest, top)])
         batches = [self._batch(drawn[num_full:], True, segment_len, chooser)]
         return batches + ([self._batch(drawn[:num_full], False, 0, chooser)] if num_full else [])
+
+    def _random_document(self, num_tokens: int, chooser: random.Random) -> ReadingDocument:
+        ids = [chooser.randrange(NUM_SPECIAL_TOKENS, self.vocab_size) for _ in range(num_tokens)]
+        return ReadingDocument(np.asarray(ids, dtype=np.int32), (), is_random=True)
 
     def _batch(
         self, documents: Sequence[ReadingDocument], is_compressed: bool, segment_len: int, chooser: random.Random
@@ -129,16 +151,26 @@ class ReadingStage:
                 if pairs:
                     contexts.append(ids)
                     rows.append((len(contexts) - 1, questions_row(pairs)))
-                if not pairs or chooser.random() < self.options.text_row_ratio:
+                if document.is_random:
+                    contexts.append(ids)
+                    rows.append((len(contexts) - 1, text_row(ids, 1.0, chooser, self.repeat)))
+                elif not pairs or chooser.random() < self.options.text_row_ratio:
                     context, row = self._text_row(ids, segment_len, chooser)
                     contexts.append(context)
                     rows.append((len(contexts) - 1, row))
             else:
-                is_repeat = not pairs or chooser.random() < self.options.repeat_ratio
                 contexts.append(ids)
-                rows.append((len(contexts) - 1, self._repeat_row(ids, chooser) if is_repeat else questions_row(pairs)))
-        ratio = 0.0 if is_compressed else self.options.text_target_ratio
-        context_weights = [random_targets(len(ids), ratio, chooser) for ids in contexts]
+                if document.is_random:
+                    row = text_row(ids, 1.0, chooser, self.repeat)
+                elif not pairs or chooser.random() < self.options.repeat_ratio:
+                    row = self._repeat_row(ids, chooser)
+                else:
+                    row = questions_row(pairs)
+                rows.append((len(contexts) - 1, row))
+        ratios = [0.0 if is_compressed or one.is_random else self.options.text_target_ratio for one in documents]
+        context_weights = [
+            random_targets(len(ids), ratio, chooser) for ids, ratio in zip(contexts, ratios, strict=False)
+        ]
         return ReadingBatch(contexts, is_compressed, segment_len, rows, context_weights)
 
     def _text_row(self, ids: Tensor, segment_len: int, chooser: random.Random) -> tuple[Tensor, Row]:
@@ -193,7 +225,8 @@ class ReadingStage:
             padding_side="right",
         )
         # Padding stands on the right, where a causal model never looks, so that the fast path without a mask is exact.
-        hidden: Tensor = model.get_decoder()(inputs_embeds=inputs.inputs_embeds, use_cache=False).last_hidden_state
+        decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+        hidden: Tensor = decoder(inputs_embeds=inputs.inputs_embeds, use_cache=False).last_hidden_state
         return hidden
 
     def _contexts(self, batch: ReadingBatch) -> list[Tensor]:
