@@ -5,11 +5,15 @@ A segment's row is [soft prompt of earlier segments][segment tokens][summary tok
 arXiv 2305.14788 section 3; LLoCO (arXiv 2404.07979) uses 1,536 tokens -> 50 vectors.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from lloco.compressors.compressor import (
@@ -20,41 +24,49 @@ from lloco.compressors.compressor import (
     windows_of,
 )
 from lloco.documents import Document
-from lloco.errors import CheckpointError, DocumentError
+from lloco.errors import CheckpointError, DocumentError, LlocoError
 from lloco.models.adapter import adapter_disabled
-from lloco.models.checkpoint import checkpoint_folder, find_tensor
-from lloco.models.decoder import Decoder, load_decoder
+from lloco.models.checkpoint import checkpoint_folder, find_tensor, write_checkpoint
+from lloco.models.decoder import Decoder, load_decoder, quiet_transformers
 from lloco.soft_prompt import SoftPrompt
 
 SUMMARY_KEY = "embed_summary.weight"
 PUBLISHED_SEGMENT_LEN = 1536
 PUBLISHED_MAX_SEGMENTS = 80
+PLAIN_ATTENTION_LEN = 256
+"""Rows up to this length cost about the same with plain attention, which rounds as the published code does."""
 
 
 class AutoCompressor(nn.Module):
-    """Causal language model with `summary_length` learned summary tokens; `summaries` is (summary_length, hidden_size)."""
+    """Causal language model that learned summary tokens; `summaries` is (summary_length, hidden_size)."""
 
-    design = "autocompressor"
+    # Compressing switches the adapter off and the attention over: one thread at a time, whatever the model.
+    _lock = threading.RLock()
 
     def __init__(self, decoder: Decoder, summaries: Tensor, *, segment_len: int, max_segments: int | None = None):
         super().__init__()
-        if summaries.ndim != 2 or summaries.shape[1] != decoder.hidden_size:
+        if summaries.ndim != 2 or summaries.shape[1] != decoder.hidden_size or not len(summaries):
             raise CheckpointError(
                 f"{SUMMARY_KEY} of shape (summary_length, {decoder.hidden_size}) was wanted in {decoder.name}, "
                 f"{tuple(summaries.shape)} came: the tensor belongs to another model"
             )
         self.decoder = decoder
         self.model = decoder.model
-        self.embed_summary = nn.Embedding.from_pretrained(summaries.to(decoder.device, decoder.dtype), freeze=False)
+        self.embed_summary = nn.Embedding(*summaries.shape)
+        self.embed_summary.weight = nn.Parameter(summaries.detach().to(decoder.device, decoder.dtype, copy=True))
         self.accumulate = bool(getattr(decoder.model.config, "accumulate_summary", True))
         self.segment_len = segment_len
-        reach = (decoder.max_len - segment_len) // self.summary_length
-        if reach < 1:
+        self.max_segments = PUBLISHED_MAX_SEGMENTS if max_segments is None else max_segments
+        if segment_len < 1 or self.max_document_tokens < 1:
             raise CheckpointError(
                 f"segments of {segment_len} tokens and {self.summary_length} summary tokens do not fit the "
-                f"{decoder.max_len} positions of {decoder.name}: choose a smaller segment_len"
+                f"{decoder.max_len} positions of {decoder.name}: choose another segment_len"
             )
-        self.max_segments = max_segments or min(reach, PUBLISHED_MAX_SEGMENTS)
+
+    @property
+    def design(self) -> str:
+        """Name of the way it compresses."""
+        return "autocompressor"
 
     @property
     def name(self) -> str:
@@ -63,7 +75,7 @@ class AutoCompressor(nn.Module):
 
     @property
     def digest(self) -> str:
-        """Digest of the checkpoint's weights, summary tokens included."""
+        """Digest of the checkpoint's weights, summary tokens included; empty for a new one that was never saved."""
         return self.decoder.digest
 
     @property
@@ -74,16 +86,25 @@ class AutoCompressor(nn.Module):
     @property
     def summary_length(self) -> int:
         """Virtual tokens that a segment becomes."""
-        return self.embed_summary.num_embeddings
+        return int(self.embed_summary.num_embeddings)
 
     @property
     def max_document_tokens(self) -> int:
-        """Tokens that one recursion can reach."""
-        return self.max_segments * self.segment_len
+        """Tokens that one recursion can reach, at the compressor's own segment length."""
+        return self._reach(self.segment_len)
 
-    def num_virtual_tokens(self, num_tokens: int) -> int:
-        """Return the length of the soft prompt of a document of `num_tokens` tokens."""
-        return -(-num_tokens // self.segment_len) * self.summary_length
+    def _reach(self, segment_len: int) -> int:
+        """Return the tokens after which a row would be longer than the positions, or `max_segments` are read."""
+        num_free = self.decoder.max_len - segment_len - self.summary_length
+        if num_free < 0:
+            return 0
+        num_earlier = num_free // self.summary_length
+        num_segments = 1 + num_earlier if self.accumulate or not num_earlier else self.max_segments
+        return min(num_segments, self.max_segments) * segment_len
+
+    def num_virtual_tokens(self, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the length of the soft prompt of a whole document of `num_tokens` tokens."""
+        return -(-num_tokens // (segment_len or self.segment_len)) * self.summary_length
 
     def read_segment(self, soft_prompt: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
         """Summarise one segment per row, given the soft prompt of the segments before it.
@@ -98,16 +119,16 @@ class AutoCompressor(nn.Module):
         Returns:
             (batch, summary_length, hidden_size)
         """
-        batch, seq_len = ids.shape
-        tokens = self.model.get_input_embeddings()(ids)
-        row = torch.cat([tokens, tokens.new_zeros(batch, self.summary_length, self.hidden_size)], dim=1)
+        tokens: Tensor = self.model.get_input_embeddings()(ids)
+        row = torch.cat([tokens, tokens.new_zeros(len(ids), self.summary_length, self.hidden_size)], dim=1)
         places = lengths[:, None] + torch.arange(self.summary_length, device=ids.device)
         index = places[:, :, None].expand(-1, -1, self.hidden_size)
-        summaries = self.embed_summary.weight.to(row.dtype).expand(batch, -1, -1)
+        summaries = self.embed_summary.weight.to(row.dtype).expand(len(ids), -1, -1)
         row = torch.cat([soft_prompt.to(row.dtype), row.scatter(1, index, summaries)], dim=1)
-        hidden = self.model.get_decoder()(inputs_embeds=row, use_cache=False).last_hidden_state
-        states: Tensor = hidden[:, soft_prompt.shape[1] :].gather(1, index)
-        return states
+        # The model without its output layer: no logits are computed, and no cache is kept.
+        reader: nn.Module = self.model.get_decoder()  # type: ignore[no-untyped-call]
+        hidden: Tensor = reader(inputs_embeds=row, use_cache=False).last_hidden_state
+        return hidden[:, soft_prompt.shape[1] :].gather(1, index)
 
     def empty_soft_prompt(self, batch: int) -> Tensor:
         """Return (batch, 0, hidden_size): what the first segment has before it."""
@@ -129,7 +150,7 @@ class AutoCompressor(nn.Module):
             documents: token ids, one sequence a document.
             segment_len: tokens a segment; the checkpoint's own when not given.
             batch_size: documents (windows, for long ones) read together.
-            long_documents: what to do beyond `max_segments` segments.
+            long_documents: what to do beyond the reach of one recursion.
             on_progress: called with the number of document tokens just read.
 
         Returns:
@@ -138,21 +159,16 @@ class AutoCompressor(nn.Module):
         Raises:
             DocumentError: an empty or overlong document, or ids outside the vocabulary.
         """
-        segment_len = self.segment_len if segment_len is None else segment_len
-        if segment_len < 1 or segment_len + self.summary_length > self.decoder.max_len:
-            room = self.decoder.max_len - self.summary_length
-            raise DocumentError(
-                f"a segment_len from 1 to {room} was wanted, {segment_len} came: choose one in this range"
-            )
-        vocab_size = self.model.get_input_embeddings().num_embeddings
-        reach = min(self.max_segments, (self.decoder.max_len - segment_len) // self.summary_length) * segment_len
+        segment_len = self._checked_segment_len(segment_len)
+        if batch_size < 1:
+            raise LlocoError(f"a batch_size of at least 1 was wanted, {batch_size} came")
         windows: list[tuple[int, Tensor]] = []
-        for number, document in enumerate(documents):
-            ids = as_ids(document, vocab_size)
-            windows += [(number, ids[a:b]) for a, b in windows_of(len(ids), reach, long_documents)]
+        for number, ids in enumerate(as_ids(document, self._vocab_size) for document in documents):
+            spans = windows_of(len(ids), self._reach(segment_len), long_documents)
+            windows += [(number, ids[start:end]) for start, end in spans]
         order = sorted(range(len(windows)), key=lambda place: -len(windows[place][1]))
         done: dict[int, Tensor] = {}
-        with adapter_disabled(self.model):
+        with self._reading():
             for start in range(0, len(order), batch_size):
                 places = order[start : start + batch_size]
                 group = [windows[place][1] for place in places]
@@ -161,6 +177,20 @@ class AutoCompressor(nn.Module):
         for place, (number, _) in enumerate(windows):
             parts[number].append(done[place])
         return [torch.cat(part) for part in parts]
+
+    @property
+    def _vocab_size(self) -> int:
+        embedding: Any = self.model.get_input_embeddings()
+        return int(embedding.num_embeddings)
+
+    def _checked_segment_len(self, segment_len: int | None) -> int:
+        segment_len = self.segment_len if segment_len is None else segment_len
+        if segment_len < 1 or not self._reach(segment_len):
+            room = self.decoder.max_len - self.summary_length
+            raise DocumentError(
+                f"a segment_len from 1 to {room} was wanted, {segment_len} came: choose one in this range"
+            )
+        return segment_len
 
     def _compress_group(self, group: Sequence[Tensor], segment_len: int, on_progress: Progress | None) -> list[Tensor]:
         """Compress windows sorted from long to short: all rows that still run have the same soft prompt length."""
@@ -171,13 +201,42 @@ class AutoCompressor(nn.Module):
             lengths = torch.tensor([len(ids) for ids in running], device=self.decoder.device)
             ids = nn.utils.rnn.pad_sequence(running, batch_first=True).to(self.decoder.device)
             soft_prompt = soft_prompt[: len(running)]
-            states = self.read_segment(soft_prompt, ids, lengths)
+            with self._attention(soft_prompt.shape[1] + segment_len + self.summary_length):
+                states = self.read_segment(soft_prompt, ids, lengths)
             for row, vectors in zip(finished, states.cpu(), strict=False):
                 row.append(vectors)
             soft_prompt = torch.cat([soft_prompt, states], dim=1) if self.accumulate else states
             if on_progress is not None:
-                on_progress(int(lengths.sum()))
+                on_progress(sum(len(part) for part in running))
         return [torch.cat(row) for row in finished]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Read with the base model alone, without dropout; the model is as it was afterwards."""
+        with self._lock, adapter_disabled(self.model):
+            was_training = self.model.training
+            self.model.train(False)
+            try:
+                yield
+            finally:
+                self.model.train(was_training)
+
+    @contextmanager
+    def _attention(self, row_len: int) -> Iterator[None]:
+        """Use plain attention inside the block for short float32 rows on a CPU.
+
+        The recursion magnifies the last bit of the fused kernel's rounding up to 2e-5 in a vector and 8e-5 in a logit.
+        """
+        config = self.model.config
+        is_float32_on_cpu = self.decoder.device.type == "cpu" and self.decoder.dtype == torch.float32
+        if not is_float32_on_cpu or row_len > PLAIN_ATTENTION_LEN or config._attn_implementation != "sdpa":
+            yield
+            return
+        self.model.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            self.model.set_attn_implementation("sdpa")
 
     def compress(self, document: Document) -> SoftPrompt:
         """Compress one document's text; a long one in windows, so that nothing is lost.
@@ -189,22 +248,33 @@ class AutoCompressor(nn.Module):
         return next(compress_documents(self, [document]))
 
     def save(self, folder: str | Path) -> None:
-        """Write a plain causal-LM folder plus `embed_summary.weight`, which stock loaders ignore."""
-        folder = Path(folder)
-        config = self.model.config
-        config.summary_length, config.segment_len, config.accumulate_summary = (
-            self.summary_length,
-            self.segment_len,
-            True,
-        )
-        self.model.save_pretrained(folder, max_shard_size="1TB")
-        if self.decoder.tokenizer is not None:
-            self.decoder.tokenizer.save_pretrained(folder)
-        from safetensors.torch import load_file
+        """Write a plain causal-LM folder plus `embed_summary.weight`, which stock loaders ignore.
 
-        tensors = load_file(folder / "model.safetensors")
-        tensors[SUMMARY_KEY] = self.embed_summary.weight.detach().cpu().contiguous()
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        A folder that is there gets the new files when all of them are whole, the weights last; other files stay.
+        A new compressor has the name and digest of this folder from now on.
+
+        Raises:
+            CheckpointError: `folder` is a file.
+            LlocoError: the model carries an adapter, whose weights are not the compressor's.
+        """
+        folder = Path(folder).expanduser().resolve()
+        if any(isinstance(module, BaseTunerLayer) for module in self.model.modules()):
+            raise LlocoError(
+                f"a compressor is saved to {folder} without an adapter, {self.name} carries one: load it afresh"
+            )
+        digest = write_checkpoint(folder, self._write)
+        if not self.decoder.digest:
+            self.decoder = replace(self.decoder, name=str(folder), digest=digest)
+
+    def _write(self, folder: Path) -> None:
+        config = self.model.config
+        config.summary_length, config.segment_len = self.summary_length, self.segment_len
+        config.accumulate_summary = self.accumulate
+        weights = {**self.model.state_dict(), SUMMARY_KEY: self.embed_summary.weight.detach()}
+        with quiet_transformers():
+            self.model.save_pretrained(folder, state_dict=weights, max_shard_size="1TB")
+            if self.decoder.tokenizer is not None:
+                self.decoder.tokenizer.save_pretrained(folder)
 
 
 def load_autocompressor(
@@ -222,16 +292,24 @@ def load_autocompressor(
             f"a compressor was wanted and {path_or_hub_id} has no {SUMMARY_KEY}: it is a plain language model; "
             "name an AutoCompressor checkpoint, or train one with `lloco pretrain`"
         )
-    decoder = load_decoder(folder, device=device, dtype=dtype)
-    if (declared := getattr(decoder.model.config, "summary_length", len(summaries))) != len(summaries):
+    decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
+    segment_len = _declared(decoder, "segment_len")
+    if segment_len is None:
+        room = decoder.max_len - summaries.shape[0] if summaries.ndim else 0
+        segment_len = PUBLISHED_SEGMENT_LEN if room > PUBLISHED_SEGMENT_LEN else max(1, room // 2)
+    compressor = AutoCompressor(decoder, summaries, segment_len=segment_len)
+    declared = _declared(decoder, "summary_length")
+    if declared not in (None, compressor.summary_length):
         raise CheckpointError(
-            f"{folder} declares {declared} summary tokens and holds {len(summaries)}: the config is another model's"
+            f"{folder} declares {declared} summary tokens and holds {compressor.summary_length}: the config is another "
+            "model's; fetch the checkpoint again"
         )
-    segment_len = getattr(decoder.model.config, "segment_len", None)
-    room = decoder.max_len - len(summaries)
-    compressor = AutoCompressor(
-        decoder,
-        summaries,
-        segment_len=segment_len or (PUBLISHED_SEGMENT_LEN if room > PUBLISHED_SEGMENT_LEN else room // 2),
-    )
     return compressor.eval()
+
+
+def _declared(decoder: Decoder, key: str) -> int | None:
+    """Return the positive number that the config has under this key, or None where it has nothing."""
+    value = getattr(decoder.model.config, key, None)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise CheckpointError(f"{key} of at least 1 was wanted in the config of {decoder.name}, it is {value!r}")
+    return value

@@ -6,6 +6,7 @@ questions, and it never sees an adapter.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -24,16 +25,44 @@ class Compressor(Protocol):
     """Reads token ids, returns soft prompts."""
 
     decoder: Decoder
-    design: str
-    name: str
-    digest: str
-    summary_length: int
-    segment_len: int
-    max_segments: int
+
+    @property
+    def design(self) -> str:
+        """Name of the way it compresses."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Where it was loaded from."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Digest of its weights."""
+        ...
 
     @property
     def hidden_size(self) -> int:
         """Width of one virtual token."""
+        ...
+
+    @property
+    def summary_length(self) -> int:
+        """Virtual tokens that a segment becomes."""
+        ...
+
+    @property
+    def segment_len(self) -> int:
+        """Tokens that it reads at once unless told otherwise."""
+        ...
+
+    @property
+    def max_document_tokens(self) -> int:
+        """Tokens that it reads without starting a new window, at its own segment length."""
+        ...
+
+    def num_virtual_tokens(self, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the length of the soft prompt of a whole document of `num_tokens` tokens."""
         ...
 
     def compress_ids(
@@ -52,7 +81,7 @@ class Compressor(Protocol):
         """Compress one document's text."""
         ...
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the checkpoint folder that `load_compressor` reads."""
         ...
 
@@ -78,12 +107,12 @@ def windows_of(num_tokens: int, max_tokens: int, long_documents: LongDocuments) 
     if long_documents not in get_args(LongDocuments):
         raise LlocoError(f"long_documents is {long_documents!r}: use one of {', '.join(get_args(LongDocuments))}")
     if num_tokens == 0:
-        raise DocumentError("a document of at least one token was wanted, it has none: leave it out")
+        raise DocumentError("a document of at least one token was wanted, one has none: leave it out")
     if num_tokens <= max_tokens or long_documents == "truncate":
         return [(0, min(num_tokens, max_tokens))]
     if long_documents == "refuse":
         raise DocumentError(
-            f"the document has {num_tokens} tokens and the compressor reaches {max_tokens}: "
+            f"a document of up to {max_tokens} tokens was wanted, one has {num_tokens}: "
             "choose --long-documents windows (nothing is lost) or truncate (the rest is not read)"
         )
     return [(start, min(start + max_tokens, num_tokens)) for start in range(0, num_tokens, max_tokens)]

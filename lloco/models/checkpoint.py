@@ -1,14 +1,17 @@
 """The tensors of a checkpoint folder, read one at a time without running code from the file.
 
-Knows safetensors and PyTorch `.bin` (weights only, memory-mapped), single or sharded. Does not know what the tensors
-mean. A hub id becomes a folder here and nowhere else.
+Knows safetensors and PyTorch `.bin` (weights only, memory-mapped), single or sharded, and how a folder is replaced so
+that a kill never mixes two checkpoints. Does not know what the tensors mean. A hub id becomes a folder here and nowhere
+else.
 """
 
 import hashlib
 import json
+import os
 import pickle
+import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -17,6 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
 from lloco.errors import CheckpointError
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -63,6 +67,8 @@ def weight_files(folder: Path) -> list[Path]:
                 shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise CheckpointError(f"{index} is not a weight index ({error}): fetch the checkpoint again") from error
+            if not shards:
+                raise CheckpointError(f"{index} names no file: fetch the checkpoint again")
             if any(Path(str(shard)).name != shard for shard in shards):
                 raise CheckpointError(f"{index} names files outside its folder: do not use this checkpoint")
             if missing := [shard for shard in shards if not (folder / shard).is_file()]:
@@ -117,3 +123,45 @@ def weights_digest(folder: Path) -> str:
         head = f"{name} {tuple(tensor.shape)} {tensor.dtype} "
         parts.append(head + hashlib.sha256(data).hexdigest())
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
+
+
+def write_checkpoint(folder: Path, write: Callable[[Path], None]) -> str:
+    """Let `write` fill a folder beside `folder`, then put its files into place; return the digest of the weights.
+
+    Files of an existing folder that have other names are kept.
+
+    Raises:
+        CheckpointError: `folder` is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"a folder for the checkpoint was wanted, {folder} is a file: name another place")
+    make_folder_durably(folder.parent)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}{TEMP_SUFFIX}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        write(temporary)
+        digest = weights_digest(temporary)
+        _move_into_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return digest
+
+
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Give `folder` the files of `temporary`; killed midway it has no weights, never those of another config."""
+    files = [file for file in temporary.rglob("*") if file.is_file()]
+    for file in files:
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
+    if not folder.exists():
+        temporary.rename(folder)
+    else:
+        for name in WEIGHT_FILES:
+            (folder / name).unlink(missing_ok=True)
+            (folder / f"{name}.index.json").unlink(missing_ok=True)
+        for file in sorted(files, key=lambda file: file.name.startswith(WEIGHT_FILES)):
+            target = folder / file.relative_to(temporary)
+            target.parent.mkdir(exist_ok=True)
+            file.replace(target)
+        fsync_folder(folder)
+    fsync_folder(folder.parent)

@@ -145,7 +145,7 @@ def load_decoder(path_or_hub_id: str | Path, *, device: str | None = None, dtype
 def _load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     model_class: Any = AutoModelForCausalLM
     try:
-        with _quiet():
+        with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             loaded, loading = model_class.from_pretrained(
                 folder, config=config, dtype=dtype, output_loading_info=True, weights_only=True, trust_remote_code=False
@@ -171,7 +171,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return None
     try:
-        with _quiet():
+        with quiet_transformers():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
         raise CheckpointError(f"the tokenizer in {folder} cannot be read ({error}): fetch it again") from error
@@ -179,7 +179,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep transformers' bars and reports off standard error inside the block; what matters in them is raised."""
     verbosity = transformers_logging.get_verbosity()
     has_bars, has_hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()

@@ -1,0 +1,54 @@
+"""From a name to a compressor: a folder, a hub id, or the one that comes with lloco."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lloco.compressors.autocompressor import load_autocompressor
+from lloco.compressors.compressor import Compressor
+from lloco.errors import CheckpointError
+from lloco.models.decoder import Decoder, load_decoder
+
+BUNDLED = "bundled"
+"""Name of the compressor that comes with lloco; a folder of this name is written ./bundled."""
+BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / "model"
+
+
+def load_compressor(
+    path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | None = None
+) -> Compressor:
+    """Load a compressor with its decoder; None and "bundled" are the one that comes with lloco.
+
+    Raises:
+        CheckpointError: no such checkpoint, or it cannot be read as a compressor.
+    """
+    name, place = _locate(path_or_hub_id)
+    compressor = load_autocompressor(place, device=device, dtype=dtype)
+    compressor.decoder = replace(compressor.decoder, name=name)
+    return compressor
+
+
+def load_named_decoder(
+    path_or_hub_id: str | Path | None, *, device: str | None = None, dtype: str | None = None
+) -> Decoder:
+    """Load a decoder by the names that compressors have: a compressor's folder is also its decoder's.
+
+    Raises:
+        CheckpointError: no such checkpoint, or it cannot be read as a causal language model.
+    """
+    name, place = _locate(path_or_hub_id)
+    return replace(load_decoder(place, device=device, dtype=dtype), name=name)
+
+
+def _locate(path_or_hub_id: str | Path | None) -> tuple[str, str | Path]:
+    """Return the name to remember, which means the same from any working directory, and where to load from."""
+    if path_or_hub_id is None or str(path_or_hub_id) == BUNDLED:
+        if not (BUNDLED_FOLDER / "config.json").is_file():
+            raise CheckpointError(
+                f"the bundled compressor was wanted, {BUNDLED_FOLDER} holds none: name another with --compressor, or "
+                "install lloco again"
+            )
+        return BUNDLED, BUNDLED_FOLDER
+    folder = Path(path_or_hub_id).expanduser()
+    if folder.is_dir():
+        return str(folder.resolve()), folder.resolve()
+    return str(path_or_hub_id), path_or_hub_id

@@ -1,0 +1,346 @@
+"""Pretraining: losses by hand, learning, exact resumption, a result that loads, a tokenizer that loses nothing."""
+
+import gzip
+import json
+from pathlib import Path
+from random import Random
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from lloco.compressors.load import load_compressor
+from lloco.documents import Document
+from lloco.errors import DataError, LlocoError
+from lloco.models.checkpoint import weights_digest
+from lloco.training.loop import LogLine
+from lloco.training.pretrain import ModelShape, PretrainOptions, new_compressor, pretrain
+from lloco.training.reading_data import (
+    REPEAT_INSTRUCTION,
+    IdArray,
+    ReadingDocument,
+    Row,
+    as_tensor,
+    iter_lines,
+    questions_row,
+    text_row,
+    tokenize_lines,
+)
+from lloco.training.reading_stage import ReadingBatch, ReadingOptions, ReadingStage, StageName
+from lloco.training.text_tokenizer import train_tokenizer
+
+SHAPE = ModelShape(
+    vocab_size=300,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    max_position_embeddings=256,
+    segment_len=16,
+    summary_length=2,
+)
+NAMES = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Finn")
+PLACES = ("Rome", "Oslo", "Lima", "Kyiv")
+
+
+def write_lines(path: Path) -> Path:
+    lines = []
+    for number, name in enumerate(NAMES * 2):
+        place = PLACES[number % len(PLACES)]
+        question = {"question": f"Where does {name} live?", "answers": [place]}
+        lines.append({"text": f"{name} lives in {place}. {name} is {number} years old.", "questions": [question]})
+    lines.append({"text": "Plain text without questions, which is learned as text."})
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
+    return path
+
+
+def options_for(folder: Path, **changes: object) -> PretrainOptions:
+    values: dict[str, object] = {
+        "data": (write_lines(folder / "lines.jsonl"),),
+        "shape": SHAPE,
+        "language_model_steps": 5,
+        "compressor_steps": 5,
+        "batch_tokens": 200,
+        "learning_rate": 1e-2,
+        "compressor_learning_rate": 5e-3,
+        "evaluate_every": 2,
+        "bf16": False,
+        "device": "cpu",
+        **changes,
+    }
+    return PretrainOptions(**values)  # type: ignore[arg-type]
+
+
+def curve(folder: Path, stage: str) -> list[dict[str, object]]:
+    lines = json.loads((folder / stage / "curve.json").read_text())
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainOptions, Path]:
+    """An uninterrupted run, long enough to learn a little."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    lines = write_lines(folder / "valid.jsonl")
+    options = options_for(folder, language_model_steps=30, compressor_steps=30, validation=(lines,), evaluate_every=10)
+    pretrain(options, folder / "out")
+    return options, folder / "out"
+
+
+def test_the_loss_falls_in_both_stages(trained: tuple[PretrainOptions, Path]) -> None:
+    for stage in ("language_model", "compressor"):
+        # The first fifth of the steps copies random tokens, which is another loss.
+        losses = [float(str(line["loss"])) for line in curve(trained[1], stage)]
+        losses = losses[len(losses) // 5 :]
+        assert sum(losses[-4:]) < 0.85 * sum(losses[:4]), (stage, losses)
+
+
+def test_held_out_answers_are_measured_in_every_mode(trained: tuple[PretrainOptions, Path]) -> None:
+    for stage, names in (
+        ("language_model", {"full_exact_match"}),
+        ("compressor", {"full_exact_match", "compressed_exact_match"}),
+    ):
+        figures = [line["figures"] for line in curve(trained[1], stage)]
+        measured = [one for one in figures if one]
+        assert len(measured) == len(figures) // 10
+        assert all(isinstance(one, dict) and one.keys() == names for one in measured)
+
+
+def test_the_result_loads_as_a_compressor_and_as_a_plain_model(trained: tuple[PretrainOptions, Path]) -> None:
+    folder = trained[1] / "model"
+    compressor = load_compressor(folder)
+    assert (compressor.segment_len, compressor.summary_length, compressor.hidden_size) == (16, 2, 32)
+    soft_prompt = compressor.compress(Document(id="a", text="Ada lives in Rome. " * 5))
+    assert soft_prompt.num_virtual_tokens == compressor.num_virtual_tokens(soft_prompt.provenance.num_document_tokens)
+    assert compressor.digest == weights_digest(folder)
+    _, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert set(loading["unexpected_keys"]) == {"embed_summary.weight"} and not loading["missing_keys"]
+    summary = json.loads((trained[1] / "pretrain.json").read_text())
+    assert summary["options"]["shape"]["segment_len"] == 16 and summary["num_documents"] == 13
+
+
+@pytest.mark.parametrize("stopped_in", ["language_model", "compressor"])
+@pytest.mark.parametrize("stopped_at", [0, 3])
+def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, stopped_in: str, stopped_at: int) -> None:
+    options = options_for(tmp_path)
+    pretrain(options, tmp_path / "whole")
+
+    def stop(stage: str, line: LogLine) -> None:
+        if (stage, line.step) == (stopped_in, stopped_at):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(options, tmp_path / "parts", stop)
+    assert not (tmp_path / "parts" / "model").exists()
+    redone: list[tuple[str, int]] = []
+    pretrain(options, tmp_path / "parts", lambda stage, line: redone.append((stage, line.step)))
+    assert (stopped_in, stopped_at) in redone
+    for stage in ("language_model", "compressor"):
+        assert curve(tmp_path / "whole", stage) == curve(tmp_path / "parts", stage)
+    assert weights_digest(tmp_path / "whole" / "model") == weights_digest(tmp_path / "parts" / "model")
+
+
+def test_a_finished_run_does_nothing_more(trained: tuple[PretrainOptions, Path]) -> None:
+    digest = weights_digest(trained[1] / "model")
+    steps: list[int] = []
+    pretrain(trained[0], trained[1], lambda stage, line: steps.append(line.step))
+    assert steps == [] and weights_digest(trained[1] / "model") == digest
+
+
+def test_a_folder_of_another_run_is_refused(trained: tuple[PretrainOptions, Path], tmp_path: Path) -> None:
+    with pytest.raises(LlocoError, match="holds another run"):
+        pretrain(options_for(tmp_path, language_model_steps=31), trained[1])
+
+
+# Data.
+
+
+def test_both_layouts_of_lines_and_gzip_are_read(tmp_path: Path) -> None:
+    lines = [
+        {"text": "One.", "questions": [{"question": "Q?", "answers": ["A", "B"]}, {"question": "No?", "answers": []}]},
+        {"context": "Two.", "qas": [{"q": "R?", "a": ["C"]}]},
+        {"text": "Three."},
+    ]
+    text = "\n".join(json.dumps(line) for line in lines)
+    (tmp_path / "a.jsonl").write_text(text)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    wanted = [("One.", [("Q?", "A")]), ("Two.", [("R?", "C")]), ("Three.", [])]
+    assert list(iter_lines([tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"])) == wanted * 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{not json",
+        "[1]",
+        "3",
+        '{"title": "no text"}',
+        '{"text": 5}',
+        '{"text": "a", "questions": [{"question": "q"}]}',
+        '{"context": "a", "qas": [{"q": 1, "a": ["b"]}]}',
+        '{"text": "a", "questions": 7}',
+    ],
+)
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_a_broken_line_is_named_with_its_number(tmp_path: Path, line: str, is_zipped: bool) -> None:
+    text = '{"text": "good"}\n\n' + line + "\n"
+    path = tmp_path / ("lines.jsonl.gz" if is_zipped else "lines.jsonl")
+    path.write_bytes(gzip.compress(text.encode()) if is_zipped else text.encode())
+    with pytest.raises(DataError, match=rf"{path.name}:3: a line with text"):
+        list(iter_lines([path]))
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.jsonl").write_bytes(b'{"text": "caf\xe9"}\n')
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n' * 100)[:-9])
+    for name in ("absent.jsonl", "latin.jsonl", "cut.jsonl.gz"):
+        with pytest.raises(DataError, match=rf"{name}, it cannot be read"):
+            list(iter_lines([tmp_path / name]))
+
+
+def test_a_run_without_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no file was given"):
+        pretrain(PretrainOptions(data=()), tmp_path / "out")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(DataError, match=r"empty\.jsonl hold none"):
+        pretrain(PretrainOptions(data=(tmp_path / "empty.jsonl",), shape=SHAPE), tmp_path / "out")
+
+
+TOKENIZER = train_tokenizer(["Ada lives in Rome.\nQuestion: Where?\nAnswer: 1999, it seems." * 3], 300)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=60))
+@example("12345 67")
+@example("  two  spaces , and\n\n\tbreaks .\r\n")
+@example("naïve 東京 😀\u200d\u0301 \x00\ufeff")
+@example("don't n't 's . , ! ?")
+def test_any_text_round_trips(text: str) -> None:
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids) == text
+    assert 0 not in ids, "no text is unknown"
+
+
+def test_a_saved_tokenizer_is_the_same_one(tmp_path: Path) -> None:
+    TOKENIZER.save_pretrained(tmp_path)
+    loaded = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    text = "Ada's house , No. 42\n"
+    assert loaded(text)["input_ids"] == TOKENIZER(text)["input_ids"]
+    assert loaded.decode(loaded(text)["input_ids"]) == text
+    assert (loaded.unk_token_id, loaded.bos_token_id, loaded.eos_token_id) == (0, 1, 2)
+
+
+def test_each_digit_is_a_token() -> None:
+    assert [TOKENIZER.decode([one]) for one in TOKENIZER("1999")["input_ids"]] == ["1", "9", "9", "9"]
+
+
+def test_long_texts_become_documents_without_questions() -> None:
+    lines = iter([("Ada lives in Rome. " * 20, [("Where?", "Rome")]), ("Short.", [("What?", "It")])])
+    *parts, short = tokenize_lines(lines, TOKENIZER, 50)
+    ids = TOKENIZER("Ada lives in Rome. " * 20, add_special_tokens=False)["input_ids"]
+    assert [one for part in parts for one in part.ids.tolist()] == ids
+    assert all(len(part.ids) <= 50 and part.pairs == () for part in parts)
+    ((question, answer),) = short.pairs
+    assert answer[-1] == TOKENIZER.eos_token_id
+    assert TOKENIZER.decode(answer[:-1]) == " It"
+    assert "What?" in TOKENIZER.decode(question)
+
+
+# Losses, against ones computed by hand.
+
+
+def as_ids(text: str) -> IdArray:
+    return np.asarray(TOKENIZER(text, add_special_tokens=False)["input_ids"], dtype=np.int32)
+
+
+PAIRS = [(as_ids("\nWhere is Bob?"), as_ids(" Oslo")), (as_ids("\nAnd Ada?"), as_ids(" Rome"))]
+CONTEXTS = [as_tensor(as_ids("Short.")), as_tensor(as_ids("Ada lives in Rome. Bob lives in Oslo. " * 2))]
+
+
+def new_stage(name: StageName = "compressor") -> ReadingStage:
+    compressor = new_compressor(PretrainOptions(data=(), shape=SHAPE), TOKENIZER)
+    document = ReadingDocument(as_ids("Ada lives in Rome. Bob lives in Oslo."), tuple(PAIRS))
+    return ReadingStage(compressor, [document] * 8, ReadingOptions(name, batch_tokens=100), num_steps=10, seed=0)
+
+
+def loss_by_hand(stage: ReadingStage, context_embeds: Tensor, ids: Tensor, weights: Tensor) -> float:
+    """Sum of -weight * log p(token | everything before) over the ids, which follow the context; one row, no padding."""
+    row = torch.cat([context_embeds, stage.compressor.decoder.embed(ids)])[None]
+    with torch.no_grad():
+        log_probabilities = stage.compressor.model(inputs_embeds=row).logits[0].log_softmax(dim=-1)
+    before = len(context_embeds) - 1
+    return -sum(
+        float(weight * log_probabilities[before + place, ids[place]]) for place, weight in enumerate(weights) if weight
+    )
+
+
+def test_the_loss_of_full_text_rows_is_the_cross_entropy_by_hand() -> None:
+    stage = new_stage()
+    weights = [torch.ones(len(CONTEXTS[0])), torch.arange(len(CONTEXTS[1])).remainder(3).eq(0).float()]
+    rows = [(1, questions_row(PAIRS)), (0, Row(CONTEXTS[0][:0], torch.zeros(0)))]
+    batch = ReadingBatch(CONTEXTS, False, 0, rows, weights)
+    wanted, num_targets = 0.0, 0.0
+    for index, row in rows:
+        # Nothing predicts the first token of a row.
+        ids, own = torch.cat([CONTEXTS[index], row.ids]), torch.cat([weights[index], row.weights])
+        wanted += loss_by_hand(stage, stage.compressor.decoder.embed(ids[:1]), ids[1:], own[1:])
+        num_targets += float(own[1:].sum())
+    assert stage.loss_sum(batch).item() == pytest.approx(wanted, rel=1e-5)
+    assert stage.num_targets(batch) == num_targets
+
+
+def test_targets_of_questions_are_the_answers_alone() -> None:
+    row = questions_row(PAIRS)
+    targets = TOKENIZER.decode(row.ids[row.weights > 0])
+    assert targets == " Oslo Rome"
+    assert TOKENIZER.decode(row.ids) == "\nWhere is Bob? Oslo\nAnd Ada? Rome"
+
+
+def test_the_loss_of_compressed_rows_is_the_cross_entropy_after_the_soft_prompt() -> None:
+    stage, chooser = new_stage(), Random(0)
+    lead = as_tensor(as_ids(REPEAT_INSTRUCTION))
+    rows = [
+        (1, questions_row(PAIRS)),
+        (0, text_row(CONTEXTS[0], 1.0, chooser, lead)),
+        (1, text_row(CONTEXTS[1], 0.5, chooser)),
+    ]
+    batch = ReadingBatch(CONTEXTS, True, 7, rows, [])
+    vectors = stage.compressor.compress_ids(CONTEXTS, segment_len=7)
+    wanted = sum(loss_by_hand(stage, vectors[index], row.ids, row.weights) for index, row in rows)
+    assert stage.loss_sum(batch).item() == pytest.approx(wanted, rel=1e-4)
+    assert stage.num_targets(batch) == sum(float(row.weights.sum()) for _, row in rows)
+
+
+def test_the_gradient_reaches_all_weights_and_the_tokens_of_every_segment() -> None:
+    stage = new_stage()
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, args: object, output: Tensor) -> None:
+        output.retain_grad()
+        seen.append(output)
+
+    hook = stage.compressor.model.get_input_embeddings().register_forward_hook(note)
+    loss = stage.loss_sum(ReadingBatch(CONTEXTS[1:], True, 7, [(0, questions_row(PAIRS))], []))
+    hook.remove()
+    loss.backward()
+    summaries = stage.compressor.embed_summary.weight.grad
+    assert summaries is not None and bool((summaries.abs().sum(dim=1) > 0).all())
+    assert all(weight.grad is not None and bool(weight.grad.any()) for weight in stage.compressor.model.parameters())
+    num_segments = -(-len(CONTEXTS[1]) // 7)
+    assert len(seen) == num_segments + 1, "one call a segment, one for the row of questions"
+    assert all(one.grad is not None and bool((one.grad.abs().sum(dim=-1) > 0).all()) for one in seen[:num_segments])
+
+
+def test_batches_of_a_step_are_the_same_whenever_they_are_drawn() -> None:
+    for name in get_args(StageName):
+        first, second = new_stage(name), new_stage(name)
+        for step in (7, 2, 7):
+            for a, b in zip(first.micro_batches(step), second.micro_batches(step), strict=True):
+                assert (a.is_compressed, a.segment_len) == (b.is_compressed, b.segment_len)
+                assert all(torch.equal(x, y) for x, y in zip(a.contexts, b.contexts, strict=True))
+                assert all(torch.equal(x.ids, y.ids) for (_, x), (_, y) in zip(a.rows, b.rows, strict=True))
