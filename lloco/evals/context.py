@@ -1,0 +1,140 @@
+"""What each mode lets the decoder read of a document: its soft prompt, all, the beginning, the best passages, nothing.
+
+Truncated text and retrieved passages get a budget of decoder tokens and never one more, so that they compare with a
+soft prompt of that many virtual tokens. What does not fit the decoder's positions is cut and marked, never in silence.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from lloco.documents import Document
+from lloco.errors import DocumentError, MismatchError
+from lloco.retriever import Retriever, split_passages
+from lloco.soft_prompt import SoftPrompt
+from lloco.store.passage import PassageText
+
+MODES = ("compressed", "full", "truncated", "none", "retrieval")
+BUDGET_MODES = ("truncated", "retrieval")
+_PASSAGE_WORDS = (16, 100)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What stands before a question: a soft prompt, or token ids, or nothing."""
+
+    soft_prompts: tuple[Tensor, ...] = ()
+    token_ids: Tensor | None = None
+    is_cut: bool = False
+    """Whether the decoder's positions, not the mode, made it shorter."""
+
+
+@dataclass(slots=True, eq=False)
+class DocumentContext:
+    """The contexts of one document: it is tokenised, fetched as vectors and split into passages once at most."""
+
+    document: Document
+    tokenizer: PreTrainedTokenizerBase
+    soft_prompt_of: Callable[[], SoftPrompt]
+    budget_of: Callable[[], int]
+    token_ids: Tensor = field(init=False)
+    _soft_prompt: SoftPrompt | None = None
+    _budget: int | None = None
+    _passages: "_Passages | None" = None
+
+    def __post_init__(self) -> None:
+        self.token_ids = _ids(self.tokenizer, self.document.text)
+        if not len(self.token_ids):
+            raise DocumentError(f"document {self.document.id!r} has no text to answer from: leave its questions out")
+
+    def context(self, mode: str, question: str, room: int) -> Context:
+        """Choose what to read for this question; `room` is the number of positions that context may take."""
+        if mode == "none":
+            return Context()
+        if mode == "compressed":
+            embeds = self.soft_prompt.embeds
+            return Context(soft_prompts=(embeds[:room],), is_cut=len(embeds) > room)
+        if mode == "full":
+            return Context(token_ids=self.token_ids[:room], is_cut=len(self.token_ids) > room)
+        limit = min(self.budget, room)
+        is_cut = min(self.budget, len(self.token_ids)) > room
+        if mode == "truncated" or len(self.token_ids) <= limit:
+            return Context(token_ids=self.token_ids[:limit], is_cut=is_cut)
+        if self._passages is None:
+            num_words = len(self.document.text.split())
+            max_words = max_words_of(self.budget * num_words // len(self.token_ids))
+            self._passages = _Passages(self.document, self.tokenizer, max_words)
+        return Context(token_ids=self._passages.packed(question, limit), is_cut=is_cut)
+
+    @property
+    def soft_prompt(self) -> SoftPrompt:
+        """The document's soft prompt.
+
+        Raises:
+            MismatchError: it was made from another text.
+        """
+        if self._soft_prompt is None:
+            self._soft_prompt = self.soft_prompt_of()
+            made_from = self._soft_prompt.provenance.text_digest
+            if made_from != self.document.digest:
+                raise MismatchError(
+                    f"a soft prompt of document {self.document.id!r} (text {self.document.digest[:12]}) was wanted, "
+                    f"one made from text {made_from[:12]} came: compress the document again"
+                )
+        return self._soft_prompt
+
+    @property
+    def budget(self) -> int:
+        """Decoder tokens that truncated text and retrieved passages may take."""
+        if self._budget is None:
+            self._budget = self.budget_of()
+        return self._budget
+
+
+class _Passages:
+    """A document's passages with their token ids, searched by BM25 among themselves."""
+
+    def __init__(self, document: Document, tokenizer: PreTrainedTokenizerBase, max_words: int) -> None:
+        spans = split_passages(document.text, max_words)
+        texts = [PassageText(document.id, one.start, one.end, document.text[one.start : one.end]) for one in spans]
+        self._order = [one.start for one in texts]
+        self._ids = {one.start: _ids(tokenizer, one.text.strip()) for one in texts}
+        self._separator = _ids(tokenizer, "\n")
+        self._retriever = Retriever.build(texts)
+
+    def packed(self, question: str, limit: int) -> Tensor:
+        """Token ids of the best passages, `limit` at most, in document order; the last that is taken may be cut.
+
+        Passages without a word of the question come after all others, so that the budget is always used.
+        """
+        hits = [hit.start for hit in self._retriever.search(question, len(self._order))]
+        chosen: dict[int, Tensor] = {}
+        room = limit
+        for start in dict.fromkeys([*hits, *self._order]):
+            room -= len(self._separator) if chosen else 0
+            if room < 1:
+                break
+            if len(taken := self._ids[start][:room]):
+                chosen[start] = taken
+                room -= len(taken)
+        return _joined([chosen[start] for start in sorted(chosen)], self._separator)
+
+
+def max_words_of(num_words: int) -> int:
+    """Length of passages when so many words can be read: four should fit, so that a wrong hit does not take it all."""
+    shortest, longest = _PASSAGE_WORDS
+    return max(shortest, min(longest, num_words // 4))
+
+
+def _joined(pieces: Sequence[Tensor], separator: Tensor) -> Tensor:
+    """Concatenate with the separator between pieces."""
+    parts = [part for piece in pieces for part in (separator, piece)]
+    return torch.cat(parts[1:])
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return torch.tensor(ids, dtype=torch.int64)

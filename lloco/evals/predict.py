@@ -1,0 +1,306 @@
+"""Answers to a task's questions by one mode of reading: batched, greedy, resumable.
+
+A document's questions are asked together, so that its soft prompt is fetched and its text tokenised once. Prompts are
+laid out by `prompt` and nothing else; which part of a document they hold is `context`'s; files are `work_log`'s. Does
+not score.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from lloco.documents import Document
+from lloco.engine.engine import Engine, SamplingParams
+from lloco.errors import DataError, LlocoError
+from lloco.evals.context import BUDGET_MODES, MODES, Context, DocumentContext
+from lloco.evals.longbench import DATASETS
+from lloco.evals.sample import Sample
+from lloco.evals.tasks import find_task
+from lloco.evals.work_log import Prediction, WorkLog
+from lloco.models.adapter import adapter_digest
+from lloco.models.decoder import Decoder
+from lloco.prompt import Prompt, build_prompt
+from lloco.soft_prompt import SoftPrompt
+from lloco.template import DEFAULT_TEMPLATE, Template
+
+__all__ = ["MODES", "PredictOptions", "Prediction", "SoftPromptOf", "predict", "template_for"]
+
+SoftPromptOf = Callable[[Document], SoftPrompt]
+_STANDIN = torch.zeros(1, dtype=torch.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """How a document is read and how long answers may be."""
+
+    mode: str = "compressed"
+    """What is read: compressed, full, truncated, none or retrieval."""
+    max_tokens: int | None = None
+    """Tokens that an answer has at most; the task's own when not given."""
+    batch_size: int = 8
+    """Questions that are answered together."""
+    adapter: Path | None = None
+    """Folder of the adapter that answers; none when not given."""
+    context_budget: int | None = None
+    """Tokens for truncated and retrieval; as many as the document has virtual tokens when not given."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise LlocoError(f"there is no mode {self.mode!r}: choose one of {', '.join(MODES)}")
+        for name in ("max_tokens", "batch_size", "context_budget"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise LlocoError(f"{name} is {value}: it must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """A sample with its prompt."""
+
+    sample: Sample
+    template: Template
+    prompt: Prompt
+    sampling: SamplingParams
+    num_document_tokens: int
+    is_cut: bool
+
+
+def template_for(task: str, sample: Sample | None = None) -> Template:
+    """Return the packaged wording for a task, or for one sample of it where a task's samples differ."""
+    find_task(task)
+    if task == "quality" or (sample is not None and sample.options):
+        return Template.packaged("multiple_choice")
+    is_summary = sample is not None and sample.dataset in DATASETS
+    if task == "qmsum" or (is_summary and sample is not None and DATASETS[sample.dataset].metric != "longbench_f1"):
+        return Template.packaged("summarize")
+    return DEFAULT_TEMPLATE
+
+
+def predict(
+    samples: Sequence[Sample],
+    engine: Engine,
+    template: Template | None,
+    options: PredictOptions,
+    *,
+    soft_prompt_of: SoftPromptOf | None = None,
+    budget_of: Callable[[Document], int] | None = None,
+    out: Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Prediction]:
+    """Answer every sample, in order; with `out`, a run that was killed goes on where it was, to the same file.
+
+    Args:
+        samples: questions of one task.
+        engine: its decoder reads the prompts; gets the adapter of `options` added.
+        template: wording of all questions; None chooses by task and sample.
+        options: the mode and its limits.
+        soft_prompt_of: called once per document, and only where the mode or its budget needs it.
+        budget_of: number of virtual tokens of a document, where that is known without its vectors.
+        out: predictions file `{id: text}`; the log of what was read to answer lies beside it.
+        on_progress: called with the number of predictions that are just done.
+
+    Raises:
+        DataError: an id comes twice, or `out` holds the beginning of another run.
+        LlocoError: a question leaves no room for its context, or the mode lacks what it reads.
+        MismatchError: a soft prompt or the adapter was made for another model or text.
+    """
+    _check(samples, options, soft_prompt_of, budget_of)
+    ordered = _together(samples)
+    contexts = _Contexts(engine.decoder, options, soft_prompt_of, budget_of)
+    log = None if out is None else WorkLog(out, _settings(samples, ordered[0], contexts, template))
+    done = {} if log is None else {one.id: one for one in log.begin()}
+    if on_progress is not None and done:
+        on_progress(len(done))
+    adapter = _add_adapter(engine, options.adapter)
+    waiting = (_question(sample, contexts, template) for sample in ordered if sample.id not in done)
+    for batch in _batches(waiting, options.batch_size):
+        predictions = _answer(batch, engine, adapter)
+        if log is not None:
+            log.append(predictions)
+        done |= {one.id: one for one in predictions}
+        if on_progress is not None:
+            on_progress(len(predictions))
+    in_order = [done[sample.id] for sample in samples]
+    if log is not None:
+        log.finish(in_order)
+    return in_order
+
+
+class _Contexts:
+    """The contexts of the document that is being asked about."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        options: PredictOptions,
+        soft_prompt_of: SoftPromptOf | None,
+        budget_of: Callable[[Document], int] | None,
+    ) -> None:
+        self.decoder, self.options = decoder, options
+        self._soft_prompt_of, self._budget_of = soft_prompt_of, budget_of
+        self._current: DocumentContext | None = None
+
+    def of(self, document: Document) -> DocumentContext:
+        """Return the document's contexts; kept until another document is asked for."""
+        if self._current is None or self._current.document != document:
+            tokenizer = self.decoder.require_tokenizer()
+            self._current = current = DocumentContext(
+                document, tokenizer, lambda: self._soft_prompt(document), lambda: self._budget(current)
+            )
+        return self._current
+
+    def _soft_prompt(self, document: Document) -> SoftPrompt:
+        assert self._soft_prompt_of is not None, "_check saw to it"
+        return self._soft_prompt_of(document)
+
+    def _budget(self, current: DocumentContext) -> int:
+        if self.options.context_budget is not None:
+            return self.options.context_budget
+        if self._budget_of is not None:
+            return self._budget_of(current.document)
+        return current.soft_prompt.num_virtual_tokens
+
+
+def _check(
+    samples: Sequence[Sample],
+    options: PredictOptions,
+    soft_prompt_of: SoftPromptOf | None,
+    budget_of: Callable[[Document], int] | None,
+) -> None:
+    if not samples:
+        raise DataError("samples to predict were wanted, none came: check --data and --limit")
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.id in seen:
+            raise DataError(f"sample id {sample.id!r} occurs twice: give every question its own id")
+        seen.add(sample.id)
+    if options.mode == "compressed" and soft_prompt_of is None:
+        raise LlocoError("mode compressed reads soft prompts, there are none: name a compressor or a corpus")
+    has_budget = options.context_budget is not None or soft_prompt_of is not None or budget_of is not None
+    if options.mode in BUDGET_MODES and not has_budget:
+        raise LlocoError(
+            f"mode {options.mode} reads as many tokens as the soft prompt has, there is none: name a compressor or a "
+            "corpus, or give a context budget"
+        )
+
+
+def _together(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of a document side by side; documents in the order in which they are first asked about."""
+    groups: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.document.id, sample.document.text), []).append(sample)
+    return [sample for group in groups.values() for sample in group]
+
+
+def _question(sample: Sample, contexts: _Contexts, template: Template | None) -> _Question:
+    decoder, options = contexts.decoder, contexts.options
+    template = template or template_for(sample.task, sample)
+    max_tokens = options.max_tokens or find_task(sample.task).answer_tokens(sample)
+    tokenizer = decoder.require_tokenizer()
+    document = contexts.of(sample.document)
+    context = Context()
+    if options.mode != "none":
+        around = build_prompt(template, tokenizer, sample.question, context_ids=_STANDIN, options=sample.options)
+        room = decoder.max_len - max_tokens - (around.length - len(_STANDIN))
+        if room < 1:
+            raise LlocoError(
+                f"question {sample.id!r} takes {around.length - len(_STANDIN)} tokens and its answer up to "
+                f"{max_tokens}, {decoder.name} reads {decoder.max_len}: no room is left for the document; lower "
+                "max_tokens or use a model with more positions"
+            )
+        context = document.context(options.mode, sample.question, room)
+    prompt = build_prompt(
+        template,
+        tokenizer,
+        sample.question,
+        soft_prompts=context.soft_prompts,
+        context_ids=context.token_ids,
+        options=sample.options,
+    )
+    sampling = SamplingParams(max_tokens=max_tokens, stop=template.stop)
+    return _Question(sample, template, prompt, sampling, len(document.token_ids), context.is_cut)
+
+
+def _batches(questions: Iterator[_Question], batch_size: int) -> Iterator[list[_Question]]:
+    """Batches of questions that are sampled alike."""
+    batch: list[_Question] = []
+    for question in questions:
+        if batch and (len(batch) == batch_size or batch[0].sampling != question.sampling):
+            yield batch
+            batch = []
+        batch.append(question)
+    if batch:
+        yield batch
+
+
+def _answer(batch: Sequence[_Question], engine: Engine, adapter: str | None) -> list[Prediction]:
+    started = time.perf_counter()
+    generations = engine.generate(
+        [question.prompt for question in batch], batch[0].sampling, adapters=[adapter] * len(batch)
+    )
+    seconds = (time.perf_counter() - started) / len(batch)
+    return [
+        Prediction(
+            id=question.sample.id,
+            text=question.template.read_answer(generation.text).strip(),
+            num_context_tokens=question.prompt.num_context_tokens,
+            num_virtual_tokens=question.prompt.num_virtual_tokens,
+            num_document_tokens=question.num_document_tokens,
+            is_cut=question.is_cut,
+            seconds=seconds,
+        )
+        for question, generation in zip(batch, generations, strict=True)
+    ]
+
+
+def _add_adapter(engine: Engine, folder: Path | None) -> str | None:
+    """Add the adapter under its digest, which no other adapter can have."""
+    if folder is None:
+        return None
+    name = adapter_digest(folder)
+    engine.add_adapter(name, folder)
+    return name
+
+
+def _settings(
+    samples: Sequence[Sample], first: Sample, contexts: _Contexts, template: Template | None
+) -> dict[str, str | int | None]:
+    """Everything that decides the predictions, by name; the first document stands for the making of soft prompts."""
+    options, decoder = contexts.options, contexts.decoder
+    digests = {id(sample.document): sample.document.digest for sample in samples}
+    asked = [[one.id, one.task, one.question, one.options, one.dataset, digests[id(one.document)]] for one in samples]
+    return {
+        "samples": _digest(asked),
+        "mode": options.mode,
+        "max_tokens": options.max_tokens,
+        "context_budget": contexts.of(first.document).budget if options.mode in BUDGET_MODES else None,
+        "soft_prompts": _made_by(contexts.of(first.document).soft_prompt) if options.mode == "compressed" else None,
+        "template": "by sample" if template is None else _digest(template.to_json()),
+        "model": decoder.digest,
+        "dtype": str(decoder.dtype).removeprefix("torch."),
+        "adapter": None if options.adapter is None else adapter_digest(options.adapter),
+        "lloco": lloco_version(),
+    }
+
+
+def lloco_version() -> str:
+    """Return the version of the installed package, or say that it runs from a source tree."""
+    try:
+        return version("lloco")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _made_by(soft_prompt: SoftPrompt) -> str:
+    made = soft_prompt.provenance
+    return f"{made.compressor_digest} segment_len {made.segment_len} dtype {made.dtype}"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

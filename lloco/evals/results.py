@@ -1,0 +1,177 @@
+"""Results of an evaluation: one row per mode of reading, every mean with its n and standard error.
+
+The JSON form is what `lloco evaluate --json` prints. Knows how numbers are written for people, not how they were made.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lloco.durable import write_durably
+from lloco.evals.sample import Sample
+from lloco.evals.scorer import Score, Scores
+from lloco.evals.work_log import Prediction
+
+ADAPTER_SUFFIX = "+adapter"
+_PARTIAL_METRICS = ("rouge1", "rouge2", "rougeL", "hotpot_em")
+_MAX_COLUMNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ModeResult:
+    """A task's scores when documents are read in one mode; token counts are means over questions."""
+
+    mode: str
+    scores: Scores
+    predictions: tuple[Prediction, ...]
+
+    @property
+    def context_tokens(self) -> float:
+        """Mean number of document tokens that were read as text."""
+        return _mean([one.num_context_tokens for one in self.predictions])
+
+    @property
+    def virtual_tokens(self) -> float:
+        """Mean number of virtual tokens that were read."""
+        return _mean([one.num_virtual_tokens for one in self.predictions])
+
+    @property
+    def document_tokens(self) -> float:
+        """Mean number of tokens that the documents have."""
+        return _mean([one.num_document_tokens for one in self.predictions])
+
+    @property
+    def tokens_read(self) -> float:
+        """Mean number of positions that the context took, as text or as vectors."""
+        return self.context_tokens + self.virtual_tokens
+
+    @property
+    def compression_ratio(self) -> float | None:
+        """Document tokens per virtual token; None where no soft prompt was read."""
+        return self.document_tokens / self.virtual_tokens if self.virtual_tokens else None
+
+    @property
+    def num_cut(self) -> int:
+        """Questions whose context was shortened because the decoder has too few positions."""
+        return sum(one.is_cut for one in self.predictions)
+
+    @property
+    def seconds(self) -> float:
+        """Time that generating took, over all questions."""
+        return sum(one.seconds for one in self.predictions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row of `results.json`."""
+        return {
+            "mode": self.mode,
+            "n": self.scores.n,
+            "metrics": self.scores.metrics,
+            "stderr": self.scores.stderr,
+            "num_samples": self.scores.num_samples,
+            "context_tokens": self.context_tokens,
+            "virtual_tokens": self.virtual_tokens,
+            "document_tokens": self.document_tokens,
+            "compression_ratio": self.compression_ratio,
+            "seconds": self.seconds,
+            "num_cut": self.num_cut,
+        }
+
+    def value(self, metric: str) -> str:
+        """Return a mean with its standard error as text."""
+        if metric not in self.scores.metrics:
+            return "–"
+        stderr = self.scores.stderr[metric]
+        mean = f"{self.scores.metrics[metric]:.1f}"
+        return mean if stderr is None else f"{mean} ± {stderr:.1f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A task's rows, with the options and versions that they came from."""
+
+    task: str
+    rows: tuple[ModeResult, ...]
+    samples: tuple[Sample, ...]
+    options: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that headlines and plots show: the one that the benchmark ranks by."""
+        if all(row.scores.num_samples.get("accuracy") == row.scores.n for row in self.rows):
+            return "accuracy"
+        names = [name for row in self.rows for name in row.scores.metrics]
+        return next((name for name in names if name not in _PARTIAL_METRICS), names[0])
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics, the main one first."""
+        return tuple(dict.fromkeys([self.main_metric, *(name for row in self.rows for name in row.scores.metrics)]))
+
+    def row(self, mode: str) -> ModeResult | None:
+        """Return the row of a mode, or None."""
+        return next((row for row in self.rows if row.mode == mode), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `results.json` holds."""
+        return {
+            "task": self.task,
+            "rows": [row.to_dict() for row in self.rows],
+            "options": dict(self.options),
+            "versions": dict(self.versions),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file, atomically."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_durably(path, (text + "\n").encode())
+
+
+def score_of(score: Score, metric: str) -> float | None:
+    """Return one question's score on a metric; ROUGE's geometric mean is that of the question's own three."""
+    if metric == "rouge_geometric_mean" and "rougeL" in score.metrics:
+        rouges = [score.metrics[name] for name in ("rouge1", "rouge2", "rougeL")]
+        return float((rouges[0] * rouges[1] * rouges[2]) ** (1 / 3))
+    return score.metrics.get(metric)
+
+
+def results_table(results: Results, metrics: Sequence[str] | None = None) -> Table:
+    """Return the table for a terminal; the main metric and those after it that fit, unless some are named."""
+    shown = results.metrics[:_MAX_COLUMNS] if metrics is None else metrics
+    table = Table(title=f"{results.task}: mean ± standard error, 0-100")
+    if len(shown) < len(results.metrics):
+        table.caption = f"not shown: {', '.join(name for name in results.metrics if name not in shown)}"
+    table.add_column("mode", no_wrap=True)
+    for name in ("n", *shown):
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for name in ("text tokens read", "virtual tokens", "ratio", "seconds", "cut"):
+        table.add_column(name, justify="right")
+    for row in results.rows:
+        ratio = "–" if row.compression_ratio is None else f"{row.compression_ratio:.1f}x"
+        values = [row.value(name) for name in shown]
+        counts = [
+            f"{row.context_tokens:.0f}",
+            f"{row.virtual_tokens:.0f}",
+            ratio,
+            f"{row.seconds:.1f}",
+            str(row.num_cut),
+        ]
+        table.add_row(row.mode, str(row.scores.n), *values, *counts)
+    return table
+
+
+def table_text(results: Results, metrics: Sequence[str] | None = None, *, width: int = 160) -> str:
+    """Return the table as plain text."""
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(results_table(results, metrics))
+    return capture.get()
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values)

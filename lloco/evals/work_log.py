@@ -1,0 +1,123 @@
+"""Predictions on the disk while they are made: a log that a killed run goes on from, then the `{id: text}` file.
+
+`OUT.partial.jsonl` has a line that says what run it belongs to, then a line per prediction, flushed to the disk batch
+by batch. When all are there it becomes `OUT.details.jsonl`, and OUT is written. Another run's log is refused.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lloco.durable import fsync_folder, make_folder_durably, write_durably
+from lloco.errors import DataError
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An answer, with what was read to give it."""
+
+    id: str
+    text: str
+    num_context_tokens: int
+    """Document tokens that were read as text."""
+    num_virtual_tokens: int
+    num_document_tokens: int
+    """Tokens that the document has."""
+    is_cut: bool = False
+    """Whether the context was shortened because the decoder has too few positions."""
+    seconds: float = 0.0
+    """Its share of the time in which its batch was generated."""
+
+
+class WorkLog:
+    """The log of one run of predictions; `settings` are everything that decides what the predictions are."""
+
+    def __init__(self, out: Path, settings: Settings) -> None:
+        self.out = out
+        self.partial = out.with_name(f"{out.name}.partial.jsonl")
+        self.details = out.with_name(f"{out.name}.details.jsonl")
+        self._settings = json.loads(json.dumps(settings))
+
+    def begin(self) -> list[Prediction]:
+        """Return what an earlier, equal run has already predicted; a torn last line is cut off the log.
+
+        Raises:
+            DataError: the log that is there is damaged, or another run's.
+        """
+        make_folder_durably(self.out.parent)
+        if not self.partial.exists():
+            finished = self._finished()
+            if finished is None:
+                write_durably(self.partial, _line({"run": self._settings}))
+            return finished or []
+        data = self.partial.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole:
+            write_durably(self.partial, _line({"run": self._settings}))
+            return []
+        if whole != data:
+            os.truncate(self.partial, len(whole))
+        begun, predictions = _parse(whole, self.partial)
+        if changed := sorted(key for key in {*begun, *self._settings} if begun.get(key) != self._settings.get(key)):
+            was = ", ".join(
+                f"{key} {_short(begun.get(key))} (now {_short(self._settings.get(key))})" for key in changed
+            )
+            raise DataError(
+                f"unfinished predictions in {self.partial} belong to another run, which had {was}: finish that run as "
+                "it was begun, remove the file, or choose another --out"
+            )
+        return predictions
+
+    def append(self, predictions: Iterable[Prediction]) -> None:
+        """Add a batch; it is on the disk when this returns."""
+        with self.partial.open("ab") as file:
+            file.write(b"".join(_line(asdict(prediction)) for prediction in predictions))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, predictions: Sequence[Prediction]) -> None:
+        """Write the predictions file, then keep the log under its final name."""
+        texts = {prediction.id: prediction.text for prediction in predictions}
+        write_durably(self.out, (json.dumps(texts, indent=1, ensure_ascii=False) + "\n").encode())
+        if self.partial.exists():
+            self.partial.replace(self.details)
+            fsync_folder(self.out.parent)
+
+    def _finished(self) -> list[Prediction] | None:
+        """Predictions of an equal run that came to its end; None where another run's files are to be replaced."""
+        if not (self.details.exists() and self.out.exists()):
+            return None
+        begun, predictions = _parse(self.details.read_bytes(), self.details)
+        return predictions if begun == self._settings else None
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+
+
+def _parse(data: bytes, path: Path) -> tuple[dict[str, Any], list[Prediction]]:
+    names = {field.name for field in fields(Prediction)}
+    values = []
+    for number, line in enumerate(data.splitlines(), start=1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise _damaged(path, number) from error
+        if not isinstance(value, dict) or set(value) != ({"run"} if number == 1 else names):
+            raise _damaged(path, number)
+        values.append(value)
+    return values[0]["run"], [Prediction(**value) for value in values[1:]]
+
+
+def _damaged(path: Path, number: int) -> DataError:
+    return DataError(f"{path}, line {number}: a line of a prediction log was wanted, it is damaged: remove the file")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

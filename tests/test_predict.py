@@ -1,0 +1,416 @@
+"""Prediction in every mode with a tiny random model: what is read, what is cut, and what a killed run leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lloco.compressors.autocompressor import AutoCompressor
+from lloco.documents import Document
+from lloco.engine.engine import Generation, SamplingParams
+from lloco.engine.transformers_engine import TransformersEngine
+from lloco.errors import DataError, DocumentError, LlocoError, MismatchError
+from lloco.evals.context import DocumentContext, max_words_of
+from lloco.evals.predict import MODES, Prediction, PredictOptions, predict, template_for
+from lloco.evals.sample import Sample
+from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
+from lloco.soft_prompt import SoftPrompt
+from lloco.template import Template
+from tests.tiny import tiny_decoder, tiny_llama
+
+NUM_DOCUMENTS = 3
+PLACES = ("harbour", "orchard", "station", "library", "bakery", "chapel", "meadow", "quarry")
+
+
+def document(number: int, num_sentences: int = 8) -> Document:
+    sentences = [
+        f"The {PLACES[(number + one) % 8]} keeper number {number} is person {one}." for one in range(num_sentences)
+    ]
+    return Document(id=f"story-{number}", text=" ".join(sentences))
+
+
+def samples(num_documents: int = NUM_DOCUMENTS, num_questions: int = 3) -> list[Sample]:
+    """Questions in turn over the documents, so that a document's questions do not stand together."""
+    documents = [document(number, 8 + 2 * number) for number in range(num_documents)]
+    return [
+        Sample(
+            id=f"{one.id}-{question}",
+            task="jsonl",
+            question=f"Who keeps the {PLACES[question]}{'?' * (1 + question)}",
+            document=one,
+            references=("person",),
+        )
+        for question in range(num_questions)
+        for one in documents
+    ]
+
+
+def compressor(max_position_embeddings: int = 1024) -> AutoCompressor:
+    decoder = tiny_decoder(tiny_llama(max_position_embeddings=max_position_embeddings))
+    summaries = torch.randn(8, 48, generator=torch.Generator().manual_seed(3)) * 0.3
+    return AutoCompressor(decoder, summaries, segment_len=32).eval()
+
+
+@pytest.fixture(scope="module")
+def tiny() -> AutoCompressor:
+    return compressor()
+
+
+@pytest.fixture(scope="module")
+def engine(tiny: AutoCompressor) -> TransformersEngine:
+    return TransformersEngine(tiny.decoder)
+
+
+class CountingEngine:
+    """The engine, with a note of every prompt; stops the process's work after some batches if asked."""
+
+    def __init__(self, engine: TransformersEngine, *, fail_after: int | None = None) -> None:
+        self.decoder = engine.decoder
+        self.prompts: list[Prompt] = []
+        self._engine, self._fail_after, self._num_batches = engine, fail_after, 0
+
+    def add_adapter(self, name: str, folder: Path) -> None:
+        self._engine.add_adapter(name, folder)
+        self.decoder = self._engine.decoder
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: SamplingParams, *, adapters: Sequence[str | None] | None = None
+    ) -> list[Generation]:
+        if self._num_batches == self._fail_after:
+            raise KeyboardInterrupt
+        self._num_batches += 1
+        self.prompts += prompts
+        return self._engine.generate(prompts, sampling, adapters=adapters)
+
+
+def options(mode: str, **changes: object) -> PredictOptions:
+    return replace(PredictOptions(mode=mode, max_tokens=6, batch_size=4), **changes)  # type: ignore[arg-type]
+
+
+def texts(predictions: Sequence[Prediction]) -> dict[str, str]:
+    return {one.id: one.text for one in predictions}
+
+
+def num_tokens(tiny: AutoCompressor, text: str) -> int:
+    return len(tiny.decoder.require_tokenizer()(text, add_special_tokens=False)["input_ids"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_batched_predictions_equal_one_at_a_time(tiny: AutoCompressor, engine: TransformersEngine, mode: str) -> None:
+    asked = samples()
+    batched = predict(asked, engine, DEFAULT_TEMPLATE, options(mode, batch_size=8), soft_prompt_of=tiny.compress)
+    single = predict(asked, engine, DEFAULT_TEMPLATE, options(mode, batch_size=1), soft_prompt_of=tiny.compress)
+    assert texts(batched) == texts(single)
+    assert [one.id for one in batched] == [sample.id for sample in asked]
+    assert len(set(texts(batched).values())) > 1
+
+
+def test_every_mode_reads_what_it_says(tiny: AutoCompressor, engine: TransformersEngine) -> None:
+    asked = samples()
+    for mode in MODES:
+        for sample, one in zip(
+            asked,
+            predict(asked, engine, DEFAULT_TEMPLATE, options(mode), soft_prompt_of=tiny.compress),
+            strict=True,
+        ):
+            length = num_tokens(tiny, sample.document.text)
+            budget = tiny.num_virtual_tokens(length)
+            assert budget < length
+            read = (one.num_context_tokens, one.num_virtual_tokens)
+            wanted = {
+                "compressed": [(0, budget)],
+                "full": [(length, 0)],
+                "truncated": [(budget, 0)],
+                "none": [(0, 0)],
+                "retrieval": [(budget - 1, 0), (budget, 0)],
+            }
+            assert read in wanted[mode]
+            assert one.num_document_tokens == length
+            assert not one.is_cut
+
+
+def test_prompts_are_those_of_build_prompt(tiny: AutoCompressor, engine: TransformersEngine) -> None:
+    sample, tokenizer = samples()[0], tiny.decoder.require_tokenizer()
+    counting = CountingEngine(engine)
+    for mode in ("compressed", "truncated", "none"):
+        predict([sample], counting, DEFAULT_TEMPLATE, options(mode, context_budget=40), soft_prompt_of=tiny.compress)
+    ids = torch.tensor(tokenizer(sample.document.text, add_special_tokens=False)["input_ids"])[:40]
+    wanted = [
+        build_prompt(
+            DEFAULT_TEMPLATE, tokenizer, sample.question, soft_prompts=[tiny.compress(sample.document).embeds]
+        ),
+        build_prompt(DEFAULT_TEMPLATE, tokenizer, sample.question, context_ids=ids),
+        build_prompt(DEFAULT_TEMPLATE, tokenizer, sample.question),
+    ]
+    for came, one in zip(counting.prompts, wanted, strict=True):
+        assert len(came.pieces) == len(one.pieces)
+        assert all(torch.equal(left, right) for left, right in zip(came.pieces, one.pieces, strict=True))
+
+
+def passages_read(tiny: AutoCompressor, sample: Sample, budget: int) -> torch.Tensor:
+    context = DocumentContext(
+        sample.document, tiny.decoder.require_tokenizer(), lambda: tiny.compress(sample.document), lambda: budget
+    ).context("retrieval", sample.question, room=10_000)
+    assert context.token_ids is not None
+    return context.token_ids
+
+
+@pytest.mark.parametrize("budget", [1, 2, 7, 33, 64, 100, 150, 10_000])
+def test_retrieval_never_exceeds_its_budget_and_uses_it(tiny: AutoCompressor, budget: int) -> None:
+    for sample in samples():
+        length = num_tokens(tiny, sample.document.text)
+        read = len(passages_read(tiny, sample, budget))
+        assert min(budget, length) - 1 <= read <= min(budget, length)
+
+
+def test_retrieval_reads_the_best_passages_in_the_order_of_the_document(tiny: AutoCompressor) -> None:
+    filler = "Rain fell on the hills all week without reaching the valley below them, and nobody in town complained. "
+    text = filler * 4 + "The silver kettle belongs to Ursula. " + filler * 6 + "Ursula sold the kettle to Victor. "
+    sample = replace(samples()[0], document=Document("long", text + filler * 3), question="Where is Ursula's kettle?")
+    read = tiny.decoder.require_tokenizer().decode(passages_read(tiny, sample, 300))
+    assert "belongs to Ursula" in read and "to Victor" in read
+    assert read.index("belongs to Ursula") < read.index("to Victor")
+    assert len(read) < len(text) / 2
+
+
+def test_retrieval_reads_on_where_no_word_of_the_question_occurs(tiny: AutoCompressor) -> None:
+    sample = replace(samples()[0], question="Zyzzyva?")
+    read = tiny.decoder.require_tokenizer().decode(passages_read(tiny, sample, 60))
+    assert sample.document.text.startswith(read.split("\n")[0])
+
+
+def test_passages_are_short_where_the_budget_is_small() -> None:
+    assert [max_words_of(num_words) for num_words in (1, 64, 200, 4000)] == [16, 16, 50, 100]
+
+
+def test_context_that_does_not_fit_is_cut_and_marked() -> None:
+    small = compressor(max_position_embeddings=160)
+    asked = [replace(sample, document=document(1, 40)) for sample in samples(1)]
+    engine = CountingEngine(TransformersEngine(small.decoder))
+
+    def soft_prompt_of(one: Document) -> SoftPrompt:
+        return next(iter([small.compress(one)]))
+
+    for mode in ("full", "compressed", "truncated", "retrieval"):
+        for one in predict(asked, engine, DEFAULT_TEMPLATE, options(mode), soft_prompt_of=soft_prompt_of):
+            assert one.is_cut, mode
+            assert one.num_context_tokens + one.num_virtual_tokens > 80
+    assert {prompt.length for prompt in engine.prompts} <= {153, 154}
+
+
+def test_a_budget_below_the_document_is_no_cut(tiny: AutoCompressor, engine: TransformersEngine) -> None:
+    for mode in ("truncated", "retrieval"):
+        assert not any(one.is_cut for one in predict(samples(), engine, None, options(mode, context_budget=9)))
+
+
+def test_soft_prompts_are_fetched_once_a_document(tiny: AutoCompressor, engine: TransformersEngine) -> None:
+    fetched: list[str] = []
+
+    def soft_prompt_of(one: Document) -> SoftPrompt:
+        fetched.append(one.id)
+        return tiny.compress(one)
+
+    for mode in ("compressed", "truncated", "retrieval"):
+        predict(samples(), engine, DEFAULT_TEMPLATE, options(mode, batch_size=2), soft_prompt_of=soft_prompt_of)
+        assert fetched == [f"story-{number}" for number in range(NUM_DOCUMENTS)]
+        fetched.clear()
+    for mode in ("full", "none"):
+        predict(samples(), engine, DEFAULT_TEMPLATE, options(mode), soft_prompt_of=soft_prompt_of)
+    predict(samples(), engine, None, options("retrieval", context_budget=20), soft_prompt_of=soft_prompt_of)
+    predict(samples(), engine, None, options("truncated"), soft_prompt_of=soft_prompt_of, budget_of=lambda _: 20)
+    assert fetched == []
+
+
+def test_a_resumed_run_writes_the_same_file_and_repeats_nothing(
+    tiny: AutoCompressor, engine: TransformersEngine, tmp_path: Path
+) -> None:
+    run: Callable[..., list[Prediction]] = lambda one, out, done=None: predict(  # noqa: E731
+        samples(), one, DEFAULT_TEMPLATE, options("compressed"), soft_prompt_of=tiny.compress, out=out, on_progress=done
+    )
+    whole = run(engine, tmp_path / "whole.json")
+    out = tmp_path / "new folder" / "killed.json"
+    with pytest.raises(KeyboardInterrupt):
+        run(CountingEngine(engine, fail_after=1), out)
+    assert not out.exists()
+    with out.with_name("killed.json.partial.jsonl").open("ab") as log:
+        log.write(b'{"id": "story-1-2", "text": "half a li')
+    counting, done = CountingEngine(engine), list[int]()
+    resumed = run(counting, out, done.append)
+    assert out.read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert json.loads(out.read_text()) == texts(whole)
+    assert len(counting.prompts) == 5 and done == [4, 4, 1]
+    assert [replace(one, seconds=0.0) for one in resumed] == [replace(one, seconds=0.0) for one in whole]
+    again = CountingEngine(engine)
+    assert run(again, out) == resumed
+    assert again.prompts == []
+
+
+def test_another_run_on_an_unfinished_log_is_refused(
+    tiny: AutoCompressor, engine: TransformersEngine, tmp_path: Path
+) -> None:
+    out, asked = tmp_path / "out.json", samples()
+    with pytest.raises(KeyboardInterrupt):
+        predict(asked, CountingEngine(engine, fail_after=1), None, options("full"), out=out)
+    other_wording = replace(DEFAULT_TEMPLATE, question="{question}")
+    for template, chosen, others, what in (
+        (None, options("none"), asked, "mode full"),
+        (None, options("full", max_tokens=7), asked, "max_tokens 6"),
+        (other_wording, options("full"), asked, "template"),
+        (None, options("full"), asked[:5], "samples"),
+    ):
+        with pytest.raises(DataError, match=f"belong to another run, which had {what}"):
+            predict(others, engine, template, chosen, out=out)
+    other = compressor()
+    other.decoder.model.lm_head.weight.data += 1
+    stranger = TransformersEngine(replace(other.decoder, digest="other"))
+    with pytest.raises(DataError, match="model"):
+        predict(asked, stranger, None, options("full"), out=out)
+    assert len(predict(asked, engine, None, options("full"), out=out)) == len(asked)
+    assert predict(asked, engine, None, options("none"), out=out)[0].num_context_tokens == 0
+
+
+def test_a_damaged_log_is_refused(engine: TransformersEngine, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    with pytest.raises(KeyboardInterrupt):
+        predict(samples(), CountingEngine(engine, fail_after=1), None, options("none"), out=out)
+    log = out.with_name("out.json.partial.jsonl")
+    lines = log.read_bytes().splitlines(keepends=True)
+    for damaged in (b"garbage\n", b'{"id": 1}\n'):
+        log.write_bytes(b"".join([lines[0], damaged, *lines[2:]]))
+        with pytest.raises(DataError, match="line 2"):
+            predict(samples(), engine, None, options("none"), out=out)
+    log.write_bytes(lines[0][:20])
+    assert len(predict(samples(), engine, None, options("none"), out=out)) == len(samples())
+
+
+KILLED = """
+    import sys, time
+    from pathlib import Path
+    import tests.test_predict as t
+    tiny = t.compressor()
+    def wait(num_done):
+        print(num_done, flush=True)
+        if sys.argv[2] == "slow":
+            time.sleep(60)
+    t.predict(t.samples(), t.TransformersEngine(tiny.decoder), None, t.options("compressed"),
+              soft_prompt_of=tiny.compress, out=Path(sys.argv[1]), on_progress=wait)
+"""
+
+
+def test_kill_9_then_the_same_command_gives_the_same_file(
+    tiny: AutoCompressor, engine: TransformersEngine, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    script = [sys.executable, "-c", textwrap.dedent(KILLED), str(out)]
+    with subprocess.Popen([*script, "slow"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "4\n"
+        os.kill(process.pid, signal.SIGKILL)
+    assert not out.exists()
+    counting = CountingEngine(engine)
+    predict(samples(), counting, None, options("compressed"), soft_prompt_of=tiny.compress, out=out)
+    assert len(counting.prompts) == 5
+    unbroken = predict(samples(), engine, None, options("compressed"), soft_prompt_of=tiny.compress)
+    assert json.loads(out.read_text()) == texts(unbroken)
+
+
+def test_options_are_worded_as_multiple_choice_and_others_are_not(engine: TransformersEngine) -> None:
+    plain = samples(1)
+    choice = [replace(plain[0], id="choice", options=("yes", "no"), gold_letter="A")]
+    counting = CountingEngine(engine)
+    predict([*choice, *plain], counting, None, options("none"))
+    tokenizer = engine.decoder.require_tokenizer()
+    worded = [tokenizer.decode(prompt.pieces[0]) for prompt in counting.prompts]
+    assert "(A) yes\n(B) no\n" in worded[0]
+    assert worded[1].endswith("Answer:") and "(A)" not in worded[1]
+    with pytest.raises(LlocoError, match=r"no \{options\}"):
+        predict(choice, engine, DEFAULT_TEMPLATE, options("none"))
+
+
+def test_templates_of_tasks() -> None:
+    assert template_for("quality").name == "multiple_choice"
+    assert template_for("qmsum").name == "summarize"
+    assert template_for("narrativeqa").name == "default"
+    report = replace(samples()[0], task="longbench", dataset="gov_report")
+    assert template_for("longbench", report).name == "summarize"
+    assert template_for("longbench", replace(report, dataset="qasper")).name == "default"
+    with pytest.raises(DataError, match="no task"):
+        template_for("nothing")
+
+
+def test_answer_lengths_and_stop_strings_are_the_tasks_and_the_templates(engine: TransformersEngine) -> None:
+    seen: list[SamplingParams] = []
+
+    class Noting(CountingEngine):
+        def generate(
+            self, prompts: Sequence[Prompt], sampling: SamplingParams, *, adapters: Sequence[str | None] | None = None
+        ) -> list[Generation]:
+            seen.append(sampling)
+            return [Generation(" the answer \n", (), prompt.length, "stop") for prompt in prompts]
+
+    asked = [replace(one, task="longbench", dataset=name) for one, name in zip(samples(), ("qasper", "musique") * 9)]  # noqa: B905
+    stopping = Template("stopping", "", "", "{question}", " {answer} \n", stop=("\n\n",))
+    predictions = predict(asked, Noting(engine), stopping, PredictOptions("none", batch_size=100))
+    assert {one.max_tokens for one in seen} == {128, 32}
+    assert {one.stop for one in seen} == {("\n\n",)}
+    assert {one.text for one in predictions} == {"the answer"}
+
+
+def test_an_adapter_answers_and_is_part_of_the_run(tmp_path: Path) -> None:
+    small = compressor()
+    model = attach_adapter(small.decoder, LoraOptions(r=4, alpha=8))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) * 0.5
+    save_adapter(model, tmp_path / "adapter", decoder=small.decoder, template=DEFAULT_TEMPLATE)
+    small = compressor()
+    engine = TransformersEngine(small.decoder)
+    asked, out = samples(), tmp_path / "out.json"
+    without = predict(asked, engine, None, options("compressed"), soft_prompt_of=small.compress)
+    with_adapter = options("compressed", adapter=tmp_path / "adapter")
+    adapted = predict(asked, engine, None, with_adapter, soft_prompt_of=small.compress)
+    assert texts(without) != texts(adapted)
+    again = predict(asked, engine, None, options("compressed"), soft_prompt_of=small.compress)
+    assert texts(again) == texts(without)
+    with pytest.raises(KeyboardInterrupt):
+        predict(
+            asked,
+            CountingEngine(engine, fail_after=1),
+            None,
+            options("compressed"),
+            soft_prompt_of=small.compress,
+            out=out,
+        )
+    with pytest.raises(DataError, match="adapter None"):
+        predict(asked, engine, None, with_adapter, soft_prompt_of=small.compress, out=out)
+
+
+def test_what_cannot_be_predicted_is_said(tiny: AutoCompressor, engine: TransformersEngine) -> None:
+    asked = samples()
+    with pytest.raises(LlocoError, match="no mode 'fulll'"):
+        PredictOptions(mode="fulll")
+    with pytest.raises(LlocoError, match="context_budget is 0"):
+        PredictOptions(mode="truncated", context_budget=0)
+    with pytest.raises(LlocoError, match="name a compressor"):
+        predict(asked, engine, None, options("compressed"))
+    with pytest.raises(LlocoError, match="context budget"):
+        predict(asked, engine, None, options("retrieval"))
+    with pytest.raises(DataError, match="none came"):
+        predict([], engine, None, options("none"))
+    with pytest.raises(DataError, match="occurs twice"):
+        predict([asked[0], asked[0]], engine, None, options("none"))
+    with pytest.raises(LlocoError, match="no room is left"):
+        predict(asked, engine, None, options("full", max_tokens=1020))
+    with pytest.raises(MismatchError, match="compress the document again"):
+        predict(asked, engine, None, options("compressed"), soft_prompt_of=lambda _: tiny.compress(document(7)))
+    empty = replace(asked[0], document=Document("empty", ""))
+    with pytest.raises(DocumentError, match="'empty' has no text"):
+        predict([empty], engine, None, options("full"))
