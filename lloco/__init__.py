@@ -1,0 +1,43 @@
+"""Long documents compressed once into soft prompts; questions answered from the vectors.
+
+The public names are loaded when they are first used, so that `import lloco` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lloco.answer import Answer, ask
+    from lloco.compressors.load import load_compressor
+    from lloco.documents import Document
+    from lloco.models.decoder import load_decoder
+    from lloco.soft_prompt import SoftPrompt
+    from lloco.store.store import Store
+
+    __version__: str
+
+__all__ = ["Answer", "Document", "SoftPrompt", "Store", "__version__", "ask", "load_compressor", "load_decoder"]
+
+_HOMES = {
+    "Answer": "lloco.answer",
+    "Document": "lloco.documents",
+    "SoftPrompt": "lloco.soft_prompt",
+    "Store": "lloco.store.store",
+    "ask": "lloco.answer",
+    "load_compressor": "lloco.compressors.load",
+    "load_decoder": "lloco.models.decoder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module it lives in."""
+    import importlib
+
+    if name == "__version__":
+        return importlib.import_module("lloco.version").installed_version()
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'lloco' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,62 @@
+"""The `lloco` command: its verbs and nothing else, so that `--help` is quick."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from lloco.cli.ask import ask, chat
+from lloco.cli.compress import compress
+from lloco.cli.corpus import corpus_app
+from lloco.cli.demo import demo
+from lloco.cli.evaluate import evaluate
+from lloco.cli.finetune import finetune
+from lloco.cli.predict import predict
+from lloco.cli.pretrain import pretrain
+from lloco.cli.score import score
+
+app = typer.Typer(
+    name="lloco",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help=(
+        "Compress long documents once into soft prompts; answer questions from the vectors.\n\n"
+        "\b\nStart here:\n"
+        "  lloco demo                                        the whole job in a few minutes, offline\n"
+        "  lloco compress docs/ --corpus mine                your own files into a corpus\n"
+        '  lloco ask --corpus mine "Who signed the lease?"   an answer, with its source'
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def _lloco(
+    is_version_wanted: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
+) -> None:
+    if is_version_wanted:
+        from lloco.version import installed_version
+
+        print(installed_version())
+        raise typer.Exit
+
+
+app.command(no_args_is_help=False)(demo)
+for _verb in (compress, finetune, ask, chat, predict, score, evaluate, pretrain):
+    app.command(no_args_is_help=True)(_verb)
+app.add_typer(corpus_app, name="corpus")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        app(args=None if argv is None else list(argv), prog_name="lloco")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""`lloco score`: predictions against a benchmark's own metrics; no model is loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lloco.cli import options
+from lloco.cli.output import Output, table_text
+from lloco.cli.verb import verb
+
+if TYPE_CHECKING:
+    from lloco.evals.scorer import Scores
+
+
+@verb(kept="nothing was changed")
+def score(
+    task: options.Task,
+    data: options.Data,
+    predictions: Annotated[
+        Path, typer.Option("--predictions", metavar="FILE", help="{id: text}, or HotpotQA's official form (.gz too).")
+    ],
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    is_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score a predictions file with the task's official metrics.
+
+    Values are on the scale 0 to 100; no model is loaded.
+
+    \b
+    Example:
+      lloco score --task qasper --data validation.jsonl --predictions qasper.json
+    """
+    from lloco.evals.predictions import read_predictions
+    from lloco.evals.scorer import score as score_predictions
+    from lloco.evals.tasks import load_samples
+
+    samples = load_samples(task, data, limit=limit)
+    scores = score_predictions(task, samples, read_predictions(predictions), seed=seed)
+    values = {
+        "task": scores.task,
+        "n": scores.n,
+        "metrics": scores.metrics,
+        "stderr": scores.stderr,
+        "num_samples": scores.num_samples,
+    }
+    Output(is_json, quiet).result(values, _text(scores))
+
+
+def _text(scores: "Scores") -> str:
+    rows = []
+    for name, value in scores.metrics.items():
+        stderr = scores.stderr[name]
+        error = "-" if stderr is None else f"{stderr:.2f}"
+        rows.append([name, f"{value:.2f}", error, f"{scores.num_samples[name]:,}"])
+    return table_text(f"{scores.task}, {scores.n:,} samples", ["metric", "value", "standard error", "n"], rows)

@@ -1,0 +1,167 @@
+"""A corpus as a plain folder, to move it to another store.
+
+    corpus.json                     format, name, compressor, number of documents
+    documents.jsonl                 a line per document: id, title, source, text, passages, soft_prompt (its digest)
+    soft_prompts/<sha256>.safetensors
+    adapter/                        the adapter's own files, where there is one
+
+Nothing that is read decides a path: soft prompts are found by a digest of 64 hex digits and checked against it.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lloco.documents import Document
+from lloco.durable import fsync_folder, write_durably
+from lloco.errors import StoreError
+from lloco.soft_prompt import SoftPrompt, file_digest
+from lloco.store.corpus import Corpus
+from lloco.store.passage import Passage
+from lloco.store.store import Store
+
+FORMAT = "lloco-corpus"
+FORMAT_VERSION = 1
+_DIGEST = re.compile("[0-9a-f]{64}")
+_KEYS = {"id", "title", "source", "text", "passages", "soft_prompt"}
+
+
+def export_corpus(corpus: Corpus, out: Path) -> int:
+    """Write the corpus to the folder `out`, which appears whole or not at all; returns the number of documents.
+
+    Raises:
+        StoreError: `out` exists, or the corpus's files are damaged.
+    """
+    if out.exists():
+        raise StoreError(f"a new folder was wanted for the export, {out} exists: choose another --out, or remove it")
+    temporary = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    (temporary / "soft_prompts").mkdir(parents=True)
+    try:
+        lines = [_export_document(corpus, document_id, temporary) for document_id in corpus.document_ids()]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_durably(temporary / "documents.jsonl", text.encode())
+        summary = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "name": corpus.name,
+            "compressor": corpus.compressor_name,
+            "compressor_digest": corpus.compressor_digest,
+            "num_documents": len(lines),
+        }
+        write_durably(temporary / "corpus.json", (json.dumps(summary, indent=2) + "\n").encode())
+        adapter = corpus.adapter_folder()
+        if adapter is not None:
+            shutil.copytree(adapter, temporary / "adapter")
+        temporary.replace(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # the first error is the one to report
+        raise
+    fsync_folder(out.parent)
+    return len(lines)
+
+
+def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str, Any]:
+    document = corpus.document(document_id)
+    data = corpus.soft_prompt(document_id).to_bytes()
+    digest = file_digest(data)
+    write_durably(folder / "soft_prompts" / f"{digest}.safetensors", data)
+    return {
+        "id": document.id,
+        "title": document.title,
+        "source": document.source,
+        "text": document.text,
+        "passages": [[one.start, one.end] for one in corpus.document_passages(document_id)],
+        "soft_prompt": digest,
+    }
+
+
+def import_corpus(store: Store, folder: Path, name: str | None = None) -> tuple[str, int]:
+    """Add an exported corpus's documents and adapter to the store; returns the corpus's name and how many there were.
+
+    Every line is checked before the first is added. A document of the same id is replaced.
+
+    Raises:
+        StoreError: the folder is no export, is damaged or incomplete.
+        MismatchError: the corpus of that name has another compressor.
+    """
+    summary = _read_summary(folder)
+    lines = list(_read_lines(folder))
+    if len(lines) != summary.get("num_documents"):
+        raise StoreError(
+            f"{summary.get('num_documents')} documents were wanted in {folder / 'documents.jsonl'}, {len(lines)} are "
+            "there: export or copy the corpus again"
+        )
+    for line in lines:
+        _read_soft_prompt(folder, line)
+    corpus = store.corpus(name or str(summary["name"]))
+    for line in lines:
+        document = Document(line["id"], line["text"], line["title"], line["source"])
+        corpus.add(document, _read_soft_prompt(folder, line), [Passage(*span) for span in line["passages"]])
+    if (folder / "adapter").is_dir():
+        corpus.set_adapter(folder / "adapter")
+    return corpus.name, len(lines)
+
+
+def _read_summary(folder: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"an exported corpus was wanted, {folder} has no corpus.json to read ({error})") from error
+    if not isinstance(summary, dict) or summary.get("format") != FORMAT or not isinstance(summary.get("name"), str):
+        raise StoreError(f"an exported corpus was wanted, {folder / 'corpus.json'} describes none: check the folder")
+    if summary.get("format_version") != FORMAT_VERSION:
+        raise StoreError(
+            f"format version {FORMAT_VERSION} was wanted, {folder} has {summary.get('format_version')}: a newer lloco "
+            "may have written it, upgrade this one"
+        )
+    return summary
+
+
+def _read_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    file = folder / "documents.jsonl"
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, text in enumerate(lines, start=1):
+                line = json.loads(text)
+                if not isinstance(line, dict) or set(line) != _KEYS or not _has_right_types(line):
+                    raise ValueError(f"line {number} is not a document with {', '.join(sorted(_KEYS))}")
+                yield line
+    except (OSError, ValueError) as error:
+        raise StoreError(f"documents were wanted in {file}, it cannot be read ({error}): export again") from error
+
+
+def _has_right_types(line: dict[str, Any]) -> bool:
+    spans = line["passages"]
+    return (
+        all(isinstance(line[key], str) for key in _KEYS - {"passages"})
+        and _DIGEST.fullmatch(line["soft_prompt"]) is not None
+        and isinstance(spans, list)
+        and all(isinstance(one, list) and len(one) == 2 and all(type(x) is int for x in one) for one in spans)
+    )
+
+
+def _read_soft_prompt(folder: Path, line: dict[str, Any]) -> SoftPrompt:
+    path = folder / "soft_prompts" / f"{line['soft_prompt']}.safetensors"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"soft prompt of document {line['id']!r} cannot be read: {error.strerror or error} ({path}): export again"
+        ) from error
+    if file_digest(data) != line["soft_prompt"]:
+        raise StoreError(
+            f"soft prompt of document {line['id']!r}: content with digest {line['soft_prompt'][:12]} was wanted, "
+            f"{path} has {file_digest(data)[:12]}, it is damaged: export or copy the corpus again"
+        )
+    soft_prompt = SoftPrompt.from_bytes(data, str(path))
+    made_of = soft_prompt.provenance
+    if (made_of.document_id, made_of.text_digest) != (line["id"], Document(line["id"], line["text"]).digest):
+        raise StoreError(
+            f"the soft prompt of document {line['id']!r} and its text was wanted, {path} is of {made_of.document_id!r} "
+            "or of another text: export the corpus again"
+        )
+    return soft_prompt

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# The whole job on real benchmark files with the bundled model: compress, finetune, predict, score, all modes side by side.
+# DATA holds the official files: quality/ scrolls/qmsum/ scrolls/qasper/ hotpot_qa/ longbench/ squad_articles/ fairytaleqa/
+# squality/. Files without a training part are halved by documents; the second half is scored. LIMIT questions a set.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+DATA=${1:?usage: runs/real_data.sh DATA [OUT]}
+OUT=${2:-work-real-data}
+LIMIT=${LIMIT:-60}
+STEPS=${STEPS:-60}
+mkdir -p "$OUT"
+
+job() { # name task train test
+  local name=$1 task=$2 train=$3 test=$4
+  lloco finetune --store "$OUT/store" --corpus "$name" --task "$task" --data "$train" --limit 200 --num-steps "$STEPS" \
+    --batch-size 16 --micro-batch-size 16 --learning-rate 2e-3 --lora-r 16 --lora-alpha 32 --out "$OUT/finetune-$name"
+  lloco evaluate --store "$OUT/store" --corpus "$name" --task "$task" --data "$test" --limit "$LIMIT" \
+    --max-tokens "$5" --modes none,truncated,retrieval,compressed,compressed+adapter,full --batch-size 16 --out "$OUT/$name"
+}
+halves() { # name file -> FIRST SECOND
+  FIRST="$OUT/$1.first.${2##*.}" SECOND="$OUT/$1.second.${2##*.}"
+  [[ $2 == *.json ]] || { FIRST="$OUT/$1.first.jsonl"; SECOND="$OUT/$1.second.jsonl"; }
+  python runs/halves.py "$2" "$FIRST" "$SECOND"
+}
+
+job fairytaleqa fairytaleqa "$DATA/fairytaleqa/train.jsonl.gz" "$DATA/fairytaleqa/validation.jsonl.gz" 24
+job squad_articles squad_articles "$DATA/squad_articles/train.jsonl.gz" "$DATA/squad_articles/validation.jsonl.gz" 16
+job squality jsonl "$DATA/squality/train.jsonl.gz" "$DATA/squality/validation.jsonl.gz" 64
+job qmsum qmsum "$DATA/scrolls/qmsum/train.jsonl.gz" "$DATA/scrolls/qmsum/validation.jsonl.gz" 64
+halves quality "$DATA"/quality/QuALITY*dev
+job quality quality "$FIRST" "$SECOND" 4
+halves qasper "$DATA/scrolls/qasper/validation.jsonl.gz"
+job qasper qasper "$FIRST" "$SECOND" 24
+halves hotpotqa "$DATA"/hotpot_qa/*.json
+job hotpotqa hotpotqa "$FIRST" "$SECOND" 16
+halves longbench "$DATA/longbench/multi_news.jsonl.gz"
+job longbench longbench "$FIRST" "$SECOND" 64

@@ -1,0 +1,244 @@
+"""Questions to a corpus: what is found, which vectors are read, who answers."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lloco.answer import ask
+from lloco.compress import compress_into
+from lloco.compressors.compressor import Compressor
+from lloco.compressors.load import load_compressor
+from lloco.engine.engine import SamplingParams
+from lloco.engine.transformers_engine import TransformersEngine
+from lloco.errors import LlocoError, MismatchError, StoreError
+from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.prompt import DEFAULT_TEMPLATE, build_prompt
+from lloco.retriever import Retriever
+from lloco.segment_rows import rows_of_segments, segments_of_span, token_starts
+from lloco.soft_prompt import Provenance, SoftPrompt
+from lloco.store.corpus import Corpus
+from lloco.store.store import Store
+from lloco.template import Template
+from tests.corpora import LEASE, SEGMENT_LEN, SUMMARY_LENGTH, VOYAGE, lease_and_voyage, save_compressor
+from tests.tiny import tiny_tokenizer
+
+QUESTION = "Who was master of the brig Petrel?"
+
+
+@pytest.fixture(scope="module")
+def compressor(tmp_path_factory: pytest.TempPathFactory) -> Compressor:
+    return load_compressor(save_compressor(tmp_path_factory.mktemp("compressor") / "tiny"))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, compressor: Compressor) -> Iterator[Corpus]:
+    with Store(tmp_path / "store") as store:
+        found = store.corpus("c")
+        compress_into(found, lease_and_voyage(), compressor)
+        yield found
+
+
+def make_adapter(compressor: Compressor, folder: Path, template: Template) -> Path:
+    """Write an adapter with large random weights, so that it changes every answer."""
+    model = attach_adapter(compressor.decoder, LoraOptions(r=4, dropout=0.0))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5, generator=torch.Generator().manual_seed(1))
+    save_adapter(model, folder, decoder=compressor.decoder, template=template)
+    model.unload()
+    return folder
+
+
+def test_the_question_finds_its_document_and_cites_the_passage(corpus: Corpus, compressor: Compressor) -> None:
+    answer = ask(corpus, QUESTION, engine=TransformersEngine(compressor.decoder), max_tokens=4)
+    [citation] = answer.documents
+    assert (citation.document_id, citation.title, citation.source) == ("voyage", "Voyage", "voyage.txt")
+    assert citation.text == VOYAGE[citation.start : citation.end]
+    assert "master" in citation.text
+    stored = corpus.document("voyage")
+    assert answer.num_document_tokens == stored.num_tokens
+    assert answer.num_virtual_tokens == stored.num_virtual_tokens
+    assert (answer.num_context_tokens, answer.is_whole, answer.adapter) == (0, True, None)
+
+
+def test_the_answer_is_the_engines_own_from_the_stored_vectors(corpus: Corpus, compressor: Compressor) -> None:
+    engine = TransformersEngine(compressor.decoder)
+    prompt = build_prompt(
+        DEFAULT_TEMPLATE, tiny_tokenizer(), QUESTION, soft_prompts=[compressor.compress(lease_and_voyage()[1]).embeds]
+    )
+    [direct] = engine.generate([prompt], SamplingParams(max_tokens=8))
+    answer = ask(corpus, QUESTION, engine=engine, max_tokens=8)
+    assert answer.text == DEFAULT_TEMPLATE.read_answer(direct.text).strip()
+    assert answer.is_cut == (direct.finish_reason == "length")
+
+
+def test_without_an_engine_the_corpuss_own_decoder_is_loaded(corpus: Corpus, compressor: Compressor) -> None:
+    own = ask(corpus, QUESTION, max_tokens=8)
+    assert own == ask(corpus, QUESTION, engine=TransformersEngine(compressor.decoder), max_tokens=8)
+
+
+def test_a_named_document_is_read_whatever_the_question_says(corpus: Corpus, compressor: Compressor) -> None:
+    engine = TransformersEngine(compressor.decoder)
+    assert ask(corpus, QUESTION, document_id="lease", engine=engine, max_tokens=2).documents[0].document_id == "lease"
+    unrelated = ask(corpus, "Xyzzy?", document_id="lease", engine=engine, max_tokens=2).documents[0]
+    assert (unrelated.start, unrelated.end, unrelated.text, unrelated.score) == (None, None, "", None)
+    with pytest.raises(StoreError, match="there is none of that id"):
+        ask(corpus, QUESTION, document_id="treaty", engine=engine)
+
+
+def test_several_documents_are_read_together(corpus: Corpus, compressor: Compressor) -> None:
+    answer = ask(
+        corpus, "Agnes Webb or Edmund Crane?", top_k=2, engine=TransformersEngine(compressor.decoder), max_tokens=2
+    )
+    assert {one.document_id for one in answer.documents} == {"lease", "voyage"}
+    assert answer.num_virtual_tokens == sum(one.num_virtual_tokens for one in corpus.documents())
+
+
+def test_a_question_without_a_word_of_the_documents_says_so(corpus: Corpus, compressor: Compressor) -> None:
+    engine = TransformersEngine(compressor.decoder)
+    with pytest.raises(LlocoError, match="name one with --document"):
+        ask(corpus, "Xyzzy plugh?", engine=engine)
+    corpus.remove_document("lease")
+    assert ask(corpus, "Xyzzy plugh?", engine=engine, max_tokens=2).documents[0].document_id == "voyage"
+
+
+@pytest.mark.parametrize(
+    ("question", "options"), [("  ", {}), (QUESTION, {"top_k": 0}), (QUESTION, {"max_tokens": 600})]
+)
+def test_impossible_questions_are_errors(
+    corpus: Corpus, compressor: Compressor, question: str, options: dict[str, int]
+) -> None:
+    with pytest.raises(LlocoError):
+        ask(corpus, question, engine=TransformersEngine(compressor.decoder), **options)  # type: ignore[arg-type]
+
+
+def test_an_open_retriever_is_used(corpus: Corpus, compressor: Compressor) -> None:
+    only_lease = Retriever.build(corpus.document_passages("lease"))
+    engine = TransformersEngine(compressor.decoder)
+    answer = ask(corpus, "the ninth of November or of May", engine=engine, retriever=only_lease, max_tokens=2)
+    assert answer.documents[0].document_id == "lease"
+
+
+def test_the_corpuss_adapter_answers_in_its_own_wording(corpus: Corpus, compressor: Compressor, tmp_path: Path) -> None:
+    template = replace(DEFAULT_TEMPLATE, name="own", question="Q {question} A", answer="=> {answer}")
+    engine = TransformersEngine(compressor.decoder)
+    before = ask(corpus, QUESTION, engine=engine, max_tokens=8)
+    corpus.set_adapter(make_adapter(compressor, tmp_path / "adapter", template))
+    engine = TransformersEngine(load_compressor(corpus.compressor_name).decoder)
+    after = ask(corpus, QUESTION, engine=engine, max_tokens=8)
+    prompt = build_prompt(template, tiny_tokenizer(), QUESTION, soft_prompts=[corpus.soft_prompt("voyage").embeds])
+    [direct] = engine.generate([prompt], SamplingParams(max_tokens=8), adapters=[after.adapter])
+    assert after.adapter is not None
+    assert after.text == template.read_answer(direct.text).strip() != before.text
+    assert ask(corpus, QUESTION, max_tokens=8) == after
+
+
+def test_an_adapter_of_another_model_is_refused(corpus: Corpus, compressor: Compressor, tmp_path: Path) -> None:
+    other = load_compressor(save_compressor(tmp_path / "other", seed=3))
+    adapter = make_adapter(other, tmp_path / "adapter", DEFAULT_TEMPLATE)
+    with pytest.raises(MismatchError, match="was made for"):
+        ask(corpus, QUESTION, engine=TransformersEngine(compressor.decoder), adapter=adapter)
+
+
+def test_a_decoder_of_another_width_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    wide = load_compressor(save_compressor(tmp_path / "wide", hidden_size=64, head_dim=16))
+    with pytest.raises(MismatchError, match="64 wide"):
+        ask(corpus, QUESTION, engine=TransformersEngine(wide.decoder))
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[tuple[Corpus, Compressor]]:
+    """A corpus whose documents are far longer, compressed, than its decoder's 128 positions."""
+    compressor = load_compressor(save_compressor(tmp_path / "narrow", max_position_embeddings=128))
+    filler = [f"On day {number} nothing was written in the log." for number in range(60)]
+    documents = [
+        replace(lease_and_voyage()[0], text=" ".join([*filler[:40], LEASE, *filler[40:]])),
+        replace(lease_and_voyage()[1], text=" ".join([*filler[:10], VOYAGE, *filler[10:]])),
+    ]
+    with Store(tmp_path / "narrow-store") as store:
+        corpus = store.corpus("n")
+        compress_into(corpus, documents, compressor)
+        yield corpus, compressor
+
+
+class RecordingEngine(TransformersEngine):
+    """Keeps the prompts that it was given."""
+
+    def generate(self, prompts, sampling, *, adapters=None):  # type: ignore[no-untyped-def]
+        self.prompts = list(prompts)
+        return super().generate(prompts, sampling, adapters=adapters)
+
+
+def test_of_a_document_that_does_not_fit_the_passages_segments_are_read(narrow: tuple[Corpus, Compressor]) -> None:
+    corpus, compressor = narrow
+    engine = RecordingEngine(compressor.decoder)
+    answer = ask(corpus, "brig Petrel?", engine=engine, max_tokens=8)
+    soft_prompt = corpus.soft_prompt("voyage")
+    [vectors] = [piece for piece in engine.prompts[0].pieces if piece.is_floating_point()]
+    assert not answer.is_whole
+    assert SUMMARY_LENGTH <= answer.num_virtual_tokens == len(vectors)
+    assert engine.prompts[0].length + 8 <= compressor.decoder.max_len
+    rows = [int((soft_prompt.embeds == vector).all(dim=1).nonzero()[0, 0]) for vector in vectors]
+    assert rows == sorted(set(rows))
+    place = corpus.document("voyage").text.index("Petrel")
+    starts = token_starts(tiny_tokenizer(), corpus.document("voyage").text)
+    [segment] = segments_of_span(starts, place, place + 1, SEGMENT_LEN)
+    assert {segment * SUMMARY_LENGTH + row for row in range(SUMMARY_LENGTH)} <= set(rows)
+
+
+def test_two_documents_share_the_room(narrow: tuple[Corpus, Compressor]) -> None:
+    corpus, compressor = narrow
+    engine = RecordingEngine(compressor.decoder)
+    answer = ask(corpus, "Webb, Crane?", engine=engine, top_k=2, max_tokens=8)
+    vectors = [piece for piece in engine.prompts[0].pieces if piece.is_floating_point()]
+    assert len(vectors) == len(answer.documents) == 2
+    assert not answer.is_whole
+
+
+def test_a_named_document_without_hits_is_read_from_its_beginning(narrow: tuple[Corpus, Compressor]) -> None:
+    corpus, compressor = narrow
+    engine = RecordingEngine(compressor.decoder)
+    ask(corpus, "Xyzzy?", document_id="lease", engine=engine, max_tokens=8)
+    [vectors] = [piece for piece in engine.prompts[0].pieces if piece.is_floating_point()]
+    assert torch.equal(vectors, corpus.soft_prompt("lease").embeds[: len(vectors)])
+
+
+def test_every_character_lies_in_the_segment_that_read_its_token() -> None:
+    tokenizer = tiny_tokenizer()
+    text = "the naïve café — 水 in the rain, then on and on again " * 3
+    starts = token_starts(tokenizer, text)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert len(starts) == len(ids)
+    for segment_len in (1, 5, 24):
+        for place in range(len(text)):
+            numbers = segments_of_span(starts, place, place + 1, segment_len)
+            token = max(number for number, start in enumerate(starts) if start <= place)
+            assert token // segment_len in numbers
+    assert segments_of_span(starts, 0, len(text), 24) == range(-(-len(ids) // 24))
+
+
+def test_a_tokenizer_without_offsets_counts_what_its_tokens_spell() -> None:
+    tokenizer = tiny_tokenizer()
+
+    class Slow:
+        is_fast = False
+
+        def __call__(self, text: str, **options: bool) -> dict[str, list[int]]:
+            return {"input_ids": tokenizer(text, add_special_tokens=False)["input_ids"]}
+
+        def decode(self, ids: list[int], **options: bool) -> str:
+            return str(tokenizer.decode(ids))
+
+    assert token_starts(Slow(), LEASE) == token_starts(tokenizer, LEASE)  # type: ignore[arg-type]
+
+
+def test_rows_are_those_of_the_segments_and_none_beyond_the_end() -> None:
+    made = Provenance("a", "0" * 64, 90, "c", "0" * 64, "m", 3, 10, 4, "float32")
+    soft_prompt = SoftPrompt(torch.arange(1.0, 31.0).reshape(10, 3), made)
+    assert torch.equal(rows_of_segments(soft_prompt, [1, 0, 1]), soft_prompt.embeds[:8])
+    assert torch.equal(rows_of_segments(soft_prompt, [2, 3]), soft_prompt.embeds[8:])
+    assert len(rows_of_segments(soft_prompt, [7])) == 0

@@ -1,0 +1,289 @@
+"""Documents into a corpus, soft prompts out of it, and a corpus moved to another store."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from lloco.compress import compress_into, remove_absent, segment_len_for
+from lloco.compressors.compressor import CompressOptions, Compressor
+from lloco.compressors.load import load_compressor
+from lloco.corpus_folder import export_corpus, import_corpus
+from lloco.corpus_models import load_corpus_compressor, load_corpus_decoder
+from lloco.documents import Document, Skipped
+from lloco.errors import CheckpointError, DocumentError, LlocoError, MismatchError, StoreError
+from lloco.soft_prompt_source import SoftPromptSource
+from lloco.store.store import Store
+from tests.corpora import LEASE, SUMMARY_LENGTH, VOYAGE, lease_and_voyage, save_compressor
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_compressor(tmp_path_factory.mktemp("compressor") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def compressor(folder: Path) -> Compressor:
+    return load_compressor(folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as opened:
+        yield opened
+
+
+def test_a_second_run_compresses_nothing(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    first = compress_into(corpus, lease_and_voyage(), compressor)
+    tokens: list[int] = []
+    second = compress_into(corpus, lease_and_voyage(), compressor, on_tokens=lambda now, total: tokens.append(now))
+    assert (first.num_new, first.num_unchanged, second.num_new, second.num_unchanged) == (2, 0, 0, 2)
+    assert tokens == []
+    assert second.compression_ratio is None and second.tokens_per_second is None
+    assert first.num_virtual_tokens == sum(one.num_virtual_tokens for one in corpus.documents())
+    assert first.compression_ratio == pytest.approx(first.num_document_tokens / first.num_virtual_tokens)
+
+
+def test_only_a_changed_document_is_compressed_again(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor)
+    changed = [Document("lease", LEASE + " The tenant keeps the roof.", "Lease"), lease_and_voyage()[1]]
+    report = compress_into(corpus, changed, compressor)
+    assert (report.num_new, report.num_unchanged) == (1, 1)
+    assert corpus.document("lease").text.endswith("roof.")
+
+
+def test_a_stored_soft_prompt_is_the_compressors_own(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor, CompressOptions(batch_size=2))
+    for document in lease_and_voyage():
+        torch.testing.assert_close(corpus.soft_prompt(document.id).embeds, compressor.compress(document).embeds)
+        assert corpus.document_passages(document.id)
+
+
+def test_a_killed_run_loses_the_batch_it_was_at(store: Store, compressor: Compressor) -> None:
+    documents = [Document(f"d{number}", f"{number} {LEASE}") for number in range(5)]
+    corpus = store.corpus("c")
+    num_read = 0
+
+    def kill_in_second_batch(now: int, total: int) -> None:
+        nonlocal num_read
+        num_read += now
+        if num_read > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compress_into(corpus, documents, compressor, CompressOptions(batch_size=2), on_tokens=kill_in_second_batch)
+    assert corpus.document_ids() == ["d0", "d1"]
+    report = compress_into(corpus, documents, compressor, CompressOptions(batch_size=2))
+    assert (report.num_new, report.num_unchanged) == (3, 2)
+
+
+def test_progress_adds_up_to_all_tokens(store: Store, compressor: Compressor) -> None:
+    seen: list[tuple[int, int]] = []
+    report = compress_into(
+        store.corpus("c"), lease_and_voyage(), compressor, on_tokens=lambda now, total: seen.append((now, total))
+    )
+    assert sum(now for now, _ in seen) == report.num_document_tokens
+    assert {total for _, total in seen} == {report.num_document_tokens}
+
+
+def test_a_document_without_text_is_named_and_the_others_are_compressed(store: Store, compressor: Compressor) -> None:
+    documents = [Document("blank", "", source="blank.txt"), *lease_and_voyage()]
+    report = compress_into(store.corpus("c"), documents, compressor)
+    assert report.num_new == 2
+    assert report.skipped == (Skipped("blank.txt", "it has no text"),)
+
+
+@pytest.fixture
+def long_text(compressor: Compressor) -> str:
+    return "abcdefg " * (compressor.max_document_tokens // 8 + 40)
+
+
+def test_a_document_beyond_the_reach_is_refused_by_name_and_alone(
+    store: Store, compressor: Compressor, long_text: str
+) -> None:
+    documents = [Document("long", long_text, source="long.txt"), *lease_and_voyage()]
+    report = compress_into(store.corpus("c"), documents, compressor, CompressOptions(long_documents="refuse"))
+    assert (report.num_new, [one.source for one in report.skipped]) == (2, ["long.txt"])
+    assert "--long-documents windows" in report.skipped[0].reason
+
+
+def test_a_truncated_document_says_so_and_windows_read_it_to_the_end(
+    store: Store, compressor: Compressor, long_text: str
+) -> None:
+    corpus, documents = store.corpus("c"), [Document("long", long_text)]
+    truncated = compress_into(corpus, documents, compressor, CompressOptions(long_documents="truncate"))
+    assert "read in part" in truncated.skipped[0].reason
+    assert compress_into(corpus, documents, compressor, CompressOptions(long_documents="truncate")).num_unchanged == 1
+    whole = compress_into(corpus, documents, compressor)
+    assert (whole.num_new, whole.skipped) == (1, ())
+    assert whole.num_virtual_tokens > truncated.num_virtual_tokens
+    assert compress_into(corpus, documents, compressor).num_unchanged == 1
+
+
+def test_int8_is_smaller_and_its_loss_is_measured(store: Store, compressor: Compressor) -> None:
+    exact, small = store.corpus("exact"), store.corpus("small")
+    assert compress_into(exact, lease_and_voyage(), compressor).quantisation_error == 0.0
+    report = compress_into(small, lease_and_voyage(), compressor, storage_dtype="int8")
+    losses = [small.soft_prompt(one).provenance.quantisation_error for one in small.document_ids()]
+    assert report.quantisation_error == max(losses) > 0
+    assert small.summary().num_bytes < exact.summary().num_bytes / 2
+    assert compress_into(small, lease_and_voyage(), compressor, storage_dtype="float32").num_new == 2
+
+
+def test_another_compressor_is_refused_before_it_reads_anything(
+    store: Store, compressor: Compressor, tmp_path: Path
+) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor)
+    other = load_compressor(save_compressor(tmp_path / "other", seed=1))
+    with pytest.raises(MismatchError, match="or use another corpus"):
+        compress_into(corpus, [Document("new", VOYAGE)], other, on_tokens=lambda now, total: pytest.fail("it read"))
+    with pytest.raises(MismatchError, match="was to be used"):
+        load_corpus_compressor(corpus, tmp_path / "other")
+
+
+@pytest.mark.parametrize("options", [CompressOptions(segment_len=10**6), CompressOptions(batch_size=0)])
+def test_impossible_options_are_an_error_not_a_skipped_document(
+    store: Store, compressor: Compressor, options: CompressOptions
+) -> None:
+    with pytest.raises(DocumentError):
+        compress_into(store.corpus("c"), lease_and_voyage(), compressor, options)
+
+
+def test_a_ratio_chooses_the_segment_length(compressor: Compressor) -> None:
+    assert segment_len_for(6.0, compressor) == 6 * SUMMARY_LENGTH
+    assert segment_len_for(6.3, compressor) == 25
+    for ratio in (0.5, 1.0, 1e6):
+        with pytest.raises(DocumentError, match="a ratio above 1"):
+            segment_len_for(ratio, compressor)
+
+
+def test_pruning_keeps_what_could_not_be_read_now(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    lease, voyage = lease_and_voyage()
+    third = Document("third", "Some other text.", source="third.txt")
+    compress_into(corpus, [lease, voyage, third], compressor)
+    assert remove_absent(corpus, [lease], [Skipped("third.txt", "cannot be read")]) == ["voyage"]
+    assert corpus.document_ids() == ["lease", "third"]
+
+
+def test_the_corpuss_own_models_are_found_by_name_and_held_to_their_digest(store: Store, tmp_path: Path) -> None:
+    corpus = store.corpus("c")
+    with pytest.raises(LlocoError, match="has none"):
+        load_corpus_decoder(corpus)
+    moving = save_compressor(tmp_path / "moving")
+    compress_into(corpus, lease_and_voyage(), load_compressor(moving))
+    assert load_corpus_decoder(corpus).digest == corpus.compressor_digest
+    save_compressor(moving, seed=5)
+    with pytest.raises(MismatchError, match="put the old weights back"):
+        load_corpus_decoder(corpus)
+    wide = save_compressor(tmp_path / "wide", hidden_size=64, head_dim=16)
+    with pytest.raises(MismatchError, match="64 wide"):
+        load_corpus_decoder(corpus, wide)
+
+
+def test_a_corpus_whose_model_has_moved_says_how_to_name_it(store: Store, tmp_path: Path) -> None:
+    corpus = store.corpus("c")
+    here = save_compressor(tmp_path / "here")
+    compress_into(corpus, lease_and_voyage(), load_compressor(here))
+    there = here.rename(tmp_path / "there")
+    with pytest.raises(CheckpointError, match="name it with --model"):
+        load_corpus_decoder(corpus)
+    with pytest.raises(CheckpointError, match="name it with --compressor"):
+        load_corpus_compressor(corpus)
+    assert load_corpus_decoder(corpus, there).digest == corpus.compressor_digest
+    assert load_corpus_compressor(corpus, there).digest == corpus.compressor_digest
+
+
+def test_a_missing_compressor_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_compressor(tmp_path / "nowhere")
+
+
+def test_a_source_takes_the_corpuss_soft_prompt_for_the_same_text(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, [lease_and_voyage()[0]], compressor, storage_dtype="int8")
+    documents = [Document("another-name", LEASE), Document("new", VOYAGE)]
+    source = SoftPromptSource(documents, compressor, corpus=corpus)
+    assert (source.num_stored, source.num_documents) == (1, 2)
+    stored, made = (source.soft_prompt(document) for document in documents)
+    assert torch.equal(stored.embeds, corpus.soft_prompt("lease").embeds)
+    assert (stored.provenance.document_id, stored.provenance.text_digest) == ("another-name", documents[0].digest)
+    torch.testing.assert_close(made.embeds, compressor.compress(documents[1]).embeds)
+
+
+def test_a_source_compresses_the_next_documents_in_the_same_batch(compressor: Compressor) -> None:
+    documents = [Document(f"d{number}", f"{number} {LEASE}") for number in range(5)]
+    tokens: list[int] = []
+    source = SoftPromptSource(documents, compressor, CompressOptions(batch_size=3), on_compressed=tokens.append)
+    first = source.soft_prompt(documents[0])
+    num_calls = len(tokens)
+    assert source.soft_prompt(documents[0]) is first
+    for document in documents[1:3]:
+        source.soft_prompt(document)
+    assert len(tokens) == num_calls
+    last = source.soft_prompt(documents[4])
+    torch.testing.assert_close(last.embeds, compressor.compress(documents[4]).embeds)
+    assert len(tokens) > num_calls
+
+
+def test_an_exported_corpus_is_imported_bit_for_bit(store: Store, compressor: Compressor, tmp_path: Path) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor, storage_dtype="int8")
+    assert export_corpus(corpus, tmp_path / "out") == 2
+    with Store(tmp_path / "second") as second:
+        assert import_corpus(second, tmp_path / "out") == ("c", 2)
+        again = second.corpus("c", create=False)
+        assert again.contents_digest() == corpus.contents_digest()
+        assert list(again.documents()) == list(corpus.documents())
+        for document_id in corpus.document_ids():
+            assert again.soft_prompt(document_id).to_bytes() == corpus.soft_prompt(document_id).to_bytes()
+        assert second.verify() == []
+        assert import_corpus(second, tmp_path / "out", "copy") == ("copy", 2)
+    with pytest.raises(StoreError, match="exists"):
+        export_corpus(corpus, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("corpus.json", "lloco-corpus", "something"),
+        ("corpus.json", '"format_version": 1', '"format_version": 2'),
+        ("corpus.json", '"num_documents": 2', '"num_documents": 3'),
+        ("documents.jsonl", '"soft_prompt": "', '"soft_prompt": "../../'),
+        ("documents.jsonl", "slate", "coal"),
+        ("documents.jsonl", '"id": "voyage"', '"id": "journey"'),
+        ("documents.jsonl", '"passages"', '"spans"'),
+        ("documents.jsonl", "}\n", "\n"),
+    ],
+)
+def test_a_changed_export_is_refused_and_adds_nothing(
+    store: Store, compressor: Compressor, tmp_path: Path, file: str, old: str, new: str
+) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor)
+    export_corpus(corpus, tmp_path / "out")
+    path = tmp_path / "out" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with Store(tmp_path / "second") as second, pytest.raises(LlocoError):
+        import_corpus(second, tmp_path / "out")
+    with Store(tmp_path / "second") as second:
+        assert sum(one.num_documents for one in second.corpora()) == 0
+
+
+def test_an_export_with_a_damaged_soft_prompt_is_refused(store: Store, compressor: Compressor, tmp_path: Path) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor)
+    export_corpus(corpus, tmp_path / "out")
+    digest = json.loads((tmp_path / "out" / "documents.jsonl").read_text().splitlines()[1])["soft_prompt"]
+    path = tmp_path / "out" / "soft_prompts" / f"{digest}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with Store(tmp_path / "second") as second, pytest.raises(StoreError, match="it is damaged"):
+        import_corpus(second, tmp_path / "out")
