@@ -56,7 +56,7 @@ TASKS = {
 # A model of this size needs larger steps than the published recipe's 2e-5 for 7B parameters.
 FINETUNE = FinetuneOptions(
     lora=LoraOptions(r=16, alpha=32, dropout=0.0),
-    num_steps=300,
+    num_steps=30,
     batch_size=32,
     micro_batch_size=32,
     learning_rate=3e-3,

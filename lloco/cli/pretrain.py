@@ -23,6 +23,10 @@ def pretrain(
     tokenizer_text: Annotated[
         list[Path] | None, typer.Option("--tokenizer-text", metavar="FILE", help="More text for the tokenizer alone.")
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", metavar="DIR", help="Go on from this model, not a new one of the given shape."),
+    ] = None,
     vocab_size: Annotated[int, typer.Option("--vocab-size", min=300, help="Tokens of the BPE tokenizer.")] = 4096,
     hidden_size: Annotated[int, typer.Option("--hidden-size", min=8, help="Width of embeddings.")] = 192,
     intermediate_size: Annotated[int, typer.Option("--intermediate-size", min=8, help="Width inside layers.")] = 512,
@@ -37,16 +41,22 @@ def pretrain(
         int, typer.Option("--max-document-tokens", min=8, help="Longer texts are cut into documents of this length.")
     ] = 512,
     language_model_steps: Annotated[
-        int, typer.Option("--language-model-steps", min=1, help="Steps of the first stage.")
+        int, typer.Option("--language-model-steps", min=0, help="Steps of the first stage.")
     ] = 3000,
     compressor_steps: Annotated[
-        int, typer.Option("--compressor-steps", min=1, help="Steps of the second stage.")
+        int, typer.Option("--compressor-steps", min=0, help="Steps of the second stage.")
     ] = 3000,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Peak of the first stage.")] = 2e-3,
     compressor_learning_rate: Annotated[
         float, typer.Option("--compressor-learning-rate", help="Peak of the second stage.")
     ] = 1e-3,
     batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=1, help="Tokens of one step.")] = 3072,
+    copy_ratio: Annotated[
+        float, typer.Option("--copy-ratio", min=0, max=1, help="Share of the first tokens that are random, to be copied.")
+    ] = 0.5,
+    start_fraction: Annotated[
+        float, typer.Option("--start-fraction", min=0, max=1, help="Share of documents, the shortest, to begin with.")
+    ] = 0.1,
     evaluate_every: Annotated[int, typer.Option("--evaluate-every", min=1, help="Steps between measurements.")] = 250,
     bf16: Annotated[bool, typer.Option("--bf16/--no-bf16", help="Compute in bfloat16.")] = True,
     device: options.Device = None,
@@ -86,6 +96,7 @@ def pretrain(
         data=tuple(data),
         validation=tuple(validation or ()),
         tokenizer_text=tuple(tokenizer_text or ()),
+        init=init,
         shape=shape,
         max_document_tokens=max_document_tokens,
         language_model_steps=language_model_steps,
@@ -93,6 +104,8 @@ def pretrain(
         learning_rate=learning_rate,
         compressor_learning_rate=compressor_learning_rate,
         batch_tokens=batch_tokens,
+        copy_ratio=copy_ratio,
+        start_fraction=start_fraction,
         evaluate_every=evaluate_every,
         bf16=bf16,
         seed=seed,

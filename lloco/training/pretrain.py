@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
 from lloco.errors import DataError
 from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
@@ -89,6 +89,8 @@ class PretrainOptions:
     """Held-out document-QA lines whose exact match is logged."""
     tokenizer_text: tuple[Path, ...] = ()
     """More text for the tokenizer alone, so that it also spells other prose well."""
+    init: Path | None = None
+    """Checkpoint folder of an earlier run to go on from, in place of a new model of `shape`."""
     shape: ModelShape = field(default_factory=ModelShape)
     """The model."""
     max_document_tokens: int = 512
@@ -103,6 +105,10 @@ class PretrainOptions:
     """Peak learning rate of the second stage."""
     batch_tokens: int = 3072
     """Document and question tokens of one step."""
+    copy_ratio: float = 0.5
+    """Share of a stage's first tokens that are random and to be copied; less when going on from an earlier run."""
+    start_fraction: float = 0.1
+    """Share of the documents, the shortest, that a stage's first step draws from."""
     evaluate_every: int = 250
     """Steps between exact-match measurements."""
     bf16: bool = True
@@ -133,7 +139,8 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     attention = compressor.model.config._attn_implementation
     compressor.model.set_attn_implementation("eager")  # its bfloat16 backward on a CPU is 1.6 times as fast
     nn.Module.to(compressor, resolve_device(options.device))
-    for name in ("language_model", "compressor"):
+    stages = {"language_model": options.language_model_steps, "compressor": options.compressor_steps}
+    for name in (name for name, num_steps in stages.items() if num_steps):
         log = _run_stage(name, compressor, documents, validation, options, out, on_step)
         write_curves(out / name, log)
     compressor.model.set_attn_implementation(attention)
@@ -145,7 +152,9 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
 
 
 def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast) -> AutoCompressor:
-    """Return the untrained compressor that `options.shape` describes."""
+    """Return the compressor that training begins with: that of `options.init`, else a new one."""
+    if options.init is not None:
+        return load_autocompressor(options.init)
     model, summaries = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
     decoder = Decoder(model, tokenizer, "new model", "")
     return AutoCompressor(decoder, summaries, segment_len=options.shape.segment_len)
@@ -153,7 +162,7 @@ def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast)
 
 def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
     """Train the tokenizer once per run: a resumed run reads the one it began with."""
-    if isinstance(found := load_tokenizer(out / "tokenizer"), PreTrainedTokenizerFast):
+    if isinstance(found := load_tokenizer(options.init or out / "tokenizer"), PreTrainedTokenizerFast):
         return found
     chooser = random.Random(options.seed)
     texts = [text for text, _ in iter_lines(options.data) if chooser.random() < 0.2]
@@ -185,7 +194,12 @@ def _run_stage(
         save_every=options.evaluate_every,
         bf16=options.bf16,
     )
-    reading = ReadingOptions(stage="language_model" if is_first else "compressor", batch_tokens=options.batch_tokens)
+    reading = ReadingOptions(
+        stage="language_model" if is_first else "compressor",
+        batch_tokens=options.batch_tokens,
+        copy_ratio=options.copy_ratio,
+        start_fraction=options.start_fraction,
+    )
     run = {"reading": asdict(reading), "shape": asdict(options.shape), "documents": documents_digest(documents)}
     stage = ReadingStage(
         compressor,

@@ -6,7 +6,7 @@ that keep the first skill. Short documents come first (the lookup plateau). arXi
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -42,10 +42,10 @@ class ReadingOptions:
     """Document tokens of one optimiser step."""
     max_questions: int = 8
     """Questions asked of one document in one row."""
-    copy_ratio: float = 0.2
-    """Share of the steps, the first, that only copy random tokens: copying, then lookup, emerges from nothing else."""
-    copy_document_ratio: float = 0.1
-    """Share of the documents that are random tokens to be copied in the steps after."""
+    copy_ratio: float = 0.5
+    """Share of the first step's tokens that are random and to be copied: lookup grows out of copying."""
+    end_copy_ratio: float = 0.1
+    """That share from the end of the curriculum on."""
     max_copy_len: int = 32
     """Longest sequence of random tokens that is to be copied."""
     curriculum_ratio: float = 0.35
@@ -62,7 +62,7 @@ class ReadingOptions:
     """Share of compressed text rows that repeat the document; the rest continue it."""
     text_row_ratio: float = 0.5
     """Share of compressed documents that also get a text row."""
-    full_text_ratio: float = 0.15
+    full_text_ratio: float = 0.35
     """Share of documents read as text in the compressor stage, so that the skill stays."""
     min_segment_len: int = 16
     """Shortest segment that is drawn; the longest is the compressor's own."""
@@ -109,22 +109,8 @@ class ReadingStage:
         """Draw documents of about `batch_tokens` tokens in all, the same ones whenever the step is done."""
         options = self.options
         chooser = random.Random(self.seed * 1_000_003 + step)
-        copy_steps = options.copy_ratio * self.num_steps
-        is_copying = step < copy_steps
-        progress = min(1.0, max(0.0, step - copy_steps) / max(1, options.curriculum_ratio * self.num_steps))
-        reach = options.start_fraction + (1 - options.start_fraction) * progress
-        limit = max(1, int(reach * len(self.documents)))
-        max_copy_len = round(8 + (options.max_copy_len - 8) * min(1.0, step / max(1, copy_steps)))
-        drawn: list[ReadingDocument] = []
-        num_tokens = 0
-        while num_tokens < options.batch_tokens:
-            if is_copying or chooser.random() < options.copy_document_ratio:
-                drawn.append(self._random_document(chooser.randint(4, max_copy_len), chooser))
-                num_tokens += 2 * len(drawn[-1].ids)
-            else:
-                drawn.append(self.documents[chooser.randrange(limit)])
-                num_tokens += len(drawn[-1].ids)
-                num_tokens += sum(len(q) + len(a) for q, a in drawn[-1].pairs[: options.max_questions])
+        progress = min(1.0, step / max(1, options.curriculum_ratio * self.num_steps))
+        drawn = self._draw(progress, chooser)
         if options.stage == "language_model":
             return [self._batch(drawn, False, 0, chooser)]
         num_full = round(options.full_text_ratio * len(drawn))
@@ -135,6 +121,25 @@ class ReadingStage:
         batches = [self._batch(drawn[num_full:], True, segment_len, chooser)]
         return batches + ([self._batch(drawn[:num_full], False, 0, chooser)] if num_full else [])
 
+    def _draw(self, progress: float, chooser: random.Random) -> list[ReadingDocument]:
+        """Draw random tokens to copy and documents, short ones first as long as `progress` is below 1."""
+        options = self.options
+        copy_ratio = options.copy_ratio + (options.end_copy_ratio - options.copy_ratio) * progress
+        max_copy_len = round(8 + (options.max_copy_len - 8) * progress)
+        reach = options.start_fraction + (1 - options.start_fraction) * progress
+        limit = max(1, int(reach * len(self.documents)))
+        drawn: list[ReadingDocument] = []
+        num_tokens = 0
+        while num_tokens < copy_ratio * options.batch_tokens:
+            drawn.append(self._random_document(chooser.randint(4, max_copy_len), chooser))
+            num_tokens += 2 * len(drawn[-1].ids)
+        while num_tokens < options.batch_tokens:
+            drawn.append(self.documents[chooser.randrange(limit)])
+            num_tokens += len(drawn[-1].ids)
+            num_tokens += sum(len(q) + len(a) for q, a in drawn[-1].pairs[: options.max_questions])
+        chooser.shuffle(drawn)
+        return drawn
+
     def _random_document(self, num_tokens: int, chooser: random.Random) -> ReadingDocument:
         ids = [chooser.randrange(NUM_SPECIAL_TOKENS, self.vocab_size) for _ in range(num_tokens)]
         return ReadingDocument(np.asarray(ids, dtype=np.int32), (), is_random=True)
@@ -142,36 +147,32 @@ class ReadingStage:
     def _batch(
         self, documents: Sequence[ReadingDocument], is_compressed: bool, segment_len: int, chooser: random.Random
     ) -> ReadingBatch:
-        contexts: list[Tensor] = []
-        rows: list[tuple[int, Row]] = []
+        batch = ReadingBatch([], is_compressed, segment_len, [], [])
         for document in documents:
-            pairs = chooser.sample(document.pairs, min(self.options.max_questions, len(document.pairs)))
-            ids = as_tensor(document.ids)
-            if is_compressed:
-                if pairs:
-                    contexts.append(ids)
-                    rows.append((len(contexts) - 1, questions_row(pairs)))
-                if document.is_random:
-                    contexts.append(ids)
-                    rows.append((len(contexts) - 1, text_row(ids, 1.0, chooser, self.repeat)))
-                elif not pairs or chooser.random() < self.options.text_row_ratio:
-                    context, row = self._text_row(ids, segment_len, chooser)
-                    contexts.append(context)
-                    rows.append((len(contexts) - 1, row))
-            else:
-                contexts.append(ids)
-                if document.is_random:
-                    row = text_row(ids, 1.0, chooser, self.repeat)
-                elif not pairs or chooser.random() < self.options.repeat_ratio:
-                    row = self._repeat_row(ids, chooser)
-                else:
-                    row = questions_row(pairs)
-                rows.append((len(contexts) - 1, row))
-        ratios = [0.0 if is_compressed or one.is_random else self.options.text_target_ratio for one in documents]
-        context_weights = [
-            random_targets(len(ids), ratio, chooser) for ids, ratio in zip(contexts, ratios, strict=False)
-        ]
-        return ReadingBatch(contexts, is_compressed, segment_len, rows, context_weights)
+            for context, row in self._rows(document, is_compressed, segment_len, chooser):
+                ratio = 0.0 if is_compressed or document.is_random else self.options.text_target_ratio
+                batch.rows.append((len(batch.contexts), row))
+                batch.contexts.append(context)
+                batch.context_weights.append(random_targets(len(context), ratio, chooser))
+        return batch
+
+    def _rows(
+        self, document: ReadingDocument, is_compressed: bool, segment_len: int, chooser: random.Random
+    ) -> Iterator[tuple[Tensor, Row]]:
+        """Yield contexts of the document, each with what is to be said of it."""
+        options = self.options
+        ids = as_tensor(document.ids)
+        pairs = chooser.sample(document.pairs, min(options.max_questions, len(document.pairs)))
+        if document.is_random:
+            yield ids, text_row(ids, 1.0, chooser, self.repeat)
+        elif not is_compressed:
+            is_repeat = not pairs or chooser.random() < options.repeat_ratio
+            yield ids, self._repeat_row(ids, chooser) if is_repeat else questions_row(pairs)
+        else:
+            if pairs:
+                yield ids, questions_row(pairs)
+            if not pairs or chooser.random() < options.text_row_ratio:
+                yield self._text_row(ids, segment_len, chooser)
 
     def _text_row(self, ids: Tensor, segment_len: int, chooser: random.Random) -> tuple[Tensor, Row]:
         """Return what is compressed and what is to be said of it: the text again, or how it goes on."""
