@@ -52,7 +52,8 @@ def pretrain(
     ] = 1e-3,
     batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=1, help="Tokens of one step.")] = 3072,
     copy_ratio: Annotated[
-        float, typer.Option("--copy-ratio", min=0, max=1, help="Share of the first tokens that are random, to be copied.")
+        float,
+        typer.Option("--copy-ratio", min=0, max=1, help="Share of the first tokens that are random, to be copied."),
     ] = 0.5,
     start_fraction: Annotated[
         float, typer.Option("--start-fraction", min=0, max=1, help="Share of documents, the shortest, to begin with.")

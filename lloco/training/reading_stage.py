@@ -40,6 +40,8 @@ class ReadingOptions:
     """What is learned."""
     batch_tokens: int = 4096
     """Document tokens of one optimiser step."""
+    micro_batch_tokens: int = 768
+    """Document tokens, padded, that are computed at once."""
     max_questions: int = 8
     """Questions asked of one document in one row."""
     copy_ratio: float = 0.5
@@ -112,14 +114,25 @@ class ReadingStage:
         progress = min(1.0, step / max(1, options.curriculum_ratio * self.num_steps))
         drawn = self._draw(progress, chooser)
         if options.stage == "language_model":
-            return [self._batch(drawn, False, 0, chooser)]
+            return [self._batch(group, False, 0, chooser) for group in self._similar(drawn)]
         num_full = round(options.full_text_ratio * len(drawn))
         longest = self.compressor.segment_len
         shortest = min(options.min_segment_len, longest)
         top = round(shortest + (longest - shortest) * progress)
         segment_len = chooser.choice([top, chooser.randint(shortest, top)])
-        batches = [self._batch(drawn[num_full:], True, segment_len, chooser)]
-        return batches + ([self._batch(drawn[:num_full], False, 0, chooser)] if num_full else [])
+        batches = [self._batch(group, True, segment_len, chooser) for group in self._similar(drawn[num_full:])]
+        return batches + [self._batch(group, False, 0, chooser) for group in self._similar(drawn[:num_full])]
+
+    def _similar(self, documents: Sequence[ReadingDocument]) -> Iterator[list[ReadingDocument]]:
+        """Group documents of similar length, so that little is padded and a micro-batch stays in the cache."""
+        group: list[ReadingDocument] = []
+        for document in sorted(documents, key=lambda document: -len(document.ids)):
+            if group and (len(group) + 1) * len(group[0].ids) > self.options.micro_batch_tokens:
+                yield group
+                group = []
+            group.append(document)
+        if group:
+            yield group
 
     def _draw(self, progress: float, chooser: random.Random) -> list[ReadingDocument]:
         """Draw random tokens to copy and documents, short ones first as long as `progress` is below 1."""
