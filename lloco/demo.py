@@ -5,7 +5,7 @@ are domains that pretraining never saw. Offline, on a CPU. What was done in the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lloco.compress import compress_into
@@ -25,7 +25,7 @@ from lloco.training.finetune import Example, FinetuneOptions, finetune
 from lloco.training.loop import LogLine
 
 DOCUMENTS = Path(__file__).parent / "bundled" / "documents"
-MODES = ("none", "truncated", "retrieval", "compressed", "compressed+adapter", "full")
+MODES = ("none", "none+adapter", "truncated", "retrieval", "compressed", "compressed+adapter", "full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ TASKS = {
 # A model of this size needs larger steps than the published recipe's 2e-5 for 7B parameters.
 FINETUNE = FinetuneOptions(
     lora=LoraOptions(r=16, alpha=32, dropout=0.0),
-    num_steps=30,
+    num_steps=300,
     batch_size=32,
     micro_batch_size=32,
     learning_rate=3e-3,
@@ -101,7 +101,7 @@ def run_demo(
             examples,
             lambda document_id: corpus.soft_prompt(document_id).embeds,
             DEFAULT_TEMPLATE,
-            FINETUNE,
+            replace(FINETUNE, seed=seed),
             out / f"finetune-{task}",
             _progress(say, FINETUNE.num_steps or 0),
             compressor_digest=compressor.digest,
