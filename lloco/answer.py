@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lloco.corpus_models import load_corpus_decoder
+from lloco.corpus_models import decoder_digest_of, load_corpus_decoder
 from lloco.engine.engine import Engine, SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError
@@ -78,6 +78,7 @@ def ask(
     engine: Engine | None = None,
     retriever: Retriever | None = None,
     adapter: Path | None = None,
+    template: Template | None = None,
     max_tokens: int = 64,
 ) -> Answer:
     """Answer a question from the soft prompts of the documents that it is about.
@@ -91,23 +92,26 @@ def ask(
         engine: reads the prompts; by default the corpus's own decoder is loaded for this one question.
         retriever: an open index of the corpus; by default the one in the store.
         adapter: folder of another adapter than the corpus's.
+        template: wording of the prompt; by default the adapter's own, else the packaged one.
         max_tokens: tokens that the answer may have.
 
     Raises:
         LlocoError: an empty question, nothing found for it, no such document, or no room to read anything.
-        MismatchError: the engine's decoder, or the adapter, is of another model.
+        MismatchError: the adapter is of another model; or the engine's decoder is neither the one that the soft
+            prompts were made for, nor the one that the adapter was trained on.
     """
     if not question.strip():
         raise LlocoError("a question was wanted, it is empty: type one")
     evidence = list(_find(corpus, question, document_id, top_k, retriever))
-    engine = engine or TransformersEngine(load_corpus_decoder(corpus), batch_size=1)
     folder = adapter or corpus.adapter_folder()
-    template = _template(folder)
+    engine = engine or TransformersEngine(load_corpus_decoder(corpus, adapter=folder), batch_size=1)
+    template = template or _template(folder)
     tokenizer = engine.decoder.require_tokenizer()
     standin = torch.zeros(1, dtype=torch.int64)
     bare = build_prompt(template, tokenizer, question, context_ids=standin, options=options)
     room = engine.decoder.max_len - max_tokens - (bare.length - 1)
-    vectors = _read(corpus, evidence, engine.decoder, room)
+    soft_prompts = _soft_prompts(corpus, evidence, engine.decoder, folder)
+    vectors = _vectors(soft_prompts, evidence, engine.decoder, room)
     prompt = build_prompt(template, tokenizer, question, soft_prompts=vectors, options=options)
     name = None if folder is None else adapter_digest(folder)
     if folder is not None and name is not None:
@@ -146,13 +150,24 @@ def _find(
         yield _Evidence(corpus.document(one), tuple(within.search(question, 1000)))
 
 
-def _read(corpus: Corpus, evidence: Sequence[_Evidence], decoder: Decoder, room: int) -> list[Tensor]:
-    """Return each document's vectors: all of them where they fit together, else those of the passages found."""
+def _soft_prompts(
+    corpus: Corpus, evidence: Sequence[_Evidence], decoder: Decoder, adapter: Path | None
+) -> list[SoftPrompt]:
+    """Return each document's soft prompt, made for this decoder or read by an adapter that was trained on it."""
     soft_prompts = [corpus.soft_prompt(one.document.id) for one in evidence]
+    is_learned = decoder_digest_of(adapter) == decoder.digest
+    for soft_prompt in soft_prompts:
+        if soft_prompt.hidden_size != decoder.hidden_size or not is_learned:
+            soft_prompt.check_readable_by(decoder.name, decoder.digest, decoder.hidden_size)
+    return soft_prompts
+
+
+def _vectors(
+    soft_prompts: Sequence[SoftPrompt], evidence: Sequence[_Evidence], decoder: Decoder, room: int
+) -> list[Tensor]:
+    """Return each document's vectors: all of them where they fit together, else those of the passages found."""
     for soft_prompt in soft_prompts:
         made = soft_prompt.provenance
-        if soft_prompt.hidden_size != decoder.hidden_size:
-            soft_prompt.check_readable_by(decoder.name, decoder.digest, decoder.hidden_size)
         if room < made.summary_length:
             raise LlocoError(
                 f"{decoder.name} reads {decoder.max_len} positions, question and answer leave {max(room, 0)}, a "

@@ -4,9 +4,12 @@ What is in the store already, unchanged, is found by its digest before anything 
 batch it was at. Nothing is left out in silence: whatever was not read, or not to its end, is in the report.
 """
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_documents, tokenize
 from lloco.corpus_models import check_compressor
@@ -30,7 +33,7 @@ class CompressReport:
     skipped: tuple[Skipped, ...]
     """What was not compressed, or only in part."""
     num_document_tokens: int
-    """Tokens of the documents compressed now."""
+    """Tokens read now: of a truncated document those that its soft prompt stands for."""
     num_virtual_tokens: int
     """Virtual tokens that they became."""
     seconds: float
@@ -80,11 +83,11 @@ def compress_into(
         for document, soft_prompt in made:
             corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype)
             num_new += 1
-            num_document_tokens += soft_prompt.provenance.num_document_tokens
+            num_document_tokens += _num_read(soft_prompt)
             num_virtual_tokens += soft_prompt.num_virtual_tokens
             if storage_dtype is not None and storage_dtype != soft_prompt.provenance.dtype:
                 quantisation_error = max(quantisation_error, soft_prompt.quantisation_error(storage_dtype))
-            skipped += _left_out(document, soft_prompt, compressor)
+            skipped += _left_out(document, soft_prompt)
     seconds = time.perf_counter() - started
     return CompressReport(
         num_new, num_unchanged, tuple(skipped), num_document_tokens, num_virtual_tokens, seconds, quantisation_error
@@ -92,13 +95,48 @@ def compress_into(
 
 
 def remove_absent(corpus: Corpus, documents: Iterable[Document], skipped: Sequence[Skipped]) -> list[str]:
-    """Remove documents of the corpus that are not among these, but for those that could not be read now; return ids."""
+    """Remove documents of the corpus that are not among these, but for those that could not be read now; return ids.
+
+    Whatever came from a skipped file, or lies in a skipped folder, may still be there and is kept.
+    """
     present = {document.id for document in documents}
-    unreadable = {one.source for one in skipped}
-    gone = [one.id for one in corpus.documents() if one.id not in present and one.source not in unreadable]
+    unread = {place for one in skipped for place in _skipped_places(one.source)}
+    gone = [one.id for one in corpus.documents() if one.id not in present and not _is_unread(one.source, unread)]
     for document_id in gone:
         corpus.remove_document(document_id)
     return gone
+
+
+def _is_unread(source: str, unread: set[Path]) -> bool:
+    """Whether a document's source is one of these places, or lies under one."""
+    return any(place == one or place.is_relative_to(one) for place in _places(source) for one in unread) or any(
+        _ends_with(one, part) for part in _relative_parts(source) for one in unread
+    )
+
+
+def _places(source: str) -> set[Path]:
+    """Return the absolute paths that a source names, as written and through links, with and without its line."""
+    names = {source, re.sub(r":\d+$", "", source)} - {""}
+    return {Path(find(name)) for name in names for find in (os.path.abspath, os.path.realpath)}
+
+
+def _skipped_places(source: str) -> set[Path]:
+    """Leave out where a link leads that can be followed: it was skipped because that place is read by itself."""
+    is_read_elsewhere = Path(source).is_symlink() and os.access(source, os.R_OK)
+    return {Path.cwd() / os.path.normpath(source)} if is_read_elsewhere else _places(source)
+
+
+def _relative_parts(source: str) -> list[Path]:
+    """Return a relative source and the folders it names: it was read from a working folder that may be another now."""
+    path = Path(os.path.normpath(re.sub(r":\d+$", "", source)))
+    if not source or path.is_absolute():
+        return []
+    path = Path(*(part for part in path.parts if part != ".."))
+    return [part for part in (path, *path.parents) if part.parts]
+
+
+def _ends_with(path: Path, end: Path) -> bool:
+    return path.parts[-len(end.parts) :] == end.parts
 
 
 def segment_len_for(ratio: float, compressor: Compressor) -> int:
@@ -144,6 +182,7 @@ def _plan(
         if corpus.is_current(document, compressor.digest, segment_len, storage_dtype) and (
             options.long_documents == "truncate" or _is_whole(corpus, document, compressor)
         ):
+            corpus.refresh(document)
             num_unchanged += 1
             continue
         try:
@@ -180,11 +219,16 @@ def _compress_batch(
     return [pair for made, _ in parts for pair in made], [one for _, refused in parts for one in refused]
 
 
-def _left_out(document: Document, soft_prompt: SoftPrompt, compressor: Compressor) -> list[Skipped]:
-    """Say how much of a truncated document was read."""
+def _num_read(soft_prompt: SoftPrompt) -> int:
+    """Tokens that the soft prompt stands for: fewer than the document's where it was truncated, at a segment's end."""
     made = soft_prompt.provenance
-    if soft_prompt.num_virtual_tokens >= compressor.num_virtual_tokens(made.num_document_tokens, made.segment_len):
+    return min(made.num_document_tokens, soft_prompt.num_virtual_tokens // made.summary_length * made.segment_len)
+
+
+def _left_out(document: Document, soft_prompt: SoftPrompt) -> list[Skipped]:
+    """Say how much of a truncated document was read."""
+    num_read, num_tokens = _num_read(soft_prompt), soft_prompt.provenance.num_document_tokens
+    if num_read == num_tokens:
         return []
-    num_read = soft_prompt.num_virtual_tokens // made.summary_length * made.segment_len
-    reason = f"read in part: the first {num_read:,} of {made.num_document_tokens:,} tokens (--long-documents truncate)"
+    reason = f"read in part: the first {num_read:,} of {num_tokens:,} tokens (--long-documents truncate)"
     return [Skipped(document.source or document.id, reason)]

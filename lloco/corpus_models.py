@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 from lloco.compressors.compressor import Compressor
-from lloco.compressors.load import load_compressor, load_named_decoder
+from lloco.compressors.load import BUNDLED, BUNDLED_FOLDER, load_compressor, load_named_decoder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.adapter import ORIGIN_FILE
+from lloco.models.checkpoint import checkpoint_folder, weights_digest
 from lloco.models.decoder import Decoder
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary
@@ -42,14 +43,66 @@ def check_compressor(corpus: Corpus, compressor: Compressor) -> None:
         )
 
 
+def check_made_for(compressor: Compressor, model: str | Path) -> None:
+    """Raise `MismatchError` where this compressor's soft prompts are not for the named model; loads no weights.
+
+    An autocompressor is a decoder with summary tokens: what it makes is read by its own weights.
+    """
+    folder = _folder(model)
+    digest, width = weights_digest(folder), _width(folder)
+    if digest != compressor.digest:
+        raise MismatchError(
+            f"soft prompts for {model} ({width} wide, digest {digest[:12]}) were wanted, {compressor.name} makes them "
+            f"for its own weights ({compressor.hidden_size} wide, digest {compressor.digest[:12]}): name with "
+            "--compressor the one that was made for this model, or leave --model out"
+        )
+
+
+def check_decoder(decoder: Decoder, compressor: Compressor, adapter: Path | None = None) -> None:
+    """Raise `MismatchError` unless the decoder is the compressor's own, or the one that the adapter was trained on."""
+    is_as_wide = decoder.hidden_size == compressor.hidden_size
+    if is_as_wide and decoder.digest in (compressor.digest, decoder_digest_of(adapter)):
+        return
+    raise MismatchError(
+        f"{compressor.name} makes soft prompts for its own weights ({compressor.hidden_size} wide, digest "
+        f"{compressor.digest[:12]}), they were to be read by {decoder.name} ({decoder.hidden_size} wide, digest "
+        f"{decoder.digest[:12]}): use a compressor that was made for this model, or an adapter that `lloco finetune "
+        "--model` trained on it"
+    )
+
+
+def decoder_digest_of(adapter: Path | None) -> str | None:
+    """Digest of the decoder that an adapter was trained on; None without an adapter, or where its folder has none."""
+    origin = _origin(adapter)
+    return None if origin is None else origin[1]
+
+
 def load_corpus_decoder(
-    corpus: Corpus, model: str | Path | None = None, *, device: str | None = None, dtype: str | None = None
+    corpus: Corpus,
+    model: str | Path | None = None,
+    *,
+    adapter: Path | None = None,
+    compressor: str | Path | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
 ) -> Decoder:
-    """Load the named decoder, else the one that the corpus's compressor is made of.
+    """Load the named decoder, else the one that the adapter was trained on, else the corpus's compressor's.
+
+    Whether a named decoder may read the soft prompts depends on the adapter that reads, see `lloco.answer.ask`; to
+    train an adapter any of the same width may.
+
+    Args:
+        corpus: its documents are to be read.
+        model: folder or hub id of the decoder.
+        adapter: the adapter that is to read; the corpus's own when not given.
+        compressor: where the corpus's compressor is now; where it was when the corpus was made when not given.
+        device: as `load_decoder` takes it.
+        dtype: as `load_decoder` takes it.
 
     Raises:
         LlocoError: the corpus has no document yet.
-        MismatchError: its width is another than that of the corpus's soft prompts, or the weights have changed.
+        MismatchError: another width than that of the corpus's soft prompts, another compressor than the corpus's, or
+            weights that have changed.
     """
     summary = corpus.summary()
     if not summary.num_documents or summary.compressor is None:
@@ -57,7 +110,9 @@ def load_corpus_decoder(
             f"a corpus with documents was wanted, {corpus.name!r} has none: fill it with "
             f"`lloco compress PATH... --corpus {corpus.name}`"
         )
-    name, digest = _own_decoder(corpus, summary) if model is None else (model, None)
+    if compressor is not None:
+        _check_is_compressor_of(summary, compressor)
+    name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
     try:
         decoder = load_named_decoder(name, device=device, dtype=dtype)
     except CheckpointError as error:
@@ -76,14 +131,56 @@ def load_corpus_decoder(
     return decoder
 
 
-def _own_decoder(corpus: Corpus, summary: CorpusSummary) -> tuple[str, str | None]:
-    """Return name and digest of the model that the corpus's adapter was made for, else of its compressor."""
-    adapter = corpus.adapter_folder()
-    if adapter is not None and (adapter / ORIGIN_FILE).is_file():
+def _own_decoder(
+    corpus: Corpus, summary: CorpusSummary, adapter: Path | None, compressor: str | Path | None
+) -> tuple[str | Path, str | None]:
+    """Return name and digest of the model that the adapter was made for, else of the corpus's compressor."""
+    origin = _origin(adapter or corpus.adapter_folder())
+    if origin is not None and origin[1] != summary.compressor_digest:
+        return origin
+    return compressor or str(summary.compressor), summary.compressor_digest
+
+
+def _origin(adapter: Path | None) -> tuple[str, str] | None:
+    """Return name and digest of the model that an adapter was made for, where its folder says so."""
+    if adapter is None or not (adapter / ORIGIN_FILE).is_file():
+        return None
+    try:
         origin = json.loads((adapter / ORIGIN_FILE).read_text(encoding="utf-8"))
-        if isinstance(origin, dict) and "base_model" in origin and "base_model_digest" in origin:
-            return str(origin["base_model"]), str(origin["base_model_digest"])
-    return str(summary.compressor), summary.compressor_digest
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the model of adapter {adapter} was wanted, {ORIGIN_FILE} there cannot be read ({error}): fetch the "
+            "adapter again, or finetune again"
+        ) from error
+    if not isinstance(origin, dict) or not {"base_model", "base_model_digest"} <= set(origin):
+        return None
+    return str(origin["base_model"]), str(origin["base_model_digest"])
+
+
+def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> None:
+    folder = _folder(compressor)
+    digest = weights_digest(folder)
+    if digest != summary.compressor_digest:
+        raise MismatchError(
+            f"corpus {summary.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "
+            f"{str(summary.compressor_digest)[:12]}), {compressor} ({_width(folder)} wide, digest {digest[:12]}) was "
+            f"named as its compressor: name {summary.compressor}, or compress the documents again"
+        )
+
+
+def _folder(model: str | Path) -> Path:
+    return BUNDLED_FOLDER if str(model) == BUNDLED else checkpoint_folder(model)
+
+
+def _width(folder: Path) -> int | None:
+    """Return the width that a checkpoint's config names."""
+    try:
+        width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"a model was wanted, config.json in {folder} cannot be read ({error}): name the model's own folder"
+        ) from error
+    return width if isinstance(width, int) else None
 
 
 def _moved(corpus: Corpus, error: CheckpointError, flag: str) -> CheckpointError:

@@ -32,13 +32,13 @@ class FinetuneData:
     """The packaged wording that suits them all; None where they are of several kinds."""
 
 
-def read_task_data(task: str, data: str, limit: int | None = None) -> FinetuneData:
-    """Read a task's training questions from a file, a folder or a hub id (there: the training split).
+def read_task_data(task: str, data: str, limit: int | None = None, split: str | None = "train") -> FinetuneData:
+    """Read a task's questions from a file, or from one split of a folder or a hub id; None: the one it is scored on.
 
     Raises:
         DataError: another format, no question, or a question without an answer.
     """
-    samples = load_samples(task, data, limit=limit, split="train")
+    samples = load_samples(task, data, limit=limit, split=split)
     documents = {sample.document.id: sample.document for sample in samples}
     examples = [_example_of(sample, data) for sample in samples]
     return FinetuneData(
@@ -53,7 +53,9 @@ def read_question_lines(path: Path, document_ids: Sequence[str], limit: int | No
         DataError: with the line, where it lacks something, or its document is not in the corpus.
     """
     rows = (as_row(value, where) for where, value in read_values(path))
-    first = next(rows)
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"question-answer lines were wanted, {path} holds none: add questions with their answers")
     if first.has("questions"):
         return read_task_data("jsonl", str(path), limit)
     known = set(document_ids)

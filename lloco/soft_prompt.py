@@ -82,8 +82,10 @@ class SoftPrompt:
 
     @property
     def compression_ratio(self) -> float:
-        """Document tokens per virtual token (30.0 means thirty times fewer)."""
-        return self.provenance.num_document_tokens / self.num_virtual_tokens
+        """Document tokens that were read per virtual token (30.0 means thirty times fewer)."""
+        made = self.provenance
+        num_read = -(-self.num_virtual_tokens // made.summary_length) * made.segment_len
+        return min(made.num_document_tokens, num_read) / self.num_virtual_tokens
 
     def check_readable_by(self, name: str, digest: str, hidden_size: int) -> None:
         """Raise `MismatchError` unless this was made by the compressor `name` with these weights and this width."""

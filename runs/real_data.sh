@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # The whole job on real benchmark files with the bundled model: compress, finetune, predict, score, all modes side by side.
 # DATA holds the official files: quality/ scrolls/qmsum/ scrolls/qasper/ hotpot_qa/ longbench/ squad_articles/ fairytaleqa/
-# squality/. Files without a training part are halved by documents; the second half is scored. LIMIT questions a set.
+# squality/. Files without a training part are halved by documents; the second half is scored. TRAIN questions to finetune on and LIMIT to score a set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 DATA=${1:?usage: runs/real_data.sh DATA [OUT]}
 OUT=${2:-work-real-data}
 LIMIT=${LIMIT:-60}
 STEPS=${STEPS:-60}
+TRAIN=${TRAIN:-60}
 mkdir -p "$OUT"
 
 job() { # name task train test
   local name=$1 task=$2 train=$3 test=$4
-  lloco finetune --store "$OUT/store" --corpus "$name" --task "$task" --data "$train" --limit 200 --num-steps "$STEPS" \
+  lloco finetune --store "$OUT/store" --corpus "$name" --task "$task" --data "$train" --limit "$TRAIN" --num-steps "$STEPS" \
     --batch-size 16 --micro-batch-size 16 --learning-rate 2e-3 --lora-r 16 --lora-alpha 32 --out "$OUT/finetune-$name"
   lloco evaluate --store "$OUT/store" --corpus "$name" --task "$task" --data "$test" --limit "$LIMIT" \
     --max-tokens "$5" --modes none,truncated,retrieval,compressed,compressed+adapter,full --batch-size 16 --out "$OUT/$name"
@@ -35,3 +36,6 @@ halves hotpotqa "$DATA"/hotpot_qa/*.json
 job hotpotqa hotpotqa "$FIRST" "$SECOND" 16
 halves longbench "$DATA/longbench/multi_news.jsonl.gz"
 job longbench longbench "$FIRST" "$SECOND" 64
+python recipes/needles.py --split train --seed 1 --out "$OUT/needle.train.jsonl"
+python recipes/needles.py --split test --out "$OUT/needle.test.jsonl"
+LIMIT=100 TRAIN=100 job needle needle "$OUT/needle.train.jsonl" "$OUT/needle.test.jsonl" 16

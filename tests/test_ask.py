@@ -150,6 +150,33 @@ def test_a_decoder_of_another_width_is_refused(corpus: Corpus, tmp_path: Path) -
         ask(corpus, QUESTION, engine=TransformersEngine(wide.decoder))
 
 
+def test_another_decoder_of_the_same_width_needs_an_adapter_that_was_trained_on_it(
+    corpus: Corpus, compressor: Compressor, tmp_path: Path
+) -> None:
+    other = load_compressor(save_compressor(tmp_path / "other", seed=3))
+    with pytest.raises(MismatchError, match=r"48 wide.*48 wide") as refused:
+        ask(corpus, QUESTION, engine=TransformersEngine(other.decoder), max_tokens=2)
+    assert compressor.name in str(refused.value) and other.name in str(refused.value)
+    adapter = make_adapter(other, tmp_path / "adapter", DEFAULT_TEMPLATE)
+    answer = ask(corpus, QUESTION, engine=TransformersEngine(other.decoder), adapter=adapter, max_tokens=4)
+    assert answer.adapter is not None
+    assert answer == ask(corpus, QUESTION, adapter=adapter, max_tokens=4)
+    (adapter / "lloco.json").unlink()
+    with pytest.raises(MismatchError, match="was made for"):
+        ask(corpus, QUESTION, engine=TransformersEngine(other.decoder), adapter=adapter, max_tokens=2)
+
+
+def test_a_wording_that_is_given_goes_before_the_adapters(
+    corpus: Corpus, compressor: Compressor, tmp_path: Path
+) -> None:
+    adapter = make_adapter(compressor, tmp_path / "adapter", DEFAULT_TEMPLATE)
+    other = replace(DEFAULT_TEMPLATE, name="other", question="{question} ::")
+    engine = RecordingEngine(load_compressor(corpus.compressor_name).decoder)
+    ask(corpus, QUESTION, engine=engine, adapter=adapter, template=other, max_tokens=2)
+    asked = engine.prompts[0].pieces[-1]
+    assert str(tiny_tokenizer().decode(asked)).endswith(f"{QUESTION} ::")
+
+
 @pytest.fixture
 def narrow(tmp_path: Path) -> Iterator[tuple[Corpus, Compressor]]:
     """A corpus whose documents are far longer, compressed, than its decoder's 128 positions."""

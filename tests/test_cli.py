@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from lloco.store.store import Store
 from lloco.training.finetune import FinetuneOptions
 from lloco.training.pretrain import ModelShape, PretrainOptions
 from tests.corpora import LEASE, VOYAGE, save_compressor
-from tests.tiny import tiny_llama
+from tests.tiny import tiny_llama, tiny_tokenizer
 
 VERBS = ("demo", "compress", "finetune", "ask", "chat", "predict", "score", "evaluate", "pretrain", "corpus")
 CORPUS_VERBS = ("list", "show", "remove", "verify", "export", "import")
@@ -141,6 +142,7 @@ def test_a_verb_without_arguments_shows_its_help(run: Run, verb: tuple[str, ...]
         (["compress", "x", "--corpus", "c", "--ratio", "8", "--segment-len", "9"], "not both"),
         (["ask", " ", "--corpus", "c"], "empty"),
         (["corpus", "show", "a", "--corpus", "b"], "name one corpus"),
+        (["finetune", "--data", "x"], "--corpus"),
         (["pretrain", "--data", "x", "--out", "y", "--num-attention-heads", "5"], "multiple"),
     ],
 )
@@ -291,6 +293,16 @@ def test_another_compressor_than_the_corpuss_is_refused(filled: Run, docs: Path,
     assert "or use another corpus" in filled.fails("compress", docs, "--corpus", "c", "--compressor", other)
 
 
+def test_compress_for_a_named_model_is_refused_where_the_compressor_is_not_made_for_it(
+    run: Run, docs: Path, compressor: Path, tmp_path: Path
+) -> None:
+    argv = ["compress", docs, "--corpus", "c", "--compressor", compressor, "--model"]
+    other = save_compressor(tmp_path / "other", seed=1)
+    message = run.fails(*argv, other)
+    assert f"{other} (48 wide" in message and f"{compressor} makes them" in message
+    assert run.json(*argv, compressor)["num_new"] == 2
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_store_is_explained(filled: Run, docs: Path, home: Path, compressor: Path) -> None:
     (docs / "new.txt").write_text(VOYAGE)
@@ -359,6 +371,38 @@ def test_ask_explains_what_it_cannot_find(filled: Run, tmp_path: Path) -> None:
     assert "adapter" in filled.fails("ask", "--corpus", "c", "Who signed?", "--adapter", tmp_path / "adapter")
 
 
+def test_ask_holds_models_of_the_same_width_to_the_corpuss(filled: Run, compressor: Path, tmp_path: Path) -> None:
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2"]
+    other = save_compressor(tmp_path / "other", seed=1)
+    assert str(other) in filled.fails(*argv, "--model", other)
+    assert str(other) in filled.fails(*argv, "--compressor", other)
+    there = tmp_path / "there"
+    shutil.copytree(compressor, there)
+    assert filled(*argv, "--compressor", there) == filled(*argv, "--model", there) == 0
+
+
+def test_an_adapter_without_its_wording_is_told_of_and_takes_a_template(
+    filled: Run, tmp_path: Path, qa: Path, compressor: Path
+) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    adapter = Path("finetune-c") / "adapter"
+    given = (adapter / "template.json").rename(tmp_path / "given.json")
+    reading = ["--task", "jsonl", "--data", qa, "--compressor", compressor, "--max-tokens", "2", "--adapter", adapter]
+    for argv in (
+        ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2", "--adapter", adapter],
+        ["predict", *reading],
+        ["evaluate", *reading, "--modes", "compressed"],
+    ):
+        assert filled(*argv) == 0, filled.err
+        assert "has no template.json" in filled.err
+        for name in (given, "default"):
+            again = ["--out", f"again-{argv[0]}-{Path(name).stem}"] if argv[0] != "ask" else []
+            assert filled(*argv, "--template", name, *again) == 0, filled.err
+            assert "has no template.json" not in filled.err
+    assert "no template is named 'nope'" in filled.fails("predict", *reading, "--template", "nope")
+
+
 def test_nothing_in_an_answer_or_a_title_reaches_the_terminal_as_a_command() -> None:
     assert printable("a\x1b[2Jb\rc\x07\td\n\x9bé水") == "a�[2Jb�c�\td\n�é水"
 
@@ -407,6 +451,7 @@ def test_finetune_compresses_the_documents_that_come_with_a_task(run: Run, tmp_p
     )
     argv = ["finetune", "--corpus", "stories", "--compressor", compressor, "--data", data, *QUICK]
     assert run.json(*argv, "--task", "fairytaleqa")["n"] == 2
+    assert run.json(*argv[:1], *argv[3:], "--task", "fairytaleqa")["corpus"] == "fairytaleqa"
     assert run.json("corpus", "show", "stories")["num_documents"] == 2
     assert run(*argv, "--out", "again", "--validation", data, "--evaluate-every", "1") == 0
     assert "compressing" not in run.err
@@ -468,6 +513,7 @@ def test_predict_writes_a_file_that_score_reads(run: Run, qa: Path, compressor: 
     argv = ["--task", "fairytaleqa", "--data", qa]
     value = run.json("predict", *argv, "--mode", mode, "--compressor", compressor, "--max-tokens", "3")
     assert (value["n"], value["mode"], value["num_cut"]) == (2, mode, 0)
+    assert (value["decoding"], value["seed"]) == ("greedy", 0)
     assert (value["virtual_tokens"] > 0, value["context_tokens"] > 0) == (
         mode == "compressed",
         mode in ("full", "truncated", "retrieval"),
@@ -534,6 +580,19 @@ def test_a_compressor_of_another_width_than_the_model_is_refused(
     argv = ["predict", "--task", "jsonl", "--data", qa, "--model", wide, "--compressor", compressor]
     assert "48 wide" in run.fails(*argv)
     assert run(*argv, "--mode", "full", "--max-tokens", "2") == 0
+    other = save_compressor(tmp_path / "other", seed=1)
+    argv[argv.index(wide)] = other
+    message = run.fails(*argv)
+    assert str(other) in message and str(compressor) in message
+
+
+def test_modes_that_read_no_soft_prompts_need_no_compressor(run: Run, qa: Path, tmp_path: Path) -> None:
+    tiny_llama().save_pretrained(tmp_path / "plain")
+    tiny_tokenizer().save_pretrained(tmp_path / "plain")
+    argv = ["evaluate", "--task", "jsonl", "--data", qa, "--model", tmp_path / "plain", "--max-tokens", "2"]
+    argv += ["--compressor", tmp_path / "nowhere", "--modes", "full,truncated,none,retrieval"]
+    assert len(run.json(*argv, "--context-budget", "8")["rows"]) == 4
+    assert "nowhere" in run.fails(*argv, "--out", "second")
 
 
 # corpus

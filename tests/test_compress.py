@@ -172,6 +172,71 @@ def test_pruning_keeps_what_could_not_be_read_now(store: Store, compressor: Comp
     assert corpus.document_ids() == ["lease", "third"]
 
 
+@pytest.mark.parametrize(
+    ("source", "skipped", "is_kept"),
+    [
+        ("docs/sub/a.txt", "docs/sub", True),
+        ("docs/sub/deep/a.txt", "docs/sub", True),
+        ("docs/q.jsonl:12", "docs/q.jsonl", True),
+        ("docs/q.jsonl:12", "docs/q.jsonl:13", True),
+        ("docs/a.txt", "{here}/docs/a.txt", True),
+        ("{here}/docs/sub/a.txt", "docs/sub", True),
+        ("./docs/../docs/a.txt", "docs/a.txt", True),
+        ("real/sub/a.txt", "link/sub", True),
+        ("sub/a.txt", "docs/sub", True),
+        ("../docs/sub/a.txt", "docs/sub", True),
+        ("docs/subway/a.txt", "docs/sub", False),
+        ("docs/a.txt", "docs/sub", False),
+        ("docs/a.txt", "docs/a.txt.png", False),
+        ("real/gone.txt", "real/loop", False),
+        ("", "docs/sub", False),
+    ],
+)
+def test_pruning_keeps_what_lies_in_a_place_that_could_not_be_read(
+    store: Store,
+    compressor: Compressor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    skipped: str,
+    is_kept: bool,
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path)
+    corpus = store.corpus("c")
+    document = Document("absent", LEASE, source=source.format(here=tmp_path))
+    compress_into(corpus, [document], compressor)
+    removed = remove_absent(corpus, [], [Skipped(skipped.format(here=tmp_path), "cannot be read")])
+    assert removed == ([] if is_kept else ["absent"])
+
+
+def test_a_moved_or_retitled_document_is_named_as_it_is_now_and_not_compressed(
+    store: Store, compressor: Compressor
+) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor)
+    before = corpus.soft_prompt("lease").to_bytes()
+    moved = Document("lease", LEASE, "Lease of the mill", "archive/lease.txt")
+    report = compress_into(corpus, [moved], compressor)
+    stored = corpus.document("lease")
+    assert (report.num_new, report.num_unchanged) == (0, 1)
+    assert (stored.title, stored.source) == ("Lease of the mill", "archive/lease.txt")
+    assert corpus.soft_prompt("lease").to_bytes() == before and store.verify() == []
+
+
+def test_a_truncated_documents_ratio_is_over_the_tokens_read(
+    store: Store, compressor: Compressor, long_text: str
+) -> None:
+    corpus = store.corpus("c")
+    truncated = CompressOptions(long_documents="truncate")
+    report = compress_into(corpus, [Document("long", long_text)], compressor, truncated)
+    assert report.num_document_tokens == compressor.max_document_tokens
+    assert report.compression_ratio == compressor.segment_len / SUMMARY_LENGTH
+    assert f"the first {compressor.max_document_tokens:,} of " in report.skipped[0].reason
+
+
 def test_the_corpuss_own_models_are_found_by_name_and_held_to_their_digest(store: Store, tmp_path: Path) -> None:
     corpus = store.corpus("c")
     with pytest.raises(LlocoError, match="has none"):
@@ -215,6 +280,27 @@ def test_a_source_takes_the_corpuss_soft_prompt_for_the_same_text(store: Store, 
     assert torch.equal(stored.embeds, corpus.soft_prompt("lease").embeds)
     assert (stored.provenance.document_id, stored.provenance.text_digest) == ("another-name", documents[0].digest)
     torch.testing.assert_close(made.embeds, compressor.compress(documents[1]).embeds)
+
+
+def test_a_source_compresses_afresh_what_the_corpus_holds_made_otherwise(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    lease = lease_and_voyage()[0]
+    compress_into(corpus, [lease], compressor, CompressOptions(segment_len=12))
+    for segment_len, num_stored in ((None, 1), (12, 1), (20, 0)):
+        source = SoftPromptSource([lease], compressor, CompressOptions(segment_len=segment_len), corpus=corpus)
+        assert source.num_stored == num_stored
+        assert source.segment_lens == [source.soft_prompt(lease).provenance.segment_len] == [segment_len or 12]
+
+
+def test_a_source_does_not_take_a_truncated_soft_prompt_for_a_whole_one(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    long = Document("long", f"{LEASE} " * (compressor.max_document_tokens // 40))
+    compress_into(corpus, [long], compressor, CompressOptions(long_documents="truncate"))
+    [stored] = corpus.documents()
+    assert stored.num_virtual_tokens < compressor.num_virtual_tokens(stored.num_tokens)
+    source = SoftPromptSource([long], compressor, corpus=corpus)
+    assert source.num_stored == 0
+    assert source.soft_prompt(long).num_virtual_tokens == compressor.num_virtual_tokens(stored.num_tokens)
 
 
 def test_a_source_compresses_the_next_documents_in_the_same_batch(compressor: Compressor) -> None:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time  # noqa: F401 - for the scripts below
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import torch
 
 from lloco.documents import Document
 from lloco.errors import LlocoError, MismatchError, StoreError
+from lloco.models.adapter_digest import adapter_digest
 from lloco.soft_prompt import Provenance, SoftPrompt
 from lloco.store.catalogue import MIGRATIONS
 from lloco.store.store import Passage, Store, default_store_path
@@ -141,6 +143,20 @@ def test_unchanged_documents_are_current_and_any_change_is_not(store: Store) -> 
     assert corpus.is_current(document, digest, 60, "int8") and store.verify() == []
 
 
+def test_refreshing_changes_title_and_source_of_the_same_text_only(store: Store) -> None:
+    corpus, document = store.corpus("c"), make_document()
+    corpus.add(document, make_soft_prompt(document), PASSAGES)
+    contents = corpus.contents_digest()
+    corpus.refresh(replace(document, title="New", source="moved.txt"))
+    corpus.refresh(replace(document, text="another text", title="Wrong", source="wrong.txt"))
+    corpus.refresh(Document("nobody", "x"))
+    stored = corpus.document("a")
+    assert (stored.title, stored.source, stored.text) == ("New", "moved.txt", document.text)
+    assert corpus.document_ids() == ["a"] and corpus.contents_digest() == contents and store.verify() == []
+    with pytest.raises(StoreError, match="rename it"):
+        corpus.refresh(replace(document, source="\udcff.txt"))
+
+
 def test_int8_is_smaller_and_carries_its_measured_loss(store: Store) -> None:
     corpus, document = store.corpus("c"), make_document()
     soft_prompt = make_soft_prompt(document, width=512)
@@ -253,6 +269,16 @@ def test_the_adapter_is_copied_and_the_latest_is_active(store: Store, tmp_path: 
     assert rows == [(first, "abc"), (second, "abc")]
     store.remove_corpus("c")
     assert list((store.path / "adapters").iterdir()) == []
+
+
+def test_the_store_names_an_adapter_by_the_digest_that_results_name_it_by(store: Store, tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "adapter")
+    corpus = store.corpus("c")
+    digest = corpus.set_adapter(folder)
+    kept = corpus.adapter_folder()
+    assert kept is not None and digest == adapter_digest(folder) == adapter_digest(kept)
+    (kept / "adapter_model.safetensors").write_bytes(b"changed")
+    assert [problem.kind for problem in store.verify()] == ["digest_mismatch"]
 
 
 def test_a_folder_that_is_no_adapter_is_refused(store: Store, tmp_path: Path) -> None:

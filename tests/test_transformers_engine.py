@@ -185,6 +185,32 @@ def test_an_adapter_under_training_can_be_asked_by_name() -> None:
     assert model.training
 
 
+def test_the_base_model_alone_answers_though_another_engine_put_an_adapter_into_it(tmp_path: Path) -> None:
+    decoder = tiny_decoder()
+    prompts = token_prompts()
+    early = TransformersEngine(decoder)
+    base = early.generate(prompts, GREEDY)
+    other = TransformersEngine(decoder)
+    other.add_adapter("a", save_random_adapter(tmp_path / "a", seed=1))
+    adapted = other.generate(prompts, GREEDY, adapters=["a"] * len(prompts))
+    assert early.generate(prompts, GREEDY) == TransformersEngine(decoder).generate(prompts, GREEDY) == base != adapted
+    assert other.generate(prompts, GREEDY, adapters=["a"] * len(prompts)) == adapted
+    with pytest.raises(LlocoError, match="without an adapter was wanted"):
+        early.add_adapter("a", tmp_path / "a")
+
+
+def test_an_engine_on_another_engines_decoder_takes_adapters_of_its_own(tmp_path: Path) -> None:
+    first = TransformersEngine(tiny_decoder())
+    first.add_adapter("a", save_random_adapter(tmp_path / "a", seed=1))
+    second = TransformersEngine(first.decoder)
+    second.add_adapter("b", save_random_adapter(tmp_path / "b", seed=2))
+    prompts = token_prompts()
+    alone = TransformersEngine(tiny_decoder())
+    alone.add_adapter("b", tmp_path / "b")
+    names = ["b"] * len(prompts)
+    assert second.generate(prompts, GREEDY, adapters=names) == alone.generate(prompts, GREEDY, adapters=names)
+
+
 def test_the_same_adapter_is_loaded_once_and_a_name_never_changes_its_meaning(tmp_path: Path) -> None:
     engine = TransformersEngine(tiny_decoder())
     folder = save_random_adapter(tmp_path / "a", seed=1)

@@ -1,6 +1,7 @@
 """`lloco ask` and `lloco chat`: questions to a corpus, answered from its soft prompts."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from lloco.cli import options
 from lloco.cli.output import Output, printable
 from lloco.cli.verb import verb
+from lloco.cli.wording import adapter_template
 from lloco.errors import LlocoError
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ def ask(
     ] = None,
     max_tokens: AnswerLen = 64,
     model: options.Model = None,
+    compressor: options.CompressorName = None,
     adapter: options.Adapter = None,
+    template: options.TemplateName = None,
     store: options.StorePath = None,
     device: options.Device = None,
     dtype: options.DtypeName = None,
@@ -60,14 +64,16 @@ def ask(
         found = opened.corpus(corpus, create=False)
         if document is not None:
             found.document(document)
+        wording = adapter_template(template, adapter or found.adapter_folder(), output)
         answer = ask_corpus(
             found,
             question,
             document_id=document,
             top_k=top_k,
             options=tuple(option or ()),
-            engine=_engine(found, model, device, dtype),
+            engine=_engine(found, _Flags(model, compressor, adapter, device, dtype)),
             adapter=adapter,
+            template=wording,
             max_tokens=max_tokens,
         )
     output.result(_values(question, answer), "\n".join([_answer(answer), "", *_sources(answer)]))
@@ -82,7 +88,9 @@ def chat(
     top_k: TopK = 1,
     max_tokens: AnswerLen = 64,
     model: options.Model = None,
+    compressor: options.CompressorName = None,
     adapter: options.Adapter = None,
+    template: options.TemplateName = None,
     store: options.StorePath = None,
     device: options.Device = None,
     dtype: options.DtypeName = None,
@@ -103,7 +111,9 @@ def chat(
 
     with Store(store) as opened:
         found = opened.corpus(corpus, create=False)
-        engine, retriever = _engine(found, model, device, dtype), Retriever.of_corpus(found)
+        wording = adapter_template(template, adapter or found.adapter_folder(), output)
+        engine = _engine(found, _Flags(model, compressor, adapter, device, dtype))
+        retriever = Retriever.of_corpus(found)
         output.say(f"corpus {found.name}: {found.summary().num_documents} documents; /sources, /quit")
         last: Answer | None = None
         while (line := _next_line()) is not None:
@@ -121,6 +131,7 @@ def chat(
                         engine=engine,
                         retriever=retriever,
                         adapter=adapter,
+                        template=wording,
                         max_tokens=max_tokens,
                     )
                 except LlocoError as error:
@@ -140,11 +151,30 @@ def _next_line() -> str | None:
     return None if line in ("/quit", "/exit", "/q") else line
 
 
-def _engine(corpus: "Corpus", model: str | None, device: str | None, dtype: str | None) -> "TransformersEngine":
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """The flags that choose models."""
+
+    model: str | None
+    compressor: str | None
+    adapter: Path | None
+    device: str | None
+    dtype: str | None
+
+
+def _engine(corpus: "Corpus", flags: _Flags) -> "TransformersEngine":
     from lloco.corpus_models import load_corpus_decoder
     from lloco.engine.transformers_engine import TransformersEngine
 
-    return TransformersEngine(load_corpus_decoder(corpus, model, device=device, dtype=dtype), batch_size=1)
+    decoder = load_corpus_decoder(
+        corpus,
+        flags.model,
+        adapter=flags.adapter,
+        compressor=flags.compressor,
+        device=flags.device,
+        dtype=flags.dtype,
+    )
+    return TransformersEngine(decoder, batch_size=1)
 
 
 def _values(question: str, answer: "Answer") -> dict[str, Any]:

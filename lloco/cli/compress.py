@@ -22,6 +22,7 @@ def compress(
         list[Path], typer.Argument(metavar="PATH", help="Files or folders: txt, md, html, pdf, docx, jsonl (.gz).")
     ],
     corpus: options.CorpusName,
+    model: options.Model = None,
     compressor: options.CompressorName = None,
     ratio: Annotated[
         float | None,
@@ -62,12 +63,14 @@ def compress(
     documents = _read(paths, skipped)
     from lloco.compress import compress_into, remove_absent, segment_len_for
     from lloco.compressors.compressor import CompressOptions
-    from lloco.corpus_models import load_corpus_compressor
+    from lloco.corpus_models import check_made_for, load_corpus_compressor
     from lloco.store.store import Store
 
     with Store(store) as opened:
         target = opened.corpus(corpus)
         loaded = load_corpus_compressor(target, compressor, device=device, dtype=dtype)
+        if model is not None:
+            check_made_for(loaded, model)
         if ratio is not None:
             segment_len = segment_len_for(ratio, loaded)
         _warn_of_other_segments(output, loaded, segment_len, ratio)

@@ -11,6 +11,7 @@ from lloco.cli import options
 from lloco.cli.output import Output
 from lloco.cli.reading import ModelFlags, open_reading
 from lloco.cli.verb import verb
+from lloco.cli.wording import adapter_template, named_template
 
 MODES = ",".join(get_args(options.Mode))
 
@@ -28,6 +29,7 @@ def evaluate(
     model: options.Model = None,
     compressor: options.CompressorName = None,
     adapter: options.Adapter = None,
+    template: options.TemplateName = None,
     corpus: options.OptionalCorpus = None,
     store: options.StorePath = None,
     segment_len: options.SegmentLen = None,
@@ -63,9 +65,13 @@ def evaluate(
 
     samples = load_samples(task, data, limit=limit)
     folder = out or Path(f"evaluate-{task}")
-    flags = ModelFlags(model, compressor, adapter, corpus, store, device, dtype, batch_size, segment_len)
+    flags = ModelFlags(
+        model, compressor, adapter, corpus, store, device, dtype, batch_size, segment_len, context_budget
+    )
     with open_reading(flags, samples, chosen_modes, output) as reading:
         chosen = EvaluateOptions(chosen_modes, max_tokens, batch_size, reading.adapter, context_budget, seed)
+        if any(row.endswith("+adapter") for row in chosen.rows):
+            adapter_template(template, reading.adapter, output)
         command = shlex.join(["lloco", *sys.argv[1:]])
         with output.progress("answering", "questions") as advance:
             results = evaluate_samples(
@@ -74,6 +80,7 @@ def evaluate(
                 reading.engine,
                 chosen,
                 soft_prompt_of=reading.soft_prompt_of,
+                template=None if template is None else named_template(template),
                 out=folder,
                 provenance={**reading.provenance, "data": data, "command": command},
                 on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),

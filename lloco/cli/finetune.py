@@ -12,6 +12,7 @@ import typer
 from lloco.cli import options
 from lloco.cli.output import Output
 from lloco.cli.verb import verb
+from lloco.cli.wording import named_template
 from lloco.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 
 @verb(kept="the run goes on from its last checkpoint in the --out folder when the same command is given again")
 def finetune(
-    corpus: options.CorpusName,
     data: Annotated[
         str, typer.Option("--data", metavar="FILE", help="Lines {question, answer, document}; or the task's data.")
     ],
+    corpus: Annotated[
+        str | None,
+        typer.Option("--corpus", metavar="NAME", help="Corpus in the store [default: one with the name of --task]."),
+    ] = None,
     task: Annotated[
         str | None, typer.Option("--task", help="--data is this task's: its documents are compressed first.")
     ] = None,
@@ -90,9 +94,12 @@ def finetune(
     \b
     Examples:
       lloco finetune --corpus contracts --data questions.jsonl
-      lloco finetune --corpus stories --task fairytaleqa --data train.jsonl --learning-rate 2e-4
+      lloco finetune --task fairytaleqa --data train.jsonl --learning-rate 2e-4
       torchrun --nproc-per-node 2 -m lloco.cli.main finetune --corpus stories --data questions.jsonl
     """
+    corpus = corpus or task
+    if corpus is None:
+        raise typer.BadParameter("the questions are about a corpus: name it with --corpus, or their --task")
     output = Output(is_json, quiet)
     from lloco.models.adapter import LoraOptions
     from lloco.models.decoder import resolve_device
@@ -119,7 +126,7 @@ def finetune(
     state = process_state(resolve_device(device))
     with Store(store) as opened:
         examples = _read(opened, flags, data)
-        held_out = _read(opened, flags, validation) if validation else None
+        held_out = _read(opened, flags, validation, split=None) if validation else None
         loaded = _compress_missing(opened, flags, [examples, held_out], state, output)
         found = opened.corpus(corpus, create=False)
         folder = out or Path(f"finetune-{found.name}")
@@ -145,12 +152,12 @@ class _Flags:
     limit: int | None
 
 
-def _read(store: "Store", flags: _Flags, data: str) -> "FinetuneData":
+def _read(store: "Store", flags: _Flags, data: str, split: str | None = "train") -> "FinetuneData":
     """Read a task's data, or lines about the corpus's documents."""
     from lloco.finetune_data import read_question_lines, read_task_data
 
     if flags.task is not None:
-        return read_task_data(flags.task, data, flags.limit)
+        return read_task_data(flags.task, data, flags.limit, split)
     is_there = any(one.name.lower() == flags.corpus.lower() for one in store.corpora())
     document_ids = store.corpus(flags.corpus).document_ids() if is_there else []
     return read_question_lines(Path(data), document_ids, flags.limit)
@@ -191,8 +198,6 @@ def _compress(corpus: "Corpus", documents: "Sequence[Document]", flags: _Flags, 
 
 def _wording(template: str | None, data: "FinetuneData") -> "Template":
     """Return the template that was named, by file or by name, else the one that suits the data."""
-    from lloco.template import Template
-
     if template is None:
         if data.template is None:
             raise DataError(
@@ -200,7 +205,7 @@ def _wording(template: str | None, data: "FinetuneData") -> "Template":
                 "for all with --template"
             )
         return data.template
-    return Template.load(template) if Path(template).exists() else Template.packaged(template)
+    return named_template(template)
 
 
 def _train(

@@ -31,6 +31,11 @@ Adapter = Annotated[
     Path | None,
     typer.Option("--adapter", metavar="DIR", help="Adapter folder to read with [default: the corpus's own]."),
 ]
+TemplateName = Annotated[
+    str | None,
+    typer.Option("--template", metavar="NAME|FILE", help="Wording of the prompts: packaged, or a JSON file [default: "
+                 "the adapter's own, else what suits the questions]."),
+]  # fmt: skip
 Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best at hand].")
 ]

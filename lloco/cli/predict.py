@@ -9,6 +9,7 @@ from lloco.cli import options
 from lloco.cli.output import Output
 from lloco.cli.reading import ModelFlags, open_reading
 from lloco.cli.verb import verb
+from lloco.cli.wording import adapter_template
 
 
 @verb(kept="the answers so far are kept beside the predictions file; the same command goes on from there")
@@ -24,12 +25,14 @@ def predict(
     model: options.Model = None,
     compressor: options.CompressorName = None,
     adapter: options.Adapter = None,
+    template: options.TemplateName = None,
     corpus: options.OptionalCorpus = None,
     store: options.StorePath = None,
     segment_len: options.SegmentLen = None,
     max_tokens: options.MaxTokens = None,
     context_budget: options.ContextBudget = None,
     limit: options.Limit = None,
+    seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.DtypeName = None,
     batch_size: options.BatchSize = 8,
@@ -50,21 +53,21 @@ def predict(
     from lloco.evals.predict import PredictOptions
     from lloco.evals.predict import predict as predict_samples
     from lloco.evals.tasks import load_samples
-    from lloco.template import TEMPLATE_FILE, Template
 
     samples = load_samples(task, data, limit=limit)
     file = predictions or out / f"{task}-{mode}.json"
-    flags = ModelFlags(model, compressor, adapter, corpus, store, device, dtype, batch_size, segment_len)
+    flags = ModelFlags(
+        model, compressor, adapter, corpus, store, device, dtype, batch_size, segment_len, context_budget
+    )
     with open_reading(flags, samples, [mode], output) as reading:
         chosen_adapter = reading.adapter if mode == "compressed" else adapter
         chosen = PredictOptions(mode, max_tokens, batch_size, chosen_adapter, context_budget)
-        is_worded = chosen_adapter is not None and (chosen_adapter / TEMPLATE_FILE).is_file()
-        template = Template.load(chosen_adapter) if chosen_adapter is not None and is_worded else None
+        wording = adapter_template(template, chosen_adapter, output)
         with output.progress(f"answering ({mode})", "questions") as advance:
             made = predict_samples(
                 samples,
                 reading.engine,
-                template,
+                wording,
                 chosen,
                 soft_prompt_of=reading.soft_prompt_of,
                 out=file,
@@ -80,6 +83,9 @@ def predict(
         "virtual_tokens": sum(one.num_virtual_tokens for one in made) / len(made),
         "document_tokens": sum(one.num_document_tokens for one in made) / len(made),
         "num_cut": num_cut,
+        "template": None if wording is None else wording.name,
+        "decoding": "greedy",
+        "seed": seed,
         "adapter": None if chosen_adapter is None else str(chosen_adapter),
     }
     if num_cut:

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lloco.cli.output import Output
-from lloco.errors import MismatchError
 
 if TYPE_CHECKING:
     from lloco.compressors.compressor import Compressor
     from lloco.engine.transformers_engine import TransformersEngine
     from lloco.evals.predict import SoftPromptOf
     from lloco.evals.sample import Sample
-    from lloco.models.decoder import Decoder
+    from lloco.soft_prompt_source import SoftPromptSource
     from lloco.store.corpus import Corpus
-
-NEEDS_SOFT_PROMPTS = ("compressed", "truncated", "retrieval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,14 @@ class ModelFlags:
     dtype: str | None
     batch_size: int
     segment_len: int | None
+    context_budget: int | None
+
+    def needs_soft_prompts(self, modes: Sequence[str]) -> bool:
+        """Whether a mode reads soft prompts, or as many tokens as they have."""
+        from lloco.evals.context import BUDGET_MODES
+
+        wanted = ("compressed",) if self.context_budget is not None else ("compressed", *BUDGET_MODES)
+        return any(mode.removesuffix("+adapter") in wanted for mode in modes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ def open_reading(
 ) -> Iterator[Reading]:
     """Load what the modes need; the store stays open inside the block."""
     from lloco.compressors.load import load_named_decoder
+    from lloco.corpus_models import check_decoder
     from lloco.engine.transformers_engine import TransformersEngine
     from lloco.store.store import Store
 
@@ -59,7 +65,7 @@ def open_reading(
         if flags.corpus is not None:
             corpus = stack.enter_context(Store(flags.store)).corpus(flags.corpus, create=False)
         compressor = None
-        if flags.model is None or any(mode.partition("+")[0] in NEEDS_SOFT_PROMPTS for mode in modes):
+        if flags.model is None or flags.needs_soft_prompts(modes):
             compressor = _load_compressor(flags, corpus)
         decoder = load_named_decoder(flags.model, device=flags.device, dtype=flags.dtype) if flags.model else None
         decoder = decoder or (compressor.decoder if compressor else None)
@@ -69,10 +75,10 @@ def open_reading(
         if compressor is None:
             yield Reading(engine, None, adapter, {"corpus": flags.corpus})
             return
-        _check_width(compressor, decoder)
-        yield Reading(
-            engine, _source(flags, samples, compressor, corpus, output), adapter, _provenance(flags, compressor)
-        )
+        if any(mode.startswith("compressed") for mode in modes):
+            check_decoder(decoder, compressor, adapter)
+        source = _source(flags, samples, compressor, corpus, output)
+        yield Reading(engine, source.soft_prompt, adapter, _provenance(flags, compressor, source))
 
 
 def _load_compressor(flags: ModelFlags, corpus: "Corpus | None") -> "Compressor":
@@ -86,7 +92,7 @@ def _load_compressor(flags: ModelFlags, corpus: "Corpus | None") -> "Compressor"
 
 def _source(
     flags: ModelFlags, samples: "Sequence[Sample]", compressor: "Compressor", corpus: "Corpus | None", output: Output
-) -> "SoftPromptOf":
+) -> "SoftPromptSource":
     from lloco.compressors.compressor import CompressOptions
     from lloco.soft_prompt_source import SoftPromptSource
 
@@ -94,22 +100,15 @@ def _source(
     source = SoftPromptSource([one.document for one in samples], compressor, made, corpus=corpus)
     if corpus is not None:
         output.say(f"corpus {corpus.name} holds {source.num_stored} of the {source.num_documents} documents")
-    return source.soft_prompt
+    return source
 
 
-def _check_width(compressor: "Compressor", decoder: "Decoder") -> None:
-    if compressor.hidden_size != decoder.hidden_size:
-        raise MismatchError(
-            f"{compressor.name} makes virtual tokens {compressor.hidden_size} wide, {decoder.name} reads embeddings "
-            f"{decoder.hidden_size} wide: use a compressor that was made for this model"
-        )
-
-
-def _provenance(flags: ModelFlags, compressor: "Compressor") -> dict[str, object]:
+def _provenance(flags: ModelFlags, compressor: "Compressor", source: "SoftPromptSource") -> dict[str, object]:
+    segment_lens = source.segment_lens
     return {
         "corpus": flags.corpus,
         "compressor": compressor.name,
         "compressor_digest": compressor.digest,
-        "segment_len": flags.segment_len or compressor.segment_len,
+        "segment_len": segment_lens[0] if len(segment_lens) == 1 else segment_lens,
         "summary_length": compressor.summary_length,
     }

@@ -6,7 +6,7 @@ by default) are not used. Does not stream and keeps no cache between calls.
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from transformers import (
 
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.errors import LlocoError
-from lloco.models.adapter import BASE_ADAPTER, adapter_digest, load_adapter
+from lloco.models.adapter import BASE_ADAPTER, adapter_disabled, load_adapter
+from lloco.models.adapter_digest import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt, collate
 
@@ -60,7 +61,8 @@ class TransformersEngine:
             loaded = next((other for other in self._digests if self._digests[other] == digest), None)
             if loaded is None:
                 # PEFT puts names into module paths, where dots and some prefixes are not allowed.
-                peft_name = f"adapter-{len(self._digests)}"
+                model = self.decoder.model
+                peft_name = f"adapter-{len(model.peft_config) if isinstance(model, PeftModel) else 0}"
                 self.decoder = load_adapter(self.decoder, folder, peft_name)
             else:
                 peft_name = self._peft_names[loaded]
@@ -120,7 +122,9 @@ class TransformersEngine:
         ends = _RowEnds(len(prompts), decoder, sampling.stop)
         config = _generation_config(sampling)
         mixed: dict[str, Any] = {"adapter_names": rows} if isinstance(model, PeftModel) else {}
-        with torch.no_grad(), _seeded(sampling, decoder.device), _settings(model, config):
+        # Another engine may have put its adapter into this model in place; without names it would be on for all rows.
+        base_alone = nullcontext() if mixed else adapter_disabled(model)
+        with torch.no_grad(), base_alone, _seeded(sampling, decoder.device), _settings(model, config):
             generated: Tensor = model.generate(  # type: ignore[operator]
                 inputs_embeds=inputs.inputs_embeds,
                 attention_mask=inputs.attention_mask,

@@ -18,7 +18,7 @@ from lloco.engine.engine import Engine
 from lloco.errors import LlocoError
 from lloco.evals.context import BUDGET_MODES
 from lloco.evals.plots import write_plots
-from lloco.evals.predict import MODES, PredictOptions, SoftPromptOf, lloco_version, predict, template_for
+from lloco.evals.predict import MODES, PredictOptions, SoftPromptOf, predict, template_for
 from lloco.evals.results import ADAPTER_SUFFIX, ModeResult, Results
 from lloco.evals.sample import Sample
 from lloco.evals.scorer import score
@@ -27,6 +27,7 @@ from lloco.models.adapter import adapter_digest, check_adapter
 from lloco.prompt import build_prompt
 from lloco.soft_prompt import SoftPrompt
 from lloco.template import TEMPLATE_FILE, Template
+from lloco.version import installed_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,12 @@ class _KnownSoftPrompts:
 def versions() -> dict[str, str]:
     """Return the versions of what computes an answer."""
     packages = {name: version(name) for name in ("torch", "transformers", "peft")}
-    return {"lloco": lloco_version(), "python": platform.python_version(), **packages, "platform": platform.platform()}
+    return {
+        "lloco": installed_version(),
+        "python": platform.python_version(),
+        **packages,
+        "platform": platform.platform(),
+    }
 
 
 def _check_can_read(options: EvaluateOptions, soft_prompt_of: SoftPromptOf | None) -> None:

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -28,6 +27,7 @@ from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt, build_prompt
 from lloco.soft_prompt import SoftPrompt
 from lloco.template import DEFAULT_TEMPLATE, Template
+from lloco.version import installed_version
 
 __all__ = ["MODES", "PredictOptions", "Prediction", "SoftPromptOf", "predict", "template_for"]
 
@@ -285,16 +285,8 @@ def _settings(
         "model": decoder.digest,
         "dtype": str(decoder.dtype).removeprefix("torch."),
         "adapter": None if options.adapter is None else adapter_digest(options.adapter),
-        "lloco": lloco_version(),
+        "lloco": installed_version(),
     }
-
-
-def lloco_version() -> str:
-    """Return the version of the installed package, or say that it runs from a source tree."""
-    try:
-        return version("lloco")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _made_by(soft_prompt: SoftPrompt) -> str:

@@ -5,14 +5,12 @@ wording it was trained with) and lloco.json (the model it was made for). Only pl
 a pickle that holds more than tensors. Does not know about prompts or training.
 """
 
-import hashlib
 import json
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,11 +24,12 @@ from transformers import PreTrainedModel
 
 from lloco.durable import make_folder_durably, write_durably
 from lloco.errors import CheckpointError, LlocoError, MismatchError
+from lloco.models.adapter_digest import CONFIG_FILE, WEIGHT_FILES, weight_file
+from lloco.models.adapter_digest import adapter_digest as adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.template import TEMPLATE_FILE, Template
+from lloco.version import installed_version
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 ORIGIN_FILE = "lloco.json"
 BASE_ADAPTER = "__base__"
 # Options of PEFT that plain LoRA may set; every other one must be at its default.
@@ -104,7 +103,7 @@ def save_adapter(
         "base_model": decoder.name,
         "base_model_digest": decoder.digest,
         "hidden_size": decoder.hidden_size,
-        "lloco_version": _lloco_version(),
+        "lloco_version": installed_version(),
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     make_folder_durably(folder)
@@ -168,20 +167,6 @@ def check_adapter(folder: Path, decoder: Decoder) -> dict[str, Tensor]:
             f"{why}; use the adapter's own model or finetune again"
         )
     return weights
-
-
-def adapter_digest(folder: Path) -> str:
-    """Digest what changes an answer: weights, LoRA options and wording, byte for byte.
-
-    Raises:
-        CheckpointError: the folder has no adapter.
-    """
-    digest = hashlib.sha256()
-    for file in (folder / CONFIG_FILE, _weight_file(folder), folder / TEMPLATE_FILE):
-        if file.is_file():
-            data = file.read_bytes()
-            digest.update(f"{file.name} {len(data)} ".encode() + data)
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -274,7 +259,7 @@ def _lora_config(folder: Path) -> LoraConfig:
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     """Read pairs of (r, in_features) and (out_features, r) matrices by PEFT's names."""
-    file = _weight_file(folder)
+    file = weight_file(folder)
     try:
         if file.suffix == ".safetensors":
             weights = safetensors.torch.load_file(file)
@@ -296,15 +281,6 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _weight_file(folder: Path) -> Path:
-    for name in WEIGHT_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    raise CheckpointError(
-        f"an adapter was wanted in {folder}, it has none of {', '.join(WEIGHT_FILES)}: check the path"
-    )
-
-
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -318,10 +294,3 @@ def _read_json(file: Path) -> dict[str, Any]:
 def _json_bytes(values: Mapping[str, Any]) -> bytes:
     """Encode with sorted keys and sets, so that equal content has equal bytes."""
     return (json.dumps(values, indent=2, sort_keys=True, default=sorted) + "\n").encode("utf-8")
-
-
-def _lloco_version() -> str:
-    try:
-        return version("lloco")
-    except PackageNotFoundError:
-        return "not installed"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from lloco.documents import Document
 from lloco.errors import MismatchError, StoreError
+from lloco.models.adapter_digest import adapter_files_digest
 from lloco.soft_prompt import SoftPrompt, file_digest
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import (
     AdapterFiles,
     SoftPromptFiles,
     adapter_base_digest,
-    adapter_digest,
     read_adapter_folder,
 )
 from lloco.store.passage import Passage, PassageText
@@ -103,6 +103,21 @@ class Corpus:
         is_whole = path.is_file() and path.stat().st_size == row[5]
         return is_whole and storage_dtype in (None, row[3])
 
+    def refresh(self, document: Document) -> None:
+        """Take over the title and source of a document that is there with the same text; its soft prompt stays."""
+        where = (self._key, document.id, document.digest)
+        find = "SELECT title, source FROM documents WHERE corpus = ? AND id = ? AND text_digest = ?"
+        with self._catalogue.read() as connection:
+            row = connection.execute(find, where).fetchone()
+        if row is None or tuple(row) == (document.title, document.source):
+            return
+        _check_is_unicode(document)
+        with self._catalogue.write(f"refresh document {document.id!r} of corpus {self.name!r}") as connection:
+            connection.execute(
+                "UPDATE documents SET title = ?, source = ? WHERE corpus = ? AND id = ? AND text_digest = ?",
+                (document.title, document.source, *where),
+            )
+
     def document_ids(self) -> list[str]:
         """Ids in the order in which they were first added."""
         with self._catalogue.read() as connection:
@@ -183,7 +198,7 @@ class Corpus:
     def set_adapter(self, folder: str | Path) -> str:
         """Copy a PEFT adapter folder into the store and make it the corpus's adapter; returns its digest."""
         files = read_adapter_folder(Path(folder))
-        digest, base_digest = adapter_digest(files), adapter_base_digest(files)
+        digest, base_digest = adapter_files_digest(files), adapter_base_digest(files)
         with self._catalogue.write(f"set the adapter of corpus {self.name!r}") as connection:
             self._row(connection)
             self._adapters.write(self.name, files)
@@ -269,15 +284,19 @@ def _check_belongs(document: Document, soft_prompt: SoftPrompt, passages: Sequen
             f"wanted the soft prompt of document {document.id!r} (text digest {document.digest[:12]}), got one of "
             f"{made_of.document_id!r} (text digest {made_of.text_digest[:12]}): compress the document as it is now"
         )
-    for what, value in (("title", document.title), ("source", document.source)):
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise StoreError(
-                f"wanted Unicode text, the {what} of document {document.id!r} is {value!r}, which holds bytes that are "
-                "none: rename it"
-            )
+    _check_is_unicode(document)
     for passage in passages:
         if not 0 <= passage.start < passage.end <= len(document.text):
             raise StoreError(
                 f"wanted passages inside the {len(document.text)} characters of document {document.id!r}, got "
                 f"{passage.start} to {passage.end}: split its own text into passages"
+            )
+
+
+def _check_is_unicode(document: Document) -> None:
+    for what, value in (("title", document.title), ("source", document.source)):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise StoreError(
+                f"wanted Unicode text, the {what} of document {document.id!r} is {value!r}, which holds bytes that are "
+                "none: rename it"
             )

@@ -4,7 +4,6 @@ Everything that writes or removes here is called while the catalogue's write loc
 seen under that lock belongs to nobody alive. Knows nothing of rows: the caller says which files are still wanted.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,12 +13,11 @@ from pathlib import Path
 
 from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
 from lloco.errors import StoreError
+from lloco.models.adapter_digest import CONFIG_FILE, WEIGHT_FILES, adapter_files_digest
 from lloco.soft_prompt import file_digest
 
 ADAPTER_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors", ".txt"}
 """What is copied of an adapter's folder: optimizer states stay out of the store."""
-ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-"""Names of its weights, the first that is there counts; the older one is copied, not opened."""
 
 
 class SoftPromptFiles:
@@ -63,7 +61,7 @@ class AdapterFiles:
 
     def write(self, corpus: str, files: dict[str, bytes]) -> None:
         """Put an adapter on the disk, flushed; the folder appears whole or not at all."""
-        path = self.path(corpus, adapter_digest(files))
+        path = self.path(corpus, adapter_files_digest(files))
         if path.is_dir():
             if read_adapter_folder(path) == files:
                 return
@@ -95,20 +93,14 @@ class AdapterFiles:
 
 def read_adapter_folder(folder: Path) -> dict[str, bytes]:
     """Contents by name of a PEFT adapter folder's files; raises `StoreError` where it is none."""
-    weights = next((name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
-    if weights is None or not (folder / "adapter_config.json").is_file():
+    weights = next((name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if weights is None or not (folder / CONFIG_FILE).is_file():
         raise StoreError(
-            f"wanted an adapter folder with adapter_config.json and {ADAPTER_WEIGHTS[0]}, {folder} does not hold both: "
+            f"wanted an adapter folder with {CONFIG_FILE} and {WEIGHT_FILES[0]}, {folder} does not hold both: "
             "pass the folder that finetuning or PEFT's save_pretrained wrote"
         )
     paths = sorted(path for path in folder.iterdir() if path.suffix in ADAPTER_SUFFIXES or path.name == weights)
     return {path.name: path.read_bytes() for path in paths if path.is_file() and not path.name.startswith(".")}
-
-
-def adapter_digest(files: dict[str, bytes]) -> str:
-    """sha256 over the names and digests of an adapter's files."""
-    lines = [f"{name} {hashlib.sha256(data).hexdigest()}\n" for name, data in sorted(files.items())]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def adapter_base_digest(files: dict[str, bytes]) -> str | None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lloco.errors import StoreError
+from lloco.models.adapter_digest import adapter_files_digest
 from lloco.soft_prompt import SoftPrompt, file_digest
 from lloco.store.catalogue import Catalogue
-from lloco.store.files import AdapterFiles, SoftPromptFiles, adapter_digest, orphan_temps, read_adapter_folder
+from lloco.store.files import AdapterFiles, SoftPromptFiles, orphan_temps, read_adapter_folder
 from lloco.store.passage import Passage
 from lloco.store.rows import active_adapter, passages_digest
 
@@ -132,7 +133,7 @@ def _check_adapters(catalogue: Catalogue, files: AdapterFiles) -> list[Problem]:
         if digest is None:
             continue
         try:
-            came = adapter_digest(read_adapter_folder(files.path(name, digest)))
+            came = adapter_files_digest(read_adapter_folder(files.path(name, digest)))
         except (StoreError, OSError) as error:
             problems.append(Problem("adapter_missing", f"corpus {name!r}", f"{error}"))
             continue

@@ -154,7 +154,7 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
 def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast) -> AutoCompressor:
     """Return the compressor that training begins with: that of `options.init`, else a new one."""
     if options.init is not None:
-        return load_autocompressor(options.init)
+        return load_autocompressor(options.init, device=options.device, dtype="float32")
     model, summaries = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
     decoder = Decoder(model, tokenizer, "new model", "")
     return AutoCompressor(decoder, summaries, segment_len=options.shape.segment_len)
@@ -200,7 +200,12 @@ def _run_stage(
         copy_ratio=options.copy_ratio,
         start_fraction=options.start_fraction,
     )
-    run = {"reading": asdict(reading), "shape": asdict(options.shape), "documents": documents_digest(documents)}
+    run = {
+        "reading": asdict(reading),
+        "shape": asdict(options.shape),
+        "documents": documents_digest(documents),
+        "init": compressor.digest,
+    }
     stage = ReadingStage(
         compressor,
         documents,

@@ -1,0 +1,37 @@
+"""The wording that `--template` names, and what is said where an adapter does not bring its own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lloco.cli.output import Output
+
+if TYPE_CHECKING:
+    from lloco.template import Template
+
+
+def named_template(name: str) -> "Template":
+    """Read a template's file, or take the packaged one of this name.
+
+    Raises:
+        DataError: it cannot be read, or there is none of that name.
+    """
+    from lloco.template import Template
+
+    return Template.load(name) if Path(name).exists() else Template.packaged(name)
+
+
+def adapter_template(name: str | None, adapter: Path | None, output: Output) -> "Template | None":
+    """Return the named template, else the adapter's own; None where there is neither, which is said of an adapter."""
+    from lloco.template import TEMPLATE_FILE, Template
+
+    if name is not None:
+        return named_template(name)
+    if adapter is None:
+        return None
+    if (adapter / TEMPLATE_FILE).is_file():
+        return Template.load(adapter)
+    output.warn(
+        f"adapter {adapter} has no {TEMPLATE_FILE}: a packaged wording is used, which may not be the one it learned; "
+        "name its own with --template"
+    )
+    return None

@@ -1,0 +1,37 @@
+"""Question-answer data for finetuning: which split is read, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lloco.errors import DataError
+from lloco.finetune_data import read_question_lines, read_task_data
+
+
+def write_split(folder: Path, split: str) -> None:
+    row = {
+        "id": f"d-{split}",
+        "text": "The brig left Dundee.",
+        "questions": [{"id": f"q-{split}", "question": f"{split}?", "answers": ["Dundee"]}],
+    }
+    (folder / f"{split}.jsonl").write_text(json.dumps(row) + "\n")
+
+
+def test_a_folders_training_split_is_learned_and_any_other_can_be_asked_for(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        write_split(tmp_path, split)
+    questions = {
+        split: [one.question for one in read_task_data("jsonl", str(tmp_path), split=split).examples]
+        for split in ("train", "test", None)
+    }
+    assert questions == {"train": ["train?"], "test": ["test?"], None: ["validation?"]}
+    assert [one.question for one in read_task_data("jsonl", str(tmp_path)).examples] == ["train?"]
+
+
+@pytest.mark.parametrize("text", ["[]", "[ ]\n"])
+def test_data_without_a_line_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "empty.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"empty\.json holds none"):
+        read_question_lines(path, ["a"])
