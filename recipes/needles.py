@@ -3,7 +3,7 @@
     python recipes/needles.py --max-words 1000 --split test --out needles.jsonl
     lloco evaluate --task needle --data needles.jsonl
 
-Needles of the train and the test split share no answer, so that an adapter can be trained on one and tested on the other.
+Needles of the train and the test split share no answer: an adapter can be trained on one and tested on the other.
 """
 
 import argparse
