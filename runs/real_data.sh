@@ -14,9 +14,9 @@ mkdir -p "$OUT"
 job() { # name task train test
   local name=$1 task=$2 train=$3 test=$4
   lloco finetune --store "$OUT/store" --corpus "$name" --task "$task" --data "$train" --limit "$TRAIN" --num-steps "$STEPS" \
-    --batch-size 16 --micro-batch-size 16 --learning-rate 2e-3 --lora-r 16 --lora-alpha 32 --out "$OUT/finetune-$name"
+    --batch-size 4 --micro-batch-size 4 --learning-rate 2e-3 --lora-r 16 --lora-alpha 32 --out "$OUT/finetune-$name"
   lloco evaluate --store "$OUT/store" --corpus "$name" --task "$task" --data "$test" --limit "$LIMIT" \
-    --max-tokens "$5" --modes none,truncated,retrieval,compressed,compressed+adapter,full --batch-size 16 --out "$OUT/$name"
+    --max-tokens "$5" --modes none,truncated,retrieval,compressed,compressed+adapter,full --batch-size 4 --out "$OUT/$name"
 }
 halves() { # name file -> FIRST SECOND
   FIRST="$OUT/$1.first.${2##*.}" SECOND="$OUT/$1.second.${2##*.}"
@@ -24,18 +24,18 @@ halves() { # name file -> FIRST SECOND
   python runs/halves.py "$2" "$FIRST" "$SECOND"
 }
 
-job fairytaleqa fairytaleqa "$DATA/fairytaleqa/train.jsonl.gz" "$DATA/fairytaleqa/validation.jsonl.gz" 24
-job squad_articles squad_articles "$DATA/squad_articles/train.jsonl.gz" "$DATA/squad_articles/validation.jsonl.gz" 16
-job squality jsonl "$DATA/squality/train.jsonl.gz" "$DATA/squality/validation.jsonl.gz" 64
-job qmsum qmsum "$DATA/scrolls/qmsum/train.jsonl.gz" "$DATA/scrolls/qmsum/validation.jsonl.gz" 64
-halves quality "$DATA"/quality/QuALITY*dev
-job quality quality "$FIRST" "$SECOND" 4
-halves qasper "$DATA/scrolls/qasper/validation.jsonl.gz"
-job qasper qasper "$FIRST" "$SECOND" 24
-halves hotpotqa "$DATA"/hotpot_qa/*.json
-job hotpotqa hotpotqa "$FIRST" "$SECOND" 16
-halves longbench "$DATA/longbench/multi_news.jsonl.gz"
-job longbench longbench "$FIRST" "$SECOND" 64
 python recipes/needles.py --split train --seed 1 --out "$OUT/needle.train.jsonl"
 python recipes/needles.py --split test --out "$OUT/needle.test.jsonl"
 LIMIT=100 TRAIN=100 job needle needle "$OUT/needle.train.jsonl" "$OUT/needle.test.jsonl" 16
+halves hotpotqa "$DATA"/hotpot_qa/*.json
+job hotpotqa hotpotqa "$FIRST" "$SECOND" 16
+job fairytaleqa fairytaleqa "$DATA/fairytaleqa/train.jsonl.gz" "$DATA/fairytaleqa/validation.jsonl.gz" 24
+halves quality "$DATA"/quality/QuALITY*dev
+job quality quality "$FIRST" "$SECOND" 4
+halves longbench "$DATA/longbench/multi_news.jsonl.gz"
+job longbench longbench "$FIRST" "$SECOND" 64
+halves qasper "$DATA/scrolls/qasper/validation.jsonl.gz"
+job qasper qasper "$FIRST" "$SECOND" 24
+job squality jsonl "$DATA/squality/train.jsonl.gz" "$DATA/squality/validation.jsonl.gz" 64
+job squad_articles squad_articles "$DATA/squad_articles/train.jsonl.gz" "$DATA/squad_articles/validation.jsonl.gz" 16
+job qmsum qmsum "$DATA/scrolls/qmsum/train.jsonl.gz" "$DATA/scrolls/qmsum/validation.jsonl.gz" 64
