@@ -30,7 +30,7 @@ def write(path: Path, lines: list[dict[str, object]]) -> None:
 
 def records(domain: str, split: str, num_documents: int, seed: int) -> list[dict[str, object]]:
     """Return documents of two to four records each."""
-    return list(make_documents((domain,), split, seed, num_documents, 2, 4))
+    return list(make_documents((domain,), split, seed, num_documents, (2, 4)))
 
 
 def stories(path: Path, num_documents: int) -> list[dict[str, object]]:

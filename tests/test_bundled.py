@@ -21,7 +21,7 @@ MAX_BUNDLED_BYTES = 20 << 20
 
 def held_out_samples() -> list[Sample]:
     """Two questions about each of 60 documents of known domains, whose entities are in no training data."""
-    documents = list(make_documents(TRAIN_DOMAINS, "test", 77, 60, 1, 3))
+    documents = list(make_documents(TRAIN_DOMAINS, "test", 77, 60, (1, 3)))
     return [
         Sample(
             id=f"{line['id']}-{place}",

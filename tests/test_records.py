@@ -60,7 +60,7 @@ def all_runs(
 
 
 def test_the_same_seed_gives_the_same_documents_and_another_seed_others() -> None:
-    first, again, other = (list(generate.make_documents(ALL_DOMAINS, "train", seed, 40, 1, 4)) for seed in (3, 3, 4))
+    first, again, other = (list(generate.make_documents(ALL_DOMAINS, "train", seed, 40, (1, 4))) for seed in (3, 3, 4))
     assert first == again
     assert not {d["text"] for d in first} & {d["text"] for d in other}
 
@@ -81,6 +81,19 @@ def test_every_record_has_four_questions_with_no_value_twice() -> None:
         assert len(set(answers)) == 16
         asked = [question["question"] for question in document["questions"]]
         assert len(set(asked)) == 16
+
+
+@pytest.mark.parametrize("num_facts", [1, 3])
+def test_a_record_has_as_many_questions_as_facts(num_facts: int) -> None:
+    rng = random.Random(num_facts)
+    for domain in ALL_DOMAINS:
+        answers = [q["answers"][0] for q in generate.make_document(domain, "train", rng, 3, num_facts)["questions"]]
+        assert len(set(answers)) == len(answers) == 3 * num_facts
+
+
+def test_a_number_of_facts_that_no_record_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 to 4 facts in a record; came 5"):
+        generate.make_document("people", "train", random.Random(0), 1, 5)
 
 
 def test_no_template_mark_is_left_and_articles_fit() -> None:

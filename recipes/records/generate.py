@@ -41,11 +41,13 @@ def split_of(name: str) -> str:
     return "train" if tenth < 8 else SPLITS[tenth - 7]
 
 
-def make_document(domain: str, split: str, rng: random.Random, num_records: int) -> dict[str, Any]:
+def make_document(
+    domain: str, split: str, rng: random.Random, num_records: int, num_facts: int = FACTS_PER_RECORD
+) -> dict[str, Any]:
     """Draw one document of `num_records` records (1-30) and a question for each of their facts, in random order.
 
     Raises:
-        ValueError: unknown domain or split, or a number of records the value pools cannot keep distinct.
+        ValueError: unknown domain or split, or a number of records or facts that the value pools cannot keep distinct.
     """
     if domain not in DOMAINS:
         raise ValueError(f"wanted a domain of {', '.join(DOMAINS)}; came {domain!r}")
@@ -53,16 +55,18 @@ def make_document(domain: str, split: str, rng: random.Random, num_records: int)
         raise ValueError(f"wanted a split of {', '.join(SPLITS)}; came {split!r}")
     if not 1 <= num_records <= MAX_RECORDS:
         raise ValueError(f"wanted 1 to {MAX_RECORDS} records in a document; came {num_records}")
+    if not 1 <= num_facts <= FACTS_PER_RECORD:
+        raise ValueError(f"wanted 1 to {FACTS_PER_RECORD} facts in a record; came {num_facts}")
     spec = DOMAINS[domain]
     entities = _draw_entities(spec, split, rng, num_records)
-    shared = _draw_attributes(spec, rng, num_records)
+    shared = _draw_attributes(spec, rng, num_records, num_facts)
     taken = {word for entity in entities for word in entity.name.lower().split()}
     values = {attribute.name: _draw_values(attribute, rng, num_records, taken) for attribute in shared}
     separator = "\n" if rng.random() < _LINES_RATE else " "
     records: list[str] = []
     questions: list[dict[str, Any]] = []
     for index, entity in enumerate(entities):
-        facts = [(attribute, values[attribute.name][index]) for attribute in rng.sample(shared, FACTS_PER_RECORD)]
+        facts = [(attribute, values[attribute.name][index]) for attribute in rng.sample(shared, num_facts)]
         records.append(separator.join(_sentences(entity, facts, rng)))
         questions.extend(_question(entity, attribute, value, rng) for attribute, value in facts)
     rng.shuffle(questions)
@@ -84,10 +88,10 @@ def _draw_entities(spec: Domain, split: str, rng: random.Random, num_records: in
     return list(entities.values())
 
 
-def _draw_attributes(spec: Domain, rng: random.Random, num_records: int) -> list[Attribute]:
-    """The four or five attributes that the records of one document share."""
+def _draw_attributes(spec: Domain, rng: random.Random, num_records: int, num_facts: int) -> list[Attribute]:
+    """The attributes that the records of one document share: as many as a record has facts, or one more."""
     wide_enough = [a for a in spec.attributes if num_records == 1 or len(POOLS[a.kind]) >= num_records + 2]
-    return rng.sample(wide_enough, min(len(wide_enough), FACTS_PER_RECORD + (rng.random() < 0.3)))
+    return rng.sample(wide_enough, min(len(wide_enough), num_facts + (rng.random() < 0.3)))
 
 
 def _draw_values(attribute: Attribute, rng: random.Random, num_values: int, taken: set[str]) -> list[str]:
@@ -137,12 +141,20 @@ def _question(entity: Entity, attribute: Attribute, value: str, rng: random.Rand
 
 
 def make_documents(
-    domains: tuple[str, ...], split: str, seed: int, num_documents: int, min_records: int, max_records: int
+    domains: tuple[str, ...],
+    split: str,
+    seed: int,
+    num_documents: int,
+    num_records: tuple[int, int],
+    num_facts: tuple[int, int] = (FACTS_PER_RECORD, FACTS_PER_RECORD),
 ) -> Iterator[dict[str, Any]]:
-    """Documents of the domains in turn; the seed, split and arguments fix them."""
+    """Documents of the domains in turn, of least to most records and facts; the seed, split and arguments fix them."""
     rng = random.Random(f"{seed} {split} {' '.join(domains)}")
+    least, most = num_facts
     for index in range(num_documents):
-        yield make_document(domains[index % len(domains)], split, rng, rng.randint(min_records, max_records))
+        records = rng.randint(*num_records)
+        facts = most if least == most else rng.randint(least, most)
+        yield make_document(domains[index % len(domains)], split, rng, records, facts)
 
 
 def _open(path: Path) -> IO[str]:
@@ -157,11 +169,15 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--num-documents", type=int, default=1000)
     parser.add_argument("--min-records", type=int, default=1)
     parser.add_argument("--max-records", type=int, default=4)
+    parser.add_argument("--min-facts", type=int, default=FACTS_PER_RECORD, help="of one record")
+    parser.add_argument("--max-facts", type=int, default=FACTS_PER_RECORD)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a .jsonl or .jsonl.gz file, replaced if it is there")
     options = parser.parse_args(argv)
     if not 1 <= options.min_records <= options.max_records <= MAX_RECORDS:
         parser.error(f"wanted 1 <= --min-records <= --max-records <= {MAX_RECORDS}")
+    if not 1 <= options.min_facts <= options.max_facts <= FACTS_PER_RECORD:
+        parser.error(f"wanted 1 <= --min-facts <= --max-facts <= {FACTS_PER_RECORD}")
     if options.num_documents < 1:
         parser.error("wanted --num-documents of at least 1")
     return options
@@ -173,9 +189,11 @@ def main(argv: list[str] | None = None) -> None:
     groups = {"all": tuple(DOMAINS), "train-domains": TRAIN_DOMAINS, "held-out-domains": HELD_OUT_DOMAINS}
     domains = groups.get(options.domain, (options.domain,))
     num_questions = num_words = 0
+    num_records = (options.min_records, options.max_records)
+    num_facts = (options.min_facts, options.max_facts)
     with _open(options.out) as out:
         for document in make_documents(
-            domains, options.split, options.seed, options.num_documents, options.min_records, options.max_records
+            domains, options.split, options.seed, options.num_documents, num_records, num_facts
         ):
             out.write(json.dumps(document, ensure_ascii=False) + "\n")
             num_questions += len(document["questions"])
