@@ -8,16 +8,20 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_documents, tokenize
+import torch
+from torch import Tensor
+
+from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_tokenized, tokenize
 from lloco.corpus_models import check_compressor
 from lloco.documents import Document, Skipped
 from lloco.errors import DocumentError
 from lloco.retriever import split_passages
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.corpus import Corpus
+from lloco.store.rows import num_read_tokens
 
 OnTokens = Callable[[int, int], None]
 """Called with the number of document tokens just read and the number there are to read in all."""
@@ -62,7 +66,8 @@ def compress_into(
 ) -> CompressReport:
     """Compress what is new or has changed and store it; `storage_dtype` None keeps the dtype it was computed in.
 
-    A document that cannot be compressed is in the report, with the reason; the others are compressed all the same.
+    Without a segment_len in the options it is that of the document stored last, else the compressor's own. A document
+    that cannot be compressed is in the report, with the reason; the others are compressed all the same.
 
     Raises:
         MismatchError: the corpus holds soft prompts of another compressor.
@@ -71,19 +76,21 @@ def compress_into(
     options = options or CompressOptions()
     check_compressor(corpus, compressor)
     _check_options(compressor, options)
-    waiting, num_unchanged, skipped = _plan(corpus, documents, compressor, options, storage_dtype)
-    num_total = sum(num_tokens for _, num_tokens in waiting)
+    segment_len = options.segment_len or corpus.summary().segment_len or compressor.segment_len
+    options = replace(options, segment_len=segment_len)
+    waiting, num_unchanged, skipped = _plan(corpus, documents, compressor, options, segment_len, storage_dtype)
+    num_total = sum(len(ids) for _, ids in waiting)
     num_new = num_document_tokens = num_virtual_tokens = 0
     quantisation_error = 0.0
     started = time.perf_counter()
     for start in range(0, len(waiting), options.batch_size):
-        batch = [document for document, _ in waiting[start : start + options.batch_size]]
+        batch = waiting[start : start + options.batch_size]
         made, refused = _compress_batch(compressor, batch, options, _counting(on_tokens, num_total))
         skipped += refused
         for document, soft_prompt in made:
             corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype)
             num_new += 1
-            num_document_tokens += _num_read(soft_prompt)
+            num_document_tokens += num_read_tokens(soft_prompt)
             num_virtual_tokens += soft_prompt.num_virtual_tokens
             if storage_dtype is not None and storage_dtype != soft_prompt.provenance.dtype:
                 quantisation_error = max(quantisation_error, soft_prompt.quantisation_error(storage_dtype))
@@ -171,11 +178,11 @@ def _plan(
     documents: Iterable[Document],
     compressor: Compressor,
     options: CompressOptions,
+    segment_len: int,
     storage_dtype: str | None,
-) -> tuple[list[tuple[Document, int]], int, list[Skipped]]:
-    """Return the documents to compress with their numbers of tokens, how many are unchanged, and what has no text."""
-    segment_len = options.segment_len or compressor.segment_len
-    waiting: list[tuple[Document, int]] = []
+) -> tuple[list[tuple[Document, Tensor]], int, list[Skipped]]:
+    """Return the documents to compress with their token ids, how many are unchanged, and what has no text."""
+    waiting: list[tuple[Document, Tensor]] = []
     skipped: list[Skipped] = []
     num_unchanged = 0
     for document in documents:
@@ -186,7 +193,7 @@ def _plan(
             num_unchanged += 1
             continue
         try:
-            waiting.append((document, len(tokenize(compressor.decoder, document))))
+            waiting.append((document, torch.tensor(tokenize(compressor.decoder, document), dtype=torch.int32)))
         except DocumentError:
             skipped.append(Skipped(document.source or document.id, "it has no text"))
     return waiting, num_unchanged, skipped
@@ -204,30 +211,25 @@ def _counting(on_tokens: OnTokens | None, num_total: int) -> Progress | None:
 
 def _compress_batch(
     compressor: Compressor,
-    batch: Sequence[Document],
+    batch: Sequence[tuple[Document, Tensor]],
     options: CompressOptions,
     on_progress: Progress | None,
 ) -> tuple[list[tuple[Document, SoftPrompt]], list[Skipped]]:
     """Compress the batch together; where a document of it is refused, one by one, so that only that one is left out."""
+    documents = [document for document, _ in batch]
     try:
-        made = list(compress_documents(compressor, batch, options, on_progress))
-        return list(zip(batch, made, strict=True)), []
+        made = compress_tokenized(compressor, documents, [ids for _, ids in batch], options, on_progress)
+        return list(zip(documents, made, strict=True)), []
     except DocumentError as error:
         if len(batch) == 1:
-            return [], [Skipped(batch[0].source or batch[0].id, str(error))]
-    parts = [_compress_batch(compressor, [document], options, on_progress) for document in batch]
+            return [], [Skipped(documents[0].source or documents[0].id, str(error))]
+    parts = [_compress_batch(compressor, [one], options, on_progress) for one in batch]
     return [pair for made, _ in parts for pair in made], [one for _, refused in parts for one in refused]
-
-
-def _num_read(soft_prompt: SoftPrompt) -> int:
-    """Tokens that the soft prompt stands for: fewer than the document's where it was truncated, at a segment's end."""
-    made = soft_prompt.provenance
-    return min(made.num_document_tokens, soft_prompt.num_virtual_tokens // made.summary_length * made.segment_len)
 
 
 def _left_out(document: Document, soft_prompt: SoftPrompt) -> list[Skipped]:
     """Say how much of a truncated document was read."""
-    num_read, num_tokens = _num_read(soft_prompt), soft_prompt.provenance.num_document_tokens
+    num_read, num_tokens = num_read_tokens(soft_prompt), soft_prompt.provenance.num_document_tokens
     if num_read == num_tokens:
         return []
     reason = f"read in part: the first {num_read:,} of {num_tokens:,} tokens (--long-documents truncate)"

@@ -11,15 +11,17 @@ Nothing that is read decides a path: soft prompts are found by a digest of 64 he
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lloco.documents import Document
 from lloco.durable import fsync_folder, write_durably
 from lloco.errors import StoreError
+from lloco.models.adapter_digest import adapter_files_digest
 from lloco.soft_prompt import SoftPrompt, file_digest
 from lloco.store.corpus import Corpus
+from lloco.store.files import read_adapter_folder
 from lloco.store.passage import Passage
 from lloco.store.store import Store
 
@@ -79,14 +81,14 @@ def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str
     }
 
 
-def import_corpus(store: Store, folder: Path, name: str | None = None) -> tuple[str, int]:
-    """Add an exported corpus's documents and adapter to the store; returns the corpus's name and how many there were.
+def import_corpus(store: Store, folder: Path, name: str | None = None, *, replace: bool = False) -> tuple[str, int]:
+    """Put an exported corpus into the store; returns the corpus's name and how many documents it has.
 
-    Every line is checked before the first is added. A document of the same id is replaced.
+    Everything is checked before the first document is added. A killed import is gone on with: a corpus of that name may
+    hold a part of the export, and nothing else unless it is to be replaced, which removes it first.
 
     Raises:
-        StoreError: the folder is no export, is damaged or incomplete.
-        MismatchError: the corpus of that name has another compressor.
+        StoreError: the folder is no export, is damaged or incomplete; or the store has another corpus of that name.
     """
     summary = _read_summary(folder)
     lines = list(_read_lines(folder))
@@ -97,20 +99,47 @@ def import_corpus(store: Store, folder: Path, name: str | None = None) -> tuple[
         )
     for line in lines:
         _read_soft_prompt(folder, line)
-    corpus = store.corpus(name or str(summary["name"]))
+    adapter = folder / "adapter"
+    digest = adapter_files_digest(read_adapter_folder(adapter)) if adapter.is_dir() else None
+    name = name or str(summary["name"])
+    if name in store and replace:
+        store.remove_corpus(name)
+    elif name in store:
+        _check_is_part(store.corpus(name), folder, {line["id"]: line["soft_prompt"] for line in lines}, digest)
+    corpus = store.corpus(name)
     for line in lines:
         document = Document(line["id"], line["text"], line["title"], line["source"])
         corpus.add(document, _read_soft_prompt(folder, line), [Passage(*span) for span in line["passages"]])
-    if (folder / "adapter").is_dir():
-        corpus.set_adapter(folder / "adapter")
+    if digest is not None:
+        corpus.set_adapter(adapter)
     return corpus.name, len(lines)
+
+
+def _check_is_part(corpus: Corpus, folder: Path, soft_prompts: Mapping[str, str], adapter: str | None) -> None:
+    """Raise `StoreError` where the corpus holds what the export does not: its soft prompts and adapter by digest."""
+    ids = corpus.document_ids()
+    others = [one for one in ids if file_digest(corpus.soft_prompt(one).to_bytes()) != soft_prompts.get(one)]
+    own = [f"{len(others)} documents (first {others[0]!r})"] if others else []
+    own += ["an adapter"] if corpus.summary().adapter_digest not in (None, adapter) else []
+    if own:
+        raise StoreError(
+            f"a new corpus was wanted for {folder}, {corpus.name!r} in {corpus.store_folder} is there and has "
+            f"{' and '.join(own)} of its own: give the import another name with --corpus, or lose these with --replace"
+        )
 
 
 def _read_summary(folder: Path) -> dict[str, Any]:
     try:
         summary = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"an exported corpus was wanted, {folder} has no corpus.json to read ({error})") from error
+    except OSError as error:
+        raise StoreError(
+            f"an exported corpus was wanted, {folder / 'corpus.json'} cannot be read: {error.strerror or error}; name "
+            "the folder that `lloco corpus export` wrote"
+        ) from error
+    except ValueError as error:
+        raise StoreError(
+            f"an exported corpus was wanted, {folder / 'corpus.json'} is not JSON ({error}): export or copy it again"
+        ) from error
     if not isinstance(summary, dict) or summary.get("format") != FORMAT or not isinstance(summary.get("name"), str):
         raise StoreError(f"an exported corpus was wanted, {folder / 'corpus.json'} describes none: check the folder")
     if summary.get("format_version") != FORMAT_VERSION:
@@ -131,7 +160,8 @@ def _read_lines(folder: Path) -> Iterator[dict[str, Any]]:
                     raise ValueError(f"line {number} is not a document with {', '.join(sorted(_KEYS))}")
                 yield line
     except (OSError, ValueError) as error:
-        raise StoreError(f"documents were wanted in {file}, it cannot be read ({error}): export again") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StoreError(f"documents were wanted in {file}, it cannot be read ({reason}): export again") from error
 
 
 def _has_right_types(line: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lloco.compress import compress_into
+from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
 from lloco.documents import Document
 from lloco.engine.transformers_engine import TransformersEngine
@@ -19,13 +20,14 @@ from lloco.evals.results import Results
 from lloco.evals.sample import Sample
 from lloco.evals.tasks import load_samples
 from lloco.models.adapter import LoraOptions
+from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 from lloco.template import DEFAULT_TEMPLATE
 from lloco.training.finetune import Example, FinetuneOptions, finetune
 from lloco.training.loop import LogLine
 
 DOCUMENTS = Path(__file__).parent / "bundled" / "documents"
-MODES = ("none", "none+adapter", "truncated", "retrieval", "compressed", "compressed+adapter", "full")
+ROWS = ("none", "none+adapter", "truncated", "retrieval", "compressed", "compressed+adapter", "full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,54 +86,81 @@ def run_demo(
     if task not in TASKS:
         raise DataError(f"there is no bundled task {task!r}: choose one of {', '.join(TASKS)}")
     chosen = TASKS[task]
-    options = replace(
-        FINETUNE,
-        num_steps=chosen.num_steps,
-        batch_size=chosen.batch_size,
-        micro_batch_size=chosen.batch_size,
-        seed=seed,
-    )
     train = load_samples(chosen.scored_as, DOCUMENTS / f"{task}_train.jsonl.gz")
     test = load_samples(chosen.scored_as, DOCUMENTS / f"{task}_test.jsonl.gz", limit=limit or chosen.num_test_questions)
     compressor = load_compressor(device=device)
     say(f"1/4 compress: {chosen.description}, model of {_num_parameters(compressor.decoder.model):,} parameters")
     with Store(out / "store") as store:
-        corpus = store.corpus(task)
-        report = compress_into(corpus, _documents([*train, *test]), compressor)
-        if report.num_new:
-            say(
-                f"    {report.num_new} documents, {report.num_document_tokens:,} tokens -> "
-                f"{report.num_virtual_tokens:,} virtual tokens ({report.compression_ratio:.1f}x), "
-                f"{report.tokens_per_second:,.0f} tokens/s"
-            )
+        run = _Demo(chosen, store.corpus(task), compressor, out, seed, say)
+        run.compress(_documents([*train, *test]))
         say(f"2/4 finetune: {len(train)} questions about {len(_documents(train))} documents, none tested")
-        examples = [Example(one.document.id, one.question, one.references[0], one.options) for one in train]
-        adapter = finetune(
-            compressor.decoder,
-            examples,
-            lambda document_id: corpus.soft_prompt(document_id).embeds,
-            DEFAULT_TEMPLATE,
-            options,
-            out / f"finetune-{task}",
-            _progress(say, chosen.num_steps),
-            compressor_digest=compressor.digest,
-        )
-        corpus.set_adapter(adapter)
-        say(f"3/4 answer: {len(test)} unseen questions of {len(_documents(test))} unseen documents, {len(MODES)} ways")
-        results = evaluate(
-            chosen.scored_as,
-            test,
-            TransformersEngine(compressor.decoder, batch_size=chosen.batch_size),
-            EvaluateOptions(MODES, batch_size=chosen.batch_size, adapter=adapter, seed=seed, max_tokens=24),
-            soft_prompt_of=lambda document: corpus.soft_prompt(document.id),
-            out=out / f"evaluate-{task}",
-            provenance={"data": f"bundled {task}_test.jsonl.gz", "finetune": str(options)},
-        )
+        adapter = run.finetune(train)
+        say(f"3/4 answer: {len(test)} unseen questions of {len(_documents(test))} unseen documents, {len(ROWS)} ways")
+        results = run.evaluate(test, adapter)
     say("4/4 report")
     write_report([results], out / "report.html", title=f"lloco demo: {task}", command=f"lloco demo --task {task}")
     say(f"    open {out / 'report.html'}")
     say(f'    next: lloco ask --store {out / "store"} --corpus {task} "{test[0].question}"')
     return results
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Demo:
+    """One task's corpus and the model, on their way through the steps."""
+
+    task: DemoTask
+    corpus: Corpus
+    compressor: Compressor
+    out: Path
+    seed: int
+    say: Callable[[str], None]
+
+    def compress(self, documents: list[Document]) -> None:
+        report = compress_into(self.corpus, documents, self.compressor)
+        if report.num_new:
+            self.say(
+                f"    {report.num_new} documents, {report.num_document_tokens:,} tokens -> "
+                f"{report.num_virtual_tokens:,} virtual tokens ({report.compression_ratio:.1f}x), "
+                f"{report.tokens_per_second:,.0f} tokens/s"
+            )
+
+    def finetune(self, samples: list[Sample]) -> Path:
+        adapter = finetune(
+            self.compressor.decoder,
+            [Example(one.document.id, one.question, one.references[0], one.options) for one in samples],
+            lambda document_id: self.corpus.soft_prompt(document_id).embeds,
+            DEFAULT_TEMPLATE,
+            self._finetune_options(),
+            self.out / f"finetune-{self.task.name}",
+            _progress(self.say, self.task.num_steps),
+            compressor_digest=self.compressor.digest,
+        )
+        self.corpus.set_adapter(adapter)
+        return adapter
+
+    def evaluate(self, samples: list[Sample], adapter: Path) -> Results:
+        batch_size = self.task.batch_size
+        return evaluate(
+            self.task.scored_as,
+            samples,
+            TransformersEngine(self.compressor.decoder, batch_size=batch_size),
+            EvaluateOptions(ROWS, batch_size=batch_size, adapter=adapter, seed=self.seed, max_tokens=24),
+            soft_prompt_of=lambda document: self.corpus.soft_prompt(document.id),
+            out=self.out / f"evaluate-{self.task.name}",
+            provenance={
+                "data": f"bundled {self.task.name}_test.jsonl.gz",
+                "finetune": str(self._finetune_options()),
+            },
+        )
+
+    def _finetune_options(self) -> FinetuneOptions:
+        return replace(
+            FINETUNE,
+            num_steps=self.task.num_steps,
+            batch_size=self.task.batch_size,
+            micro_batch_size=self.task.batch_size,
+            seed=self.seed,
+        )
 
 
 def _documents(samples: list[Sample]) -> list[Document]:

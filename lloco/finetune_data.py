@@ -5,7 +5,7 @@ task's format bring their documents along. Multiple choice is learned as the let
 """
 
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -46,8 +46,10 @@ def read_task_data(task: str, data: str, limit: int | None = None, split: str | 
     )
 
 
-def read_question_lines(path: Path, document_ids: Sequence[str], limit: int | None = None) -> FinetuneData:
-    """Read question-answer lines about documents of a corpus, or generic document-QA lines.
+def read_question_lines(
+    path: Path, document_ids: Callable[[], Sequence[str]], limit: int | None = None
+) -> FinetuneData:
+    """Read question-answer lines about documents of a corpus, whose ids are asked for, or generic document-QA lines.
 
     Raises:
         DataError: with the line, where it lacks something, or its document is not in the corpus.
@@ -58,7 +60,7 @@ def read_question_lines(path: Path, document_ids: Sequence[str], limit: int | No
         raise DataError(f"question-answer lines were wanted, {path} holds none: add questions with their answers")
     if first.has("questions"):
         return read_task_data("jsonl", str(path), limit)
-    known = set(document_ids)
+    known = set(document_ids())
     examples: list[Example] = []
     for row in chain([first], rows):
         if limit is not None and len(examples) == limit:

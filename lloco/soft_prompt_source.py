@@ -6,6 +6,7 @@ The next documents in line are compressed together with the one asked for. The l
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
 from lloco.documents import Document
@@ -17,7 +18,10 @@ MAX_KEPT_BYTES = 512 << 20
 
 
 class SoftPromptSource:
-    """Gives a document's soft prompt; the documents are those that will be asked for, in about that order."""
+    """Gives a document's soft prompt; the documents are those that will be asked for, in about that order.
+
+    Without a segment_len in the options it is the stored document's own; of others that of the one stored last.
+    """
 
     def __init__(
         self,
@@ -28,12 +32,15 @@ class SoftPromptSource:
         corpus: Corpus | None = None,
         on_compressed: Callable[[int], None] | None = None,
     ) -> None:
-        self._documents = list({document.digest: document for document in documents}.values())
-        self._place = {document.digest: place for place, document in enumerate(self._documents)}
+        self._documents = {document.digest: document for document in documents}
+        self._order = list(self._documents)
+        self._place = {digest: place for place, digest in enumerate(self._order)}
         self._compressor = compressor
         self._options = options or CompressOptions()
         self._corpus = corpus
         self._stored = {} if corpus is None else {one.digest: one for one in corpus.documents() if self._is_usable(one)}
+        stored_len = corpus.summary().segment_len if corpus is not None and self._stored else None
+        self._segment_len = self._options.segment_len or stored_len or compressor.segment_len
         self._on_compressed = on_compressed
         self._kept: OrderedDict[str, SoftPrompt] = OrderedDict()
         self._num_bytes = 0
@@ -50,9 +57,9 @@ class SoftPromptSource:
 
     @property
     def segment_lens(self) -> list[int]:
-        """The different segment lengths of the documents' soft prompts: the options', and the corpus's without one."""
-        made = self._options.segment_len or self._compressor.segment_len
-        return sorted({self._stored[one].segment_len if one in self._stored else made for one in self._place})
+        """The different segment lengths of the documents' soft prompts."""
+        stored = self._stored
+        return sorted({stored[one].segment_len if one in stored else self._segment_len for one in self._place})
 
     def soft_prompt(self, document: Document) -> SoftPrompt:
         """Return the document's soft prompt.
@@ -65,7 +72,7 @@ class SoftPromptSource:
             stored = self._corpus.soft_prompt(self._stored[digest].id)
             return replace(stored, provenance=replace(stored.provenance, document_id=document.id))
         if digest not in self._kept:
-            self._compress_from(document)
+            self._compress_from(document, digest)
         self._kept.move_to_end(digest)
         return self._kept[digest]
 
@@ -79,18 +86,15 @@ class SoftPromptSource:
             and stored.num_virtual_tokens == whole
         )
 
-    def _compress_from(self, document: Document) -> None:
+    def _compress_from(self, document: Document, digest: str) -> None:
         """Compress this document and those after it that are not known yet, a batch in all."""
-        start = self._place.get(document.digest, len(self._documents))
-        later = [
-            one
-            for one in self._documents[start + 1 :]
-            if one.digest not in self._stored and one.digest not in self._kept
-        ]
-        batch = [document, *later[: self._options.batch_size - 1]]
-        made = compress_documents(self._compressor, batch, self._options, self._on_compressed)
+        after = range(self._place.get(digest, len(self._order)) + 1, len(self._order))
+        later = (one for place in after if (one := self._order[place]) not in self._stored and one not in self._kept)
+        batch = {digest: document} | {one: self._documents[one] for one in islice(later, self._options.batch_size - 1)}
+        options = replace(self._options, segment_len=self._segment_len)
+        made = compress_documents(self._compressor, list(batch.values()), options, self._on_compressed)
         for one, soft_prompt in zip(batch, made, strict=True):
-            self._kept[one.digest] = soft_prompt
+            self._kept[one] = soft_prompt
             self._num_bytes += soft_prompt.embeds.nbytes
         while self._num_bytes > MAX_KEPT_BYTES and len(self._kept) > len(batch):
             self._num_bytes -= self._kept.popitem(last=False)[1].embeds.nbytes

@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import load_decoder
 from lloco.prompt import Prompt
 from lloco.soft_prompt import SoftPrompt
+from lloco.training.reading_data import Row
+from lloco.training.reading_stage import ReadingBatch, ReadingOptions, ReadingStage
 from tests.test_checkpoint import write_bin
 from tests.tiny import ARCHITECTURES, VOCAB_SIZE, tiny_decoder, tiny_model
 
@@ -219,6 +222,32 @@ def test_without_accumulation_a_segment_sees_the_one_before_it_only(lengths: lis
         torch.testing.assert_close(vectors, naive_vectors(compressor, ids, segment_len), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_pretraining_reads_documents_as_they_are_compressed_with_gradients_through_all_segments(
+    accumulate: bool,
+) -> None:
+    model = tiny_model(initializer_range=0.1)
+    model.config.accumulate_summary = accumulate
+    compressor = AutoCompressor(tiny_decoder(model), torch.ones(SUMMARY_LENGTH, 48), segment_len=8)
+    documents, targets = random_ids(30, 13, 8), random_ids(5, 5, 5, seed=1)
+    stage = ReadingStage(compressor, [], ReadingOptions(stage="compressor"), num_steps=1, seed=0)
+    rows = [(place, Row(ids, torch.ones(len(ids)))) for place, ids in enumerate(targets)]
+    loss = stage.loss_sum(ReadingBatch(documents, True, 8, rows, []))
+    alone = torch.zeros(())
+    with torch.no_grad():
+        for vectors, ids in zip(compressor.compress_ids(documents), targets, strict=True):
+            row = torch.cat([vectors, compressor.decoder.embed(ids)])[None]
+            logits = model(inputs_embeds=row).logits[0, len(vectors) - 1 : -1]
+            alone += torch.nn.functional.cross_entropy(logits, ids, reduction="sum")
+    torch.testing.assert_close(loss.detach(), alone, atol=1e-4, rtol=1e-5)
+    only_in_first_segment = documents[0][0]
+    documents[0][1:][documents[0][1:] == only_in_first_segment] = 4
+    first = compressor.read_documents(documents[:1], 8)[0][-SUMMARY_LENGTH:]
+    first.sum().backward()  # type: ignore[no-untyped-call]
+    gradient = compressor.model.get_input_embeddings().weight.grad
+    assert isinstance(gradient, Tensor) and float(gradient[only_in_first_segment].abs().max()) > 0
+
+
 def test_lists_and_tensors_of_any_integer_type_are_the_same_document() -> None:
     compressor, ids = COMPRESSORS["llama"], random_ids(20)[0]
     found = compressor.compress_ids([ids, ids.tolist(), ids.to(torch.int32)])
@@ -405,6 +434,37 @@ def test_threads_that_compress_at_once_get_what_they_would_get_alone() -> None:
     for thread in threads:
         thread.join()
     assert all(torch.equal(found[number], alone[number]) for number in range(len(documents)))
+
+
+def test_generating_waits_for_compressing_on_the_same_model_and_both_get_what_they_would_get_alone() -> None:
+    compressor = tiny_compressor(segment_len=5)
+    model = attach_adapter(compressor.decoder, LoraOptions(r=4, dropout=0.0))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5, generator=torch.Generator().manual_seed(2))
+    engine = TransformersEngine(replace(compressor.decoder, model=model))
+    ids, [prompt] = random_ids(30), random_ids(12, seed=3)
+    vectors = compressor.compress_ids(ids)[0]
+    found: list[tuple[int, ...]] = []
+
+    def generate() -> None:
+        [generation] = engine.generate([Prompt((prompt,))], SamplingParams(max_tokens=8), adapters=["default"])
+        found.append(generation.token_ids)
+
+    generate()
+    thread = threading.Thread(target=generate)
+    num_found: list[int] = []
+
+    def generate_meanwhile(num_tokens: int) -> None:
+        if thread.ident is None:
+            thread.start()
+            thread.join(1.0)
+        num_found.append(len(found))
+
+    assert torch.equal(compressor.compress_ids(ids, on_progress=generate_meanwhile)[0], vectors)
+    thread.join()
+    assert set(num_found) == {1}, "it generated while the adapter was off"
+    assert found[1] == found[0]
 
 
 # Text.

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +17,10 @@ import typer
 import lloco
 from lloco.cli.main import app, main
 from lloco.cli.output import Output, ProgressLines, printable
-from lloco.evals.context import MODES
+from lloco.compress import compress_into
+from lloco.compressors.load import load_compressor
+from lloco.documents import Document
+from lloco.evals.mode import MODES
 from lloco.store.store import Store
 from lloco.training.finetune import FinetuneOptions
 from lloco.training.pretrain import ModelShape, PretrainOptions
@@ -130,14 +134,26 @@ def test_a_verb_without_arguments_shows_its_help(run: Run, verb: tuple[str, ...]
     assert "Usage: lloco" in run.out + run.err
 
 
+PREDICT = ("predict", "--task", "qasper", "--data", "x")
+EVALUATE = ("evaluate", "--task", "qasper", "--data", "x")
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
         (["frobnicate"], "No such command 'frobnicate'"),
         (["compress", "x"], "--corpus"),
         (["ask", "--corpus", "c"], "QUESTION"),
-        (["predict", "--task", "qasper", "--data", "x", "--mode", "psychic"], "psychic"),
-        (["evaluate", "--task", "qasper", "--data", "x", "--modes", "full,psychic"], "psychic"),
+        ([*PREDICT, "--mode", "psychic"], "'--mode': there is no 'psychic', choose one of compressed, full, truncated"),
+        ([*PREDICT, "--modes", "full,none"], "No such option: --modes"),
+        ([*PREDICT, "--limit", "0"], "'--limit': a whole number of at least 1 was wanted, 0 came"),
+        ([*PREDICT, "--limit", "some"], "'--limit': a whole number of at least 1 was wanted, some came"),
+        ([*PREDICT, "--seed", "-1"], "'--seed': a whole number of at least 0 was wanted, -1 came"),
+        ([*PREDICT, "--dtype", "int4"], "there is no 'int4', choose one of auto, float32, bfloat16, float16"),
+        ([*EVALUATE, "--modes", "full,psychic"], "'--modes': there is no mode 'psychic', choose some of compressed,"),
+        ([*EVALUATE, "--modes", "full,full"], "mode full is named twice"),
+        ([*EVALUATE, "--limit", "-1"], "'--limit': a whole number of at least 1 was wanted, -1 came"),
+        ([*EVALUATE, "--batch-size", "0"], "'--batch-size': a whole number of at least 1 was wanted, 0 came"),
         (["compress", "x", "--corpus", "c", "--batch-size", "0"], "--batch-size"),
         (["compress", "x", "--corpus", "c", "--ratio", "8", "--segment-len", "9"], "not both"),
         (["ask", " ", "--corpus", "c"], "empty"),
@@ -275,6 +291,36 @@ def test_a_ratio_is_reached_and_warned_of(run: Run, docs: Path, compressor: Path
     assert "a ratio above 1" in run.fails(*argv[:-1], "0.5")
 
 
+def test_a_corpus_keeps_its_ratio_until_another_is_named_and_then_says_what_that_means(
+    filled: Run, docs: Path, tmp_path: Path
+) -> None:
+    argv = ["compress", docs, "--corpus", "c"]
+    assert filled(*argv, "--ratio", "10") == 0
+    assert "corpus c has segments of 24 tokens (ratio 6), these documents are compressed again" in filled.err
+    assert "in segments of 40 tokens (ratio 10)" in filled.err and "adapter" not in filled.err
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    digest = filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)["adapter_digest"]
+    (docs / "third.txt").write_text(VOYAGE * 2)
+    value = filled.json(*argv)
+    assert (value["num_new"], value["num_unchanged"]) == (1, 2)
+    assert "segments of 40 tokens (ratio 10), as corpus c has them" in filled.err and "warning" not in filled.err
+    assert filled.json(*argv, "--segment-len", "24")["num_new"] == 3
+    assert "warning: the adapter of corpus c was trained on what was there before: run `lloco finetune" in filled.err
+    shown = filled.json("corpus", "show", "c")
+    assert (shown["segment_len"], shown["adapter_digest"]) == (24, digest)
+
+
+def test_an_emptied_corpus_with_an_adapter_is_told_of_another_compressor(
+    filled: Run, docs: Path, tmp_path: Path
+) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    filled.json("corpus", "remove", "c", "--document", "lease.txt", "--document", "voyage.md")
+    other = save_compressor(tmp_path / "other", seed=1)
+    assert filled("compress", docs, "--corpus", "c", "--compressor", other) == 0
+    assert "was trained on what was there before" in filled.err
+
+
 def test_int8_is_stored_and_its_loss_is_told(run: Run, docs: Path, compressor: Path) -> None:
     assert run("compress", docs, "--corpus", "c", "--compressor", compressor, "--storage-dtype", "int8") == 0
     assert "loss of storing" in run.out
@@ -359,6 +405,52 @@ def test_ask_answers_and_says_what_it_read(filled: Run) -> None:
     assert value["num_virtual_tokens"] < value["num_document_tokens"]
     pinned = filled.json("ask", "--corpus", "c", "Who?", "--document", "lease.txt", "--max-tokens", "4")
     assert pinned["documents"][0]["document_id"] == "lease.txt"
+
+
+def test_ask_says_whether_an_adapter_read(filled: Run, tmp_path: Path) -> None:
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2"]
+    assert filled(*argv) == 0
+    assert "without an adapter" in filled.out and filled.err.count("bundled") == 0
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    digest = filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)["adapter_digest"]
+    assert filled(*argv) == 0
+    assert f"with adapter {digest[:12]}" in filled.out
+
+
+def test_answers_of_the_bundled_model_come_with_a_hint_of_what_it_is(
+    run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lloco.compressors.load.BUNDLED_FOLDER", compressor)
+    run.json("compress", docs, "--corpus", "c")
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2"]
+    assert run(*argv) == 0
+    [hint] = [line for line in run.err.splitlines() if "bundled model" in line]
+    assert "tiny" in hint and "--compressor" in hint
+    assert run(*argv, "--quiet") == 0
+    assert run.err == ""
+    lines = iter(["Who signed?", "Who was lost?"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines, "/quit"))
+    assert run("chat", "--corpus", "c", "--max-tokens", "2") == 0
+    assert run.err.count("bundled model") == 1
+
+
+def test_an_adapter_of_the_hub_is_named_by_its_id(
+    filled: Run, tmp_path: Path, qa: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    digest = filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)["adapter_digest"]
+    repository = tmp_path / "models--owner--adapter"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(Path("finetune-c") / "adapter", repository / "snapshots" / ("0" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    asked = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2", "--adapter"]
+    assert filled.json(*asked, "owner/adapter")["adapter"] == digest
+    predicted = ["predict", "--task", "jsonl", "--data", qa, "--corpus", "c", "--max-tokens", "2", "--adapter"]
+    assert filled.json(*predicted, "owner/adapter")["adapter"] is not None
+    assert "the hub did not give owner/absent" in filled.fails(*asked, "owner/absent")
+    assert "give an existing folder or a hub id" in filled.fails(*asked, "nowhere")
 
 
 def test_ask_explains_what_it_cannot_find(filled: Run, tmp_path: Path) -> None:
@@ -491,9 +583,44 @@ def test_multiple_choice_is_learned_as_letters(filled: Run, tmp_path: Path) -> N
 
 def test_finetune_without_a_corpus_or_data_is_explained(run: Run, tmp_path: Path) -> None:
     lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "A", "document": "a"})
-    assert "there are none" in run.fails("finetune", "--corpus", "new", "--data", lines)
+    assert "wanted corpus 'new', the store" in run.fails("finetune", "--corpus", "new", "--data", lines)
     assert "cannot read" in run.fails("finetune", "--corpus", "new", "--data", tmp_path / "nowhere.jsonl")
     assert run.json("corpus", "list")["corpora"] == []
+
+
+def test_finetune_of_a_corpus_that_is_not_there_names_those_that_are(filled: Run, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "A", "document": "lease.txt"})
+    assert "wanted corpus 'nope', the store" in filled.fails("finetune", "--corpus", "nope", "--data", lines)
+    assert "has c: choose" in filled.err and "lease.txt" not in filled.err
+
+
+def test_other_processes_wait_until_the_first_one_has_compressed_the_documents(
+    run: Run, tmp_path: Path, qa: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_stored: list[int] = []
+
+    class SecondProcess:
+        is_main_process = False
+
+        def wait_for_everyone(self) -> None:
+            num_stored.append(sum(one.num_documents for one in store.corpora()))
+            raise KeyboardInterrupt
+
+    def compress_as_the_first_process() -> None:
+        loaded, corpus = load_compressor(compressor), store.corpus("new")
+        for id, text in (("l", LEASE), ("v", VOYAGE)):
+            compress_into(corpus, [Document(id, text)], loaded)
+
+    monkeypatch.setattr("lloco.training.loop.process_state", lambda device: SecondProcess())
+    monkeypatch.setattr("lloco.cli.finetune.WAIT_SECONDS", 0.01)
+    with Store() as store:
+        timer = threading.Timer(0.5, compress_as_the_first_process)
+        timer.start()
+        try:
+            run.fails("finetune", "--corpus", "new", "--task", "fairytaleqa", "--data", qa, *QUICK, code=130)
+        finally:
+            timer.join()
+    assert num_stored == [2]
 
 
 # predict, score, evaluate
@@ -569,6 +696,8 @@ def test_evaluate_prints_a_row_per_mode_and_writes_results_and_a_report(run: Run
     assert value["options"]["compressor"] and value["versions"]["torch"]
     assert json.loads(Path("res/results.json").read_text()) == value
     assert "<html" in Path("res/report.html").read_text()
+    assert "modes compressed,retrieval,none (now none)" in run.fails(*argv, "--modes", "none", "--out", "res")
+    assert json.loads(Path("res/results.json").read_text()) == value
     assert run(*argv, "--modes", "none", "--out", "res2") == 0
     assert "exact match" in run.out
 
@@ -630,6 +759,25 @@ def test_a_corpus_moves_to_another_store(filled: Run, tmp_path: Path) -> None:
     assert filled("ask", "--corpus", "d", "Who signed the lease?", "--max-tokens", "2", *second) == 0
     assert "exists" in filled.fails("corpus", "export", "c", "--out", "moved")
     assert "corpus.json" in filled.fails("corpus", "import", tmp_path)
+    assert "Errno" not in filled.fails("corpus", "import", tmp_path / "nowhere")
+    filled.json("corpus", "remove", "d", "--document", "lease.txt", *second)
+    assert filled.json("corpus", "import", "moved", "--corpus", "d", *second)["num_documents"] == 2
+    filled.json("corpus", "remove", "c", "--document", "lease.txt")
+    filled.json("corpus", "export", "c", "--out", "less")
+    assert "--replace" in filled.fails("corpus", "import", "less", "--corpus", "d", *second)
+    assert filled.json("corpus", "import", "less", "--corpus", "d", "--replace", *second)["num_documents"] == 1
+    assert [one["id"] for one in filled.json("corpus", "show", "d", *second)["documents"]] == ["voyage.md"]
+
+
+def test_of_a_truncated_document_both_counts_are_shown(run: Run, tmp_path: Path, compressor: Path) -> None:
+    (tmp_path / "long.txt").write_text("abcdefg " * 1000)
+    argv = ["compress", tmp_path / "long.txt", "--corpus", "c", "--compressor", compressor]
+    run.json(*argv, "--long-documents", "truncate")
+    [shown] = run.json("corpus", "show", "c")["documents"]
+    assert shown["num_read_tokens"] < shown["num_tokens"]
+    assert run("corpus", "show", "c") == 0
+    assert f"{shown['num_read_tokens']:,} read of {shown['num_tokens']:,}" in run.out
+    assert f" {shown['num_read_tokens'] / shown['num_virtual_tokens']:.1f} " in run.out
 
 
 # pretrain, demo
@@ -644,7 +792,25 @@ def test_pretrain_makes_a_compressor_that_compress_reads(run: Run, tmp_path: Pat
     value = run.json(*argv, *steps)
     assert value["stages"]["compressor"]["step"] == 2
     assert run.json("compress", docs, "--corpus", "c", "--compressor", value["model"])["num_new"] == 2
-    assert "cannot be read" in run.fails("pretrain", "--data", tmp_path / "nowhere.jsonl", "--out", "run2")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"title": "no text"}, 'it has no string "text" or "context"'),
+        ({"text": "a", "questions": [{"question": "q"}]}, 'list of objects with "question" and "answers"'),
+        ([1], 'it has no string "text" or "context"'),
+        ("{not json", "it is not JSON"),
+        (None, "cannot be read (No such file or directory)"),
+    ],
+)
+def test_what_pretrain_cannot_read_is_said_in_plain_words(run: Run, tmp_path: Path, line: object, words: str) -> None:
+    data = tmp_path / "t.jsonl"
+    if line is not None:
+        write_lines(data, line)
+    message = run.fails("pretrain", "--data", data, "--out", "run2")
+    assert words in message
+    assert not any(leak in message for leak in ("KeyError", "TypeError", "Errno", "fault of lloco"))
 
 
 def test_the_demo_names_its_tasks(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lloco.corpus_folder import export_corpus, import_corpus
 from lloco.corpus_models import load_corpus_compressor, load_corpus_decoder
 from lloco.documents import Document, Skipped
 from lloco.errors import CheckpointError, DocumentError, LlocoError, MismatchError, StoreError
+from lloco.models.decoder import Decoder
 from lloco.soft_prompt_source import SoftPromptSource
 from lloco.store.store import Store
 from tests.corpora import LEASE, SUMMARY_LENGTH, VOYAGE, lease_and_voyage, save_compressor
@@ -54,6 +56,35 @@ def test_only_a_changed_document_is_compressed_again(store: Store, compressor: C
     report = compress_into(corpus, changed, compressor)
     assert (report.num_new, report.num_unchanged) == (1, 1)
     assert corpus.document("lease").text.endswith("roof.")
+
+
+def test_without_a_segment_length_a_corpus_keeps_its_own(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    lease, voyage = lease_and_voyage()
+    assert corpus.summary().segment_len is None
+    compress_into(corpus, [lease], compressor, CompressOptions(segment_len=12))
+    assert corpus.summary().segment_len == 12
+    report = compress_into(corpus, [lease, voyage], compressor)
+    assert (report.num_new, report.num_unchanged) == (1, 1)
+    assert {one.segment_len for one in corpus.documents()} == {12}
+    compress_into(corpus, [lease, voyage], compressor, CompressOptions(segment_len=compressor.segment_len))
+    assert {one.segment_len for one in corpus.documents()} == {compressor.segment_len}
+
+
+def test_every_document_is_tokenised_once(
+    store: Store, compressor: Compressor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tokenizer, num_calls = Decoder.require_tokenizer, 0
+
+    def count(decoder: Decoder) -> object:
+        nonlocal num_calls
+        num_calls += 1
+        return require_tokenizer(decoder)
+
+    monkeypatch.setattr(Decoder, "require_tokenizer", count)
+    documents = [*lease_and_voyage(), Document("third", LEASE + VOYAGE)]
+    compress_into(store.corpus("c"), documents, compressor, CompressOptions(batch_size=2))
+    assert num_calls == 3
 
 
 def test_a_stored_soft_prompt_is_the_compressors_own(store: Store, compressor: Compressor) -> None:
@@ -233,8 +264,12 @@ def test_a_truncated_documents_ratio_is_over_the_tokens_read(
     truncated = CompressOptions(long_documents="truncate")
     report = compress_into(corpus, [Document("long", long_text)], compressor, truncated)
     assert report.num_document_tokens == compressor.max_document_tokens
+    stored = corpus.document("long")
+    assert stored.num_read_tokens == compressor.max_document_tokens < stored.num_tokens
     assert report.compression_ratio == compressor.segment_len / SUMMARY_LENGTH
     assert f"the first {compressor.max_document_tokens:,} of " in report.skipped[0].reason
+    compress_into(corpus, [Document("long", long_text)], compressor)
+    assert corpus.document("long").num_read_tokens == stored.num_tokens
 
 
 def test_the_corpuss_own_models_are_found_by_name_and_held_to_their_digest(store: Store, tmp_path: Path) -> None:
@@ -292,6 +327,15 @@ def test_a_source_compresses_afresh_what_the_corpus_holds_made_otherwise(store: 
         assert source.segment_lens == [source.soft_prompt(lease).provenance.segment_len] == [segment_len or 12]
 
 
+def test_a_source_compresses_what_the_corpus_lacks_as_the_corpus_is(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    lease, voyage = lease_and_voyage()
+    compress_into(corpus, [lease], compressor, CompressOptions(segment_len=12))
+    source = SoftPromptSource([lease, voyage], compressor, corpus=corpus)
+    assert source.soft_prompt(voyage).provenance.segment_len == 12
+    assert source.segment_lens == [12]
+
+
 def test_a_source_does_not_take_a_truncated_soft_prompt_for_a_whole_one(store: Store, compressor: Compressor) -> None:
     corpus = store.corpus("c")
     long = Document("long", f"{LEASE} " * (compressor.max_document_tokens // 40))
@@ -318,6 +362,24 @@ def test_a_source_compresses_the_next_documents_in_the_same_batch(compressor: Co
     assert len(tokens) > num_calls
 
 
+def test_a_source_digests_each_text_a_few_times_however_many_there_are(
+    compressor: Compressor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [Document(f"d{number}", f"text {number}") for number in range(40)]
+    digest, num_calls = vars(Document)["digest"].fget, 0
+
+    def count(document: Document) -> str:
+        nonlocal num_calls
+        num_calls += 1
+        return str(digest(document))
+
+    monkeypatch.setattr(Document, "digest", property(count))
+    source = SoftPromptSource(documents, compressor, CompressOptions(batch_size=2))
+    for document in documents:
+        source.soft_prompt(document)
+    assert num_calls <= 4 * len(documents)
+
+
 def test_an_exported_corpus_is_imported_bit_for_bit(store: Store, compressor: Compressor, tmp_path: Path) -> None:
     corpus = store.corpus("c")
     compress_into(corpus, lease_and_voyage(), compressor, storage_dtype="int8")
@@ -333,6 +395,76 @@ def test_an_exported_corpus_is_imported_bit_for_bit(store: Store, compressor: Co
         assert import_corpus(second, tmp_path / "out", "copy") == ("copy", 2)
     with pytest.raises(StoreError, match="exists"):
         export_corpus(corpus, tmp_path / "out")
+
+
+def write_adapter(folder: Path, weights: bytes) -> Path:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    return folder
+
+
+def test_an_import_over_a_corpus_with_things_of_its_own_is_refused_unless_it_is_to_be_replaced(
+    store: Store, compressor: Compressor, tmp_path: Path
+) -> None:
+    lease, voyage = lease_and_voyage()
+    compress_into(store.corpus("moved"), [lease], compressor)
+    export_corpus(store.corpus("moved"), tmp_path / "out")
+    corpus = store.corpus("c")
+    compress_into(corpus, [replace(lease, text=VOYAGE), voyage], compressor)
+    digest = corpus.set_adapter(write_adapter(tmp_path / "adapter", b"learned"))
+    with pytest.raises(StoreError, match=r"2 documents \(first 'lease'\) and an adapter of its own.*--replace"):
+        import_corpus(store, tmp_path / "out", "c")
+    assert (corpus.document_ids(), corpus.summary().adapter_digest) == (["lease", "voyage"], digest)
+    assert corpus.document("lease").text == VOYAGE
+    assert import_corpus(store, tmp_path / "out", "C", replace=True) == ("C", 1)
+    replaced = store.corpus("c")
+    assert (replaced.document_ids(), replaced.document("lease").text) == (["lease"], LEASE)
+    assert replaced.adapter_folder() is None and store.verify() == []
+
+
+def test_another_adapter_alone_is_not_replaced_in_silence(store: Store, compressor: Compressor, tmp_path: Path) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor)
+    corpus.set_adapter(write_adapter(tmp_path / "old", b"old"))
+    export_corpus(corpus, tmp_path / "out")
+    assert import_corpus(store, tmp_path / "out") == ("c", 2)
+    digest = corpus.set_adapter(write_adapter(tmp_path / "new", b"new"))
+    with pytest.raises(StoreError, match="has an adapter of its own"):
+        import_corpus(store, tmp_path / "out")
+    assert corpus.summary().adapter_digest == digest
+
+
+def test_a_killed_import_is_gone_on_with(store: Store, compressor: Compressor, tmp_path: Path) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor, storage_dtype="int8")
+    export_corpus(corpus, tmp_path / "out")
+    corpus.remove_document("voyage")
+    assert import_corpus(store, tmp_path / "out") == ("c", 2)
+    assert corpus.document_ids() == ["lease", "voyage"]
+
+
+def test_an_export_with_half_an_adapter_is_refused_and_adds_nothing(
+    store: Store, compressor: Compressor, tmp_path: Path
+) -> None:
+    compress_into(store.corpus("c"), lease_and_voyage(), compressor)
+    export_corpus(store.corpus("c"), tmp_path / "out")
+    (write_adapter(tmp_path / "out" / "adapter", b"learned") / "adapter_config.json").unlink()
+    with pytest.raises(StoreError, match="adapter_config"):
+        import_corpus(store, tmp_path / "out", "copy")
+    assert "copy" not in store
+
+
+@pytest.mark.parametrize("file", ["corpus.json", "documents.jsonl"])
+def test_a_file_that_an_export_lacks_is_named_in_plain_words(
+    store: Store, compressor: Compressor, tmp_path: Path, file: str
+) -> None:
+    compress_into(store.corpus("c"), lease_and_voyage(), compressor)
+    export_corpus(store.corpus("c"), tmp_path / "out")
+    (tmp_path / "out" / file).unlink()
+    with pytest.raises(StoreError, match=rf"{file}.*cannot be read.*No such file") as refused:
+        import_corpus(store, tmp_path / "out", "copy")
+    assert "Errno" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

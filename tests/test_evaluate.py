@@ -2,20 +2,26 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from lloco.cli.results_table import results_table
 from lloco.documents import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, LlocoError, MismatchError
 from lloco.evals.evaluate import EvaluateOptions, evaluate
+from lloco.evals.mode import MODES
 from lloco.evals.needle import build_needles
 from lloco.evals.plots import needle_grid, needle_grids, write_plots
-from lloco.evals.predict import MODES
-from lloco.evals.results import ModeResult, Results, score_of, table_text
+from lloco.evals.results import ModeResult, Results, score_of
 from lloco.evals.sample import Sample
 from lloco.evals.scorer import score
 from lloco.evals.work_log import Prediction
@@ -154,6 +160,71 @@ def test_a_killed_evaluation_goes_on_and_makes_no_row_twice(
         assert path.read_bytes() == (whole[1] / "predictions" / path.name).read_bytes()
 
 
+def test_another_run_in_the_folder_is_refused_and_changes_nothing(adapter: Path, tmp_path: Path) -> None:
+    tiny, out = compressor(), tmp_path / "out"
+    begun = replace(OPTIONS, modes=("none", "truncated"))
+
+    def run(options: EvaluateOptions, asked: list[Sample] | None = None, **changes: object) -> Results:
+        engine = TransformersEngine(replace(tiny.decoder, **changes))  # type: ignore[arg-type]
+        return evaluate("jsonl", asked or samples(), engine, options, soft_prompt_of=tiny.compress, out=out)
+
+    run(begun)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for options, what in (
+        (replace(begun, modes=("none",)), r"modes none,truncated \(now none\)"),
+        (replace(begun, max_tokens=7), r"max_tokens 6 \(now 7\)"),
+        (replace(begun, seed=1), r"seed 0 \(now 1\)"),
+        (replace(begun, context_budget=9), "context_budget None"),
+        (replace(begun, adapter=adapter), "adapter None"),
+    ):
+        with pytest.raises(DataError, match=rf"holds a run with other options, which had {what}.*give another --out"):
+            run(options)
+    with pytest.raises(DataError, match=r"num_questions 9 \(now 5\), samples"):
+        run(begun, samples()[:5])
+    with pytest.raises(DataError, match=r"model [0-9a-f]{12}\.\.\. \(now other\): "):
+        run(begun, digest="other")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    run(replace(begun, batch_size=2))
+    (out / "run.json").unlink()
+    with pytest.raises(DataError, match="other options"):
+        run(begun)
+
+
+def test_a_run_that_left_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
+    tiny = compressor()
+    options = replace(OPTIONS, modes=("full",))
+    with pytest.raises(LlocoError, match="no room is left"):
+        evaluate("jsonl", samples(), TransformersEngine(tiny.decoder), replace(options, max_tokens=1020), out=tmp_path)
+    assert len(evaluate("jsonl", samples(), TransformersEngine(tiny.decoder), options, out=tmp_path).rows) == 1
+
+
+WAITING = """
+    import sys, time
+    from pathlib import Path
+    import tests.test_evaluate as t
+    def wait(row, num_done):
+        print(num_done, flush=True)
+        time.sleep(60)
+    options = t.EvaluateOptions(modes=("none",), max_tokens=6, batch_size=4)
+    t.evaluate("jsonl", t.samples(), t.TransformersEngine(t.compressor().decoder), options, out=Path(sys.argv[1]),
+               on_progress=wait)
+"""
+
+
+def test_a_second_process_in_the_folder_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    options = replace(OPTIONS, modes=("none",))
+    counting = CountingEngine(TransformersEngine(compressor().decoder))
+    script = [sys.executable, "-c", textwrap.dedent(WAITING), str(tmp_path)]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "4\n"
+        with pytest.raises(DataError, match="another process is writing to"):
+            evaluate("jsonl", samples(), counting, options, out=tmp_path)
+        os.kill(process.pid, signal.SIGKILL)
+    assert counting.prompts == []
+    evaluate("jsonl", samples(), counting, options, out=tmp_path)
+    assert len(counting.prompts) == 5
+
+
 def test_rows_that_need_only_a_budget_fetch_no_soft_prompt_again() -> None:
     tiny, fetched = compressor(), list[str]()
 
@@ -232,17 +303,23 @@ def test_evaluating_needles_draws_their_heat_map(tmp_path: Path) -> None:
 
 
 def test_the_table_shows_every_mean_with_its_error_and_n(whole: tuple[Results, Path]) -> None:
-    table = table_text(whole[0], whole[0].metrics, width=220)
+    table = results_table(whole[0])
+    assert "not shown: rouge2, rougeL, rouge_geometric_mean" in table
     for row in whole[0].rows:
         line = next(one for one in table.splitlines() if f" {row.mode} " in one)
         assert f" {row.scores.n} " in line
-        assert all(row.value(name) in line and "±" in row.value(name) for name in row.scores.metrics)
+        assert all(row.value(name) in line and "±" in row.value(name) for name in whole[0].metrics[:3])
 
 
-def test_the_terminal_table_names_the_metrics_that_it_leaves_out(whole: tuple[Results, Path]) -> None:
-    table = table_text(whole[0], width=110)
-    assert "not shown: rouge2, rougeL, rouge_geometric_mean" in table
-    assert whole[0].rows[0].value("answer_f1") in table and "…" not in table
+def test_in_a_narrow_terminal_the_table_keeps_the_main_metric_and_names_the_others(
+    whole: tuple[Results, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("output", "results_table"):
+        monkeypatch.setattr(f"lloco.cli.{module}.text_width", lambda: 80)
+    table = results_table(whole[0])
+    assert "not shown: exact_match, rouge1, rouge2, rougeL, rouge_geometric_mean" in table
+    assert {len(line) for line in table.splitlines()} == {80}
+    assert all(f" {row.mode} " in table and f" {row.value('answer_f1')} " in table for row in whole[0].rows)
 
 
 def test_a_single_question_has_a_mean_without_an_error() -> None:

@@ -34,4 +34,4 @@ def test_data_without_a_line_is_refused_by_name(tmp_path: Path, text: str) -> No
     path = tmp_path / "empty.json"
     path.write_text(text)
     with pytest.raises(DataError, match=r"empty\.json holds none"):
-        read_question_lines(path, ["a"])
+        read_question_lines(path, lambda: ["a"])

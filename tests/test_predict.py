@@ -19,8 +19,10 @@ from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, DocumentError, LlocoError, MismatchError
 from lloco.evals.context import DocumentContext, max_words_of
-from lloco.evals.predict import MODES, Prediction, PredictOptions, predict, template_for
+from lloco.evals.mode import MODES
+from lloco.evals.predict import PredictOptions, predict, template_for
 from lloco.evals.sample import Sample
+from lloco.evals.work_log import Prediction
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
 from lloco.soft_prompt import SoftPrompt
@@ -264,6 +266,7 @@ def test_another_run_on_an_unfinished_log_is_refused(
     for template, chosen, others, what in (
         (None, options("none"), asked, "mode full"),
         (None, options("full", max_tokens=7), asked, "max_tokens 6"),
+        (None, options("full", seed=1), asked, "seed 0"),
         (other_wording, options("full"), asked, "template"),
         (None, options("full"), asked[:5], "samples"),
     ):

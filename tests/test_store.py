@@ -419,6 +419,28 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path)
         Store(tmp_path / "other")
 
 
+def test_a_store_of_the_first_version_is_brought_up_to_date(store: Store) -> None:
+    document = make_document()
+    store.corpus("c").add(document, make_soft_prompt(document), PASSAGES)
+    assert store.corpus("c").document("a").num_read_tokens == 120
+    store.close()
+    with sqlite3.connect(store.path / "lloco.db") as connection:
+        connection.execute("ALTER TABLE documents DROP COLUMN num_read_tokens")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with Store(store.path) as again:
+        stored = again.corpus("c", create=False).document("a")
+        assert (stored.num_tokens, stored.num_read_tokens) == (120, None)
+        again.corpus("c").add(document, make_soft_prompt(document), PASSAGES)
+        assert again.corpus("c").document("a").num_read_tokens == 120
+        assert again.verify() == []
+
+
+def test_a_store_says_whether_it_has_a_corpus_in_any_case(store: Store) -> None:
+    store.corpus("Contracts")
+    assert "contracts" in store and "Contracts" in store and "other" not in store
+
+
 def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
     store.close()
     with sqlite3.connect(store.path / "lloco.db") as connection:

@@ -12,6 +12,7 @@ import pytest
 
 from lloco.errors import DataError
 from lloco.evals.needle import DEPTHS, build_needles, write_needles
+from lloco.evals.scorer import score
 from lloco.evals.tasks import TASKS, find_task, load_samples
 
 QUALITY = {
@@ -53,6 +54,26 @@ STORY = {
     "text": "Ann met Bob.",
     "questions": [{"question": "Who?", "answers": ["Ann", "Bob"]}, {"question": "Whom?", "answers": ["Bob"]}],
 }
+
+
+DOCUMENTED = (Path(__file__).parent.parent / "docs" / "score.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_documentation_lists_the_task_with_its_hub_id_metrics_and_answer_length(task: str) -> None:
+    found = find_task(task)
+    row = next(line for line in DOCUMENTED.splitlines() if line.startswith(f"| `{task}` |"))
+    assert all(f"`{metric}`" in row for metric in found.metrics)
+    assert found.published is None or f"| `{found.published.id}` |" in row
+    assert task == "longbench" or row.endswith(f"| {found.max_tokens} |")
+
+
+def test_the_documented_generic_lines_have_the_documented_ids(tmp_path: Path) -> None:
+    example = DOCUMENTED.split("## Generic document-QA lines")[1].split("```")[1]
+    (tmp_path / "lines.json").write_text(example)
+    predictions = json.loads(DOCUMENTED.split("predictions are `")[1].split("`")[0])
+    scores = score("jsonl", load_samples("jsonl", tmp_path / "lines.json"), predictions)
+    assert scores.n == 2 and scores.metrics["accuracy"] == 100.0
 
 
 def longbench(dataset: str, name: str, question: str = "Why?") -> dict[str, Any]:

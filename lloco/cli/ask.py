@@ -1,7 +1,7 @@
 """`lloco ask` and `lloco chat`: questions to a corpus, answered from its soft prompts."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,34 +14,46 @@ from lloco.errors import LlocoError
 
 if TYPE_CHECKING:
     from lloco.answer import Answer
-    from lloco.engine.transformers_engine import TransformersEngine
     from lloco.store.corpus import Corpus
 
-DocumentId = Annotated[
-    str | None, typer.Option("--document", metavar="ID", help="Read this document, whatever the question says.")
-]
-TopK = Annotated[int, typer.Option("--top-k", min=1, help="Documents to read for a question.")]
-AnswerLen = Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens an answer may have.")]
 SNIPPET_LEN = 160
+BUNDLED_HINT = (
+    "the bundled model answers: it is tiny and reads only records like those it comes with; for your own documents "
+    "name a real one: lloco compress PATH... --corpus NAME --compressor princeton-nlp/AutoCompressor-Llama-2-7b-6k"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """The flags that say what reads and how, the same for one question and for many."""
+
+    document: Annotated[
+        str | None, typer.Option("--document", metavar="ID", help="Read this document, whatever the question says.")
+    ] = None
+    top_k: Annotated[
+        int, typer.Option("--top-k", parser=options.at_least(1), metavar="N", help="Documents to read for a question.")
+    ] = 1
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
+    ] = 64
+    model: options.Model = None
+    compressor: options.CompressorName = None
+    adapter: options.Adapter = None
+    template: options.TemplateName = None
+    store: options.StorePath = None
+    device: options.Device = None
+    dtype: options.DtypeName = None
 
 
 @verb(kept="nothing was changed")
 def ask(
+    *,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="In words that the documents use.")],
     corpus: options.CorpusName,
-    document: DocumentId = None,
-    top_k: TopK = 1,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="TEXT", help="An answer to choose from; repeat it.")
     ] = None,
-    max_tokens: AnswerLen = 64,
-    model: options.Model = None,
-    compressor: options.CompressorName = None,
-    adapter: options.Adapter = None,
-    template: options.TemplateName = None,
-    store: options.StorePath = None,
-    device: options.Device = None,
-    dtype: options.DtypeName = None,
+    flags: _Flags,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -54,66 +66,35 @@ def ask(
       lloco ask --corpus contracts "When does the lease of Mill Lane end?"
       lloco ask --corpus contracts --document lease.pdf "Who signs?" --json
     """
-    output = Output(is_json, quiet)
-    from lloco.answer import ask as ask_corpus
-    from lloco.store.store import Store
-
     if not question.strip():
         raise typer.BadParameter("the question is empty: type one in quotes")
-    with Store(store) as opened:
-        found = opened.corpus(corpus, create=False)
-        if document is not None:
-            found.document(document)
-        wording = adapter_template(template, adapter or found.adapter_folder(), output)
-        answer = ask_corpus(
-            found,
-            question,
-            document_id=document,
-            top_k=top_k,
-            options=tuple(option or ()),
-            engine=_engine(found, _Flags(model, compressor, adapter, device, dtype)),
-            adapter=adapter,
-            template=wording,
-            max_tokens=max_tokens,
-        )
+    output = Output(is_json, quiet)
+    from lloco.store.store import Store
+
+    with Store(flags.store) as opened:
+        answer = _asker(opened.corpus(corpus, create=False), flags, output)(question, tuple(option or ()))
     output.result(_values(question, answer), "\n".join([_answer(answer), "", *_sources(answer)]))
     if answer.is_cut:
-        output.say(f"the answer was cut at {max_tokens} tokens: --max-tokens allows more")
+        output.say(f"the answer was cut at {flags.max_tokens} tokens: --max-tokens allows more")
 
 
 @verb(kept="nothing was changed")
-def chat(
-    corpus: options.CorpusName,
-    document: DocumentId = None,
-    top_k: TopK = 1,
-    max_tokens: AnswerLen = 64,
-    model: options.Model = None,
-    compressor: options.CompressorName = None,
-    adapter: options.Adapter = None,
-    template: options.TemplateName = None,
-    store: options.StorePath = None,
-    device: options.Device = None,
-    dtype: options.DtypeName = None,
-    quiet: options.Quiet = False,
-) -> None:
+def chat(*, corpus: options.CorpusName, flags: _Flags, quiet: options.Quiet = False) -> None:
     """Ask one question after another.
 
     Each is answered by itself. /sources shows what was read for the last answer, /quit ends.
 
     \b
-    Example:
+    Examples:
       lloco chat --corpus contracts
+      lloco chat --corpus contracts --document lease.pdf
     """
     output = Output(is_quiet=quiet)
-    from lloco.answer import ask as ask_corpus
-    from lloco.retriever import Retriever
     from lloco.store.store import Store
 
-    with Store(store) as opened:
+    with Store(flags.store) as opened:
         found = opened.corpus(corpus, create=False)
-        wording = adapter_template(template, adapter or found.adapter_folder(), output)
-        engine = _engine(found, _Flags(model, compressor, adapter, device, dtype))
-        retriever = Retriever.of_corpus(found)
+        answer_to = _asker(found, flags, output)
         output.say(f"corpus {found.name}: {found.summary().num_documents} documents; /sources, /quit")
         last: Answer | None = None
         while (line := _next_line()) is not None:
@@ -123,22 +104,49 @@ def chat(
                 print(f"there is no {line.split()[0]}: /sources shows what was read for the last answer, /quit ends")
             elif line:
                 try:
-                    last = ask_corpus(
-                        found,
-                        line,
-                        document_id=document,
-                        top_k=top_k,
-                        engine=engine,
-                        retriever=retriever,
-                        adapter=adapter,
-                        template=wording,
-                        max_tokens=max_tokens,
-                    )
+                    last = answer_to(line, ())
                 except LlocoError as error:
                     print(f"error: {error}")
                 else:
                     print(_answer(last))
                     output.say(_read_line(last))
+
+
+def _asker(corpus: "Corpus", flags: _Flags, output: Output) -> "Callable[[str, tuple[str, ...]], Answer]":
+    """Load what answers; returns a function of a question and the answers to choose from."""
+    from lloco.answer import ask as ask_corpus
+    from lloco.compressors.load import BUNDLED
+    from lloco.corpus_models import load_corpus_decoder
+    from lloco.engine.transformers_engine import TransformersEngine
+    from lloco.retriever import Retriever
+
+    if flags.document is not None:
+        corpus.document(flags.document)
+    template = adapter_template(flags.template, flags.adapter or corpus.adapter_folder(), output)
+    decoder = load_corpus_decoder(
+        corpus,
+        flags.model,
+        adapter=flags.adapter,
+        compressor=flags.compressor,
+        device=flags.device,
+        dtype=flags.dtype,
+    )
+    if decoder.name == BUNDLED:
+        output.say(BUNDLED_HINT)
+    engine = TransformersEngine(decoder, batch_size=1)
+    retriever = None if flags.document is not None else Retriever.of_corpus(corpus)
+    return lambda question, choices: ask_corpus(
+        corpus,
+        question,
+        document_id=flags.document,
+        top_k=flags.top_k,
+        options=choices,
+        engine=engine,
+        retriever=retriever,
+        adapter=flags.adapter,
+        template=template,
+        max_tokens=flags.max_tokens,
+    )
 
 
 def _next_line() -> str | None:
@@ -149,32 +157,6 @@ def _next_line() -> str | None:
         print()
         return None
     return None if line in ("/quit", "/exit", "/q") else line
-
-
-@dataclass(frozen=True, slots=True)
-class _Flags:
-    """The flags that choose models."""
-
-    model: str | None
-    compressor: str | None
-    adapter: Path | None
-    device: str | None
-    dtype: str | None
-
-
-def _engine(corpus: "Corpus", flags: _Flags) -> "TransformersEngine":
-    from lloco.corpus_models import load_corpus_decoder
-    from lloco.engine.transformers_engine import TransformersEngine
-
-    decoder = load_corpus_decoder(
-        corpus,
-        flags.model,
-        adapter=flags.adapter,
-        compressor=flags.compressor,
-        device=flags.device,
-        dtype=flags.dtype,
-    )
-    return TransformersEngine(decoder, batch_size=1)
 
 
 def _values(question: str, answer: "Answer") -> dict[str, Any]:
@@ -201,7 +183,8 @@ def _sources(answer: "Answer") -> list[str]:
 def _read_line(answer: "Answer") -> str:
     ratio = answer.num_document_tokens / answer.num_virtual_tokens
     part = "" if answer.is_whole else ", the segments of the passages found"
+    adapter = "without an adapter" if answer.adapter is None else f"with adapter {answer.adapter[:12]}"
     return (
         f"read {answer.num_virtual_tokens:,} virtual tokens instead of {answer.num_document_tokens:,} document tokens "
-        f"({ratio:.1f} times fewer{part})"
+        f"({ratio:.1f} times fewer{part}), {adapter}"
     )

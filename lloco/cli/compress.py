@@ -1,5 +1,6 @@
 """`lloco compress`: files and folders into a corpus of soft prompts."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,35 +15,49 @@ if TYPE_CHECKING:
     from lloco.compress import CompressReport
     from lloco.compressors.compressor import Compressor
     from lloco.documents import Document, Skipped
+    from lloco.store.corpus import Corpus
+    from lloco.store.rows import CorpusSummary
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """The flags that say what compresses the documents and how."""
+
+    model: options.Model = None
+    compressor: options.CompressorName = None
+    ratio: Annotated[
+        float | None,
+        typer.Option("--ratio", metavar="R", help="Document tokens per virtual token; chooses --segment-len."),
+    ] = None
+    segment_len: Annotated[
+        int | None,
+        typer.Option("--segment-len", parser=options.at_least(1), metavar="N", help="Tokens the compressor reads at "
+                     "once [default: as the corpus has it, else the compressor's own]."),
+    ] = None  # fmt: skip
+    long_documents: Annotated[
+        options.LongDocuments, typer.Option("--long-documents", help="What to do beyond the compressor's reach.")
+    ] = "windows"
+    storage_dtype: Annotated[
+        options.StorageDtype | None,
+        typer.Option("--storage-dtype", help="Type to store vectors in [default: the type they were computed in]."),
+    ] = None
+    device: options.Device = None
+    dtype: options.DtypeName = None
+    batch_size: options.BatchSize = 8
 
 
 @verb(kept="the documents compressed so far are in the store; the same command goes on from there")
 def compress(
+    *,
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH", help="Files or folders: txt, md, html, pdf, docx, jsonl (.gz).")
     ],
     corpus: options.CorpusName,
-    model: options.Model = None,
-    compressor: options.CompressorName = None,
-    ratio: Annotated[
-        float | None,
-        typer.Option("--ratio", metavar="R", help="Document tokens per virtual token; chooses --segment-len."),
-    ] = None,
-    segment_len: options.SegmentLen = None,
-    long_documents: Annotated[
-        options.LongDocuments, typer.Option("--long-documents", help="What to do beyond the compressor's reach.")
-    ] = "windows",
-    storage_dtype: Annotated[
-        options.StorageDtype | None,
-        typer.Option("--storage-dtype", help="Type to store vectors in [default: the type they were computed in]."),
-    ] = None,
+    flags: _Flags,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents of the corpus that are no longer among the files.")
     ] = False,
     store: options.StorePath = None,
-    device: options.Device = None,
-    dtype: options.DtypeName = None,
-    batch_size: options.BatchSize = 8,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -56,32 +71,39 @@ def compress(
       lloco compress a.pdf b.docx notes.jsonl.gz --corpus mixed --storage-dtype int8
       lloco compress contracts/ --corpus contracts --prune
     """
-    if ratio is not None and segment_len is not None:
+    if flags.ratio is not None and flags.segment_len is not None:
         raise typer.BadParameter("--ratio chooses the segment length: give --ratio or --segment-len, not both")
     output = Output(is_json, quiet)
     skipped: list[Skipped] = []
     documents = _read(paths, skipped)
-    from lloco.compress import compress_into, remove_absent, segment_len_for
-    from lloco.compressors.compressor import CompressOptions
-    from lloco.corpus_models import check_made_for, load_corpus_compressor
+    from lloco.compress import remove_absent
     from lloco.store.store import Store
 
     with Store(store) as opened:
         target = opened.corpus(corpus)
-        loaded = load_corpus_compressor(target, compressor, device=device, dtype=dtype)
-        if model is not None:
-            check_made_for(loaded, model)
-        if ratio is not None:
-            segment_len = segment_len_for(ratio, loaded)
-        _warn_of_other_segments(output, loaded, segment_len, ratio)
-        chosen = CompressOptions(segment_len=segment_len, batch_size=batch_size, long_documents=long_documents)
-        with output.progress("compressing", "tokens") as advance:
-            report = compress_into(target, documents, loaded, chosen, storage_dtype=storage_dtype, on_tokens=advance)
+        report = _compress(target, documents, flags, output)
         removed = remove_absent(target, documents, skipped) if prune else []
     left_out = [*skipped, *report.skipped]
     output.result(_values(target.name, report, left_out, removed), _text(target.name, report, left_out, removed))
     if report.num_new or report.num_unchanged:
         output.say(f'next: lloco ask --corpus {target.name} "your question"')
+
+
+def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, output: Output) -> "CompressReport":
+    from lloco.compress import compress_into, segment_len_for
+    from lloco.compressors.compressor import CompressOptions
+    from lloco.corpus_models import check_made_for, load_corpus_compressor
+
+    compressor = load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
+    if flags.model is not None:
+        check_made_for(compressor, flags.model)
+    segment_len = flags.segment_len if flags.ratio is None else segment_len_for(flags.ratio, compressor)
+    _tell_of_segments(output, corpus.summary(), compressor, segment_len, flags.ratio)
+    chosen = CompressOptions(segment_len, flags.batch_size, flags.long_documents)
+    with output.progress("compressing", "tokens") as advance:
+        return compress_into(
+            corpus, documents, compressor, chosen, storage_dtype=flags.storage_dtype, on_tokens=advance
+        )
 
 
 def _read(paths: list[Path], skipped: "list[Skipped]") -> "list[Document]":
@@ -100,19 +122,39 @@ def _read(paths: list[Path], skipped: "list[Skipped]") -> "list[Document]":
     )
 
 
-def _warn_of_other_segments(
-    output: Output, compressor: "Compressor", segment_len: int | None, ratio: float | None
+def _tell_of_segments(
+    output: Output, corpus: "CorpusSummary", compressor: "Compressor", segment_len: int | None, ratio: float | None
 ) -> None:
+    """Say where segments are not those that the compressor, or what the corpus holds already, was made with."""
+
+    def named(length: int) -> str:
+        return f"{length} tokens (ratio {length / compressor.summary_length:g})"
+
+    before, own = corpus.segment_len, compressor.segment_len
     if segment_len is None:
-        return
-    reached = segment_len / compressor.summary_length
-    if ratio is not None and abs(reached - ratio) > 0.005 * ratio:
-        output.say(f"the nearest ratio to {ratio:g} is {reached:.2f}: segments of {segment_len} tokens")
-    if segment_len != compressor.segment_len:
+        if before not in (None, own):
+            output.say(
+                f"segments of {named(before)}, as corpus {corpus.name} has them; the compressor's own have {own}"
+            )
+        segment_len = before or own
+    else:
+        if ratio is not None and abs(segment_len / compressor.summary_length - ratio) > 0.005 * ratio:
+            output.say(f"the nearest ratio to {ratio:g}: segments of {named(segment_len)}")
+        if segment_len != own:
+            output.warn(
+                f"{compressor.name} was trained on segments of up to {named(own)}, these have {named(segment_len)}: "
+                "measure what that costs with `lloco evaluate`"
+            )
+    if before not in (None, segment_len):
         output.warn(
-            f"{compressor.name} was trained on segments of up to {compressor.segment_len} tokens (ratio "
-            f"{compressor.segment_len / compressor.summary_length:g}), these have {segment_len} (ratio {reached:g}): "
-            "measure what that costs with `lloco evaluate`"
+            f"corpus {corpus.name} has segments of {named(before)}, these documents are compressed again in segments "
+            f"of {named(segment_len)}"
+        )
+    is_changed = before not in (None, segment_len) or corpus.compressor_digest not in (None, compressor.digest)
+    if corpus.adapter_digest is not None and is_changed:
+        output.warn(
+            f"the adapter of corpus {corpus.name} was trained on what was there before: run `lloco finetune --corpus "
+            f"{corpus.name}` again"
         )
 
 

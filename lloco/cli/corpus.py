@@ -2,13 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output, table_text
 from lloco.cli.verb import verb
+
+if TYPE_CHECKING:
+    from lloco.store.rows import CorpusSummary, StoredDocument
 
 corpus_app = typer.Typer(
     no_args_is_help=True,
@@ -72,15 +75,20 @@ def show(
         documents = list(found.documents()) if document is None else [found.document(document)]
         summary = found.summary()
     listed = [{key: value for key, value in asdict(one).items() if key != "text"} for one in documents]
-    rows = [
-        [one.id, one.title, f"{one.num_tokens:,}", f"{one.num_virtual_tokens:,}",
-         _ratio(one.num_tokens, one.num_virtual_tokens), one.dtype]
-        for one in documents
-    ]  # fmt: skip
+    Output(is_json, quiet).result({**asdict(summary), "documents": listed}, _documents_text(summary, documents))
+
+
+def _documents_text(summary: "CorpusSummary", documents: "list[StoredDocument]") -> str:
+    """Return a table of documents; of one that was truncated also how many tokens were read."""
+    rows = []
+    for one in documents:
+        num_read = one.num_tokens if one.num_read_tokens is None else one.num_read_tokens
+        tokens = f"{one.num_tokens:,}" if num_read == one.num_tokens else f"{num_read:,} read of {one.num_tokens:,}"
+        ratio = _ratio(num_read, one.num_virtual_tokens)
+        rows.append([one.id, one.title, tokens, f"{one.num_virtual_tokens:,}", ratio, one.dtype])
     adapter = "no adapter yet" if summary.adapter_digest is None else f"adapter {summary.adapter_digest[:12]}"
     title = f"corpus {summary.name}: compressor {summary.compressor or 'not chosen yet'}, {adapter}"
-    table = table_text(title, ["document", "title", "tokens", "virtual tokens", "ratio", "dtype"], rows, num_left=2)
-    Output(is_json, quiet).result({**asdict(summary), "documents": listed}, table)
+    return table_text(title, ["document", "title", "tokens", "virtual tokens", "ratio", "dtype"], rows, num_left=2)
 
 
 @corpus_app.command("remove", no_args_is_help=True)
@@ -189,23 +197,28 @@ def import_folder(
     corpus: Annotated[
         str | None, typer.Option("--corpus", metavar="NAME", help="Name to give it [default: its own].")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove the corpus of that name first, adapter included.")
+    ] = False,
     store: options.StorePath = None,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Put an exported corpus into the store.
 
-    Everything is checked before the first document is added.
+    Everything is checked before the first document is added. A corpus of that name that has anything of its own is
+    kept and the import refused.
 
     \b
-    Example:
+    Examples:
       lloco corpus import contracts-export --corpus contracts
+      lloco corpus import contracts-export --replace
     """
     from lloco.corpus_folder import import_corpus
     from lloco.store.store import Store
 
     with Store(store) as opened:
-        found, num_documents = import_corpus(opened, folder, corpus)
+        found, num_documents = import_corpus(opened, folder, corpus, replace=replace)
     values = {"corpus": found, "num_documents": num_documents}
     output = Output(is_json, quiet)
     output.result(values, f"{num_documents:,} documents imported into corpus {found}")

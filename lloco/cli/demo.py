@@ -7,6 +7,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
+from lloco.cli.results_table import results_table
 from lloco.cli.verb import verb
 
 
@@ -32,7 +33,6 @@ def demo(
     """
     output = Output(is_json, quiet)
     from lloco.demo import run_demo
-    from lloco.evals.results import table_text
 
     results = run_demo(out, task, limit=limit, seed=seed, device=device, say=output.say)
-    output.result(results.to_dict(), table_text(results))
+    output.result(results.to_dict(), results_table(results))

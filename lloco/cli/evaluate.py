@@ -3,43 +3,34 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
-from lloco.cli.reading import ModelFlags, open_reading
+from lloco.cli.reading import Reading, ReadingFlags, open_reading
+from lloco.cli.results_table import results_table
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template, named_template
+from lloco.evals.mode import ADAPTER_SUFFIX, MODES
 
-MODES = ",".join(get_args(options.Mode))
+if TYPE_CHECKING:
+    from lloco.evals.evaluate import EvaluateOptions
 
 
 @verb(kept="the answers so far are in the --out folder; the same command goes on from there")
 def evaluate(
+    *,
     task: options.Task,
     data: options.Data,
     modes: Annotated[
         str, typer.Option("--modes", metavar="A,B,...", help="Modes of reading; MODE+adapter reads with the adapter.")
-    ] = MODES,
+    ] = ",".join(MODES),
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for results [default: evaluate-TASK].")
     ] = None,
-    model: options.Model = None,
-    compressor: options.CompressorName = None,
-    adapter: options.Adapter = None,
-    template: options.TemplateName = None,
-    corpus: options.OptionalCorpus = None,
-    store: options.StorePath = None,
-    segment_len: options.SegmentLen = None,
-    max_tokens: options.MaxTokens = None,
-    context_budget: options.ContextBudget = None,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DtypeName = None,
-    batch_size: options.BatchSize = 8,
+    flags: ReadingFlags,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -53,26 +44,16 @@ def evaluate(
       lloco evaluate --task quality --data quality.dev --corpus quality --modes compressed,retrieval,none
     """
     output = Output(is_json, quiet)
-    chosen_modes = tuple(mode.strip() for mode in modes.split(","))
-    unknown = [mode for mode in chosen_modes if mode.removesuffix("+adapter") not in get_args(options.Mode)]
-    if unknown:
-        raise typer.BadParameter(f"--modes: there is no mode {unknown[0]!r}, choose among {MODES}")
-    from lloco.evals.evaluate import EvaluateOptions
+    chosen_modes = _modes(modes)
     from lloco.evals.evaluate import evaluate as evaluate_samples
     from lloco.evals.report import write_report
-    from lloco.evals.results import table_text
     from lloco.evals.tasks import load_samples
 
-    samples = load_samples(task, data, limit=limit)
+    samples = load_samples(task, data, limit=flags.limit)
     folder = out or Path(f"evaluate-{task}")
-    flags = ModelFlags(
-        model, compressor, adapter, corpus, store, device, dtype, batch_size, segment_len, context_budget
-    )
+    command = shlex.join(["lloco", *sys.argv[1:]])
     with open_reading(flags, samples, chosen_modes, output) as reading:
-        chosen = EvaluateOptions(chosen_modes, max_tokens, batch_size, reading.adapter, context_budget, seed)
-        if any(row.endswith("+adapter") for row in chosen.rows):
-            adapter_template(template, reading.adapter, output)
-        command = shlex.join(["lloco", *sys.argv[1:]])
+        chosen = _options(chosen_modes, flags, reading, output)
         with output.progress("answering", "questions") as advance:
             results = evaluate_samples(
                 task,
@@ -80,11 +61,35 @@ def evaluate(
                 reading.engine,
                 chosen,
                 soft_prompt_of=reading.soft_prompt_of,
-                template=None if template is None else named_template(template),
+                template=None if flags.template is None else named_template(flags.template),
                 out=folder,
                 provenance={**reading.provenance, "data": data, "command": command},
                 on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
             )
     write_report([results], folder / "report.html", command=command)
-    output.result(results.to_dict(), table_text(results))
+    output.result(results.to_dict(), results_table(results))
     output.say(f"results.json, plots and report.html are in {folder}")
+
+
+def _modes(text: str) -> tuple[str, ...]:
+    """Read `--modes`."""
+    modes = tuple(mode.strip() for mode in text.split(","))
+    for place, mode in enumerate(modes):
+        if mode.removesuffix(ADAPTER_SUFFIX) not in MODES:
+            some = f"choose some of {', '.join(MODES)}; each may be followed by {ADAPTER_SUFFIX}"
+            raise typer.BadParameter(f"there is no mode {mode!r}, {some}", param_hint="'--modes'")
+        if mode in modes[:place]:
+            raise typer.BadParameter(f"mode {mode} is named twice, name each once", param_hint="'--modes'")
+    return modes
+
+
+def _options(modes: tuple[str, ...], flags: ReadingFlags, reading: Reading, output: Output) -> "EvaluateOptions":
+    """Return the options of the run; says so where the adapter does not bring its wording."""
+    from lloco.evals.evaluate import EvaluateOptions
+
+    chosen = EvaluateOptions(
+        modes, flags.max_tokens, flags.batch_size, reading.adapter, flags.context_budget, flags.seed
+    )
+    if any(row.endswith(ADAPTER_SUFFIX) for row in chosen.rows):
+        adapter_template(flags.template, reading.adapter, output)
+    return chosen

@@ -1,9 +1,9 @@
 """`lloco finetune`: an adapter that teaches the decoder to read one corpus."""
 
 import json
-import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,23 +21,80 @@ if TYPE_CHECKING:
     from lloco.compressors.compressor import Compressor
     from lloco.documents import Document
     from lloco.finetune_data import FinetuneData
+    from lloco.models.decoder import Decoder
     from lloco.store.corpus import Corpus
     from lloco.store.store import Store
     from lloco.template import Template
     from lloco.training.finetune import FinetuneOptions
 
+WAIT_SECONDS = 5.0
+
+
+def _number(flag: str, explanation: str) -> Any:
+    return typer.Option(flag, parser=options.at_least(1), metavar="N", help=explanation)
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """The flags that say what is learned, about which corpus, with which models."""
+
+    task: Annotated[
+        str | None, typer.Option("--task", help="--data is this task's: its documents are compressed first.")
+    ] = None
+    limit: options.Limit = None
+    model: options.Model = None
+    compressor: options.CompressorName = None
+    device: options.Device = None
+    dtype: options.DtypeName = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """The flags that say how the adapter is trained."""
+
+    num_epochs: Annotated[float, typer.Option("--num-epochs", metavar="X", help="Passes over the examples.")] = 3.0
+    num_steps: Annotated[int | None, _number("--num-steps", "Optimiser steps in all, instead of passes.")] = None
+    batch_size: Annotated[int, _number("--batch-size", "Examples of one optimiser step, over all processes.")] = 8
+    micro_batch_size: Annotated[int, _number("--micro-batch-size", "Examples that one process computes at once.")] = 4
+    learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="X", help="Peak learning rate.")] = 2e-5
+    warmup_ratio: Annotated[
+        float, typer.Option("--warmup-ratio", metavar="X", help="Share of the steps in which the learning rate rises.")
+    ] = 0.04
+    weight_decay: Annotated[float, typer.Option("--weight-decay", metavar="X", help="AdamW weight decay.")] = 0.0
+    lora_r: Annotated[int, _number("--lora-r", "Rank of the adapter.")] = 8
+    lora_alpha: Annotated[int, _number("--lora-alpha", "Its scale is alpha / r.")] = 16
+    lora_dropout: Annotated[float, typer.Option("--lora-dropout", metavar="X", help="Dropout in front of it.")] = 0.05
+    target_modules: Annotated[
+        str, typer.Option("--target-modules", metavar="A,B,...", help="Linear modules that get an adapter.")
+    ] = "q_proj,k_proj,v_proj,o_proj"
+    save_every: Annotated[int, _number("--save-every", "Steps between checkpoints.")] = 100
+    evaluate_every: Annotated[int, _number("--evaluate-every", "Steps between measurements on --validation.")] = 100
+    bf16: Annotated[bool, typer.Option("--bf16", help="Compute a float32 decoder in bfloat16 while training.")] = False
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time, the same gradients.")
+    ] = False
+    seed: options.Seed = 0
+
+    def finetune_options(self) -> "FinetuneOptions":
+        """Return them as the library takes them."""
+        from lloco.models.adapter import LoraOptions
+        from lloco.training.finetune import FinetuneOptions
+
+        flags = asdict(self)
+        modules = tuple(name.strip() for name in flags.pop("target_modules").split(","))
+        lora = LoraOptions(flags.pop("lora_r"), flags.pop("lora_alpha"), flags.pop("lora_dropout"), modules)
+        return FinetuneOptions(lora=lora, **flags)
+
 
 @verb(kept="the run goes on from its last checkpoint in the --out folder when the same command is given again")
 def finetune(
+    *,
     data: Annotated[
         str, typer.Option("--data", metavar="FILE", help="Lines {question, answer, document}; or the task's data.")
     ],
     corpus: Annotated[
         str | None,
         typer.Option("--corpus", metavar="NAME", help="Corpus in the store [default: one with the name of --task]."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", help="--data is this task's: its documents are compressed first.")
     ] = None,
     validation: Annotated[
         str | None, typer.Option("--validation", metavar="FILE", help="Held-out questions in the form of --data.")
@@ -48,42 +105,9 @@ def finetune(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run [default: finetune-CORPUS].")
     ] = None,
-    num_epochs: Annotated[float, typer.Option("--num-epochs", help="Passes over the examples.")] = 3.0,
-    num_steps: Annotated[
-        int | None, typer.Option("--num-steps", min=1, help="Optimiser steps in all, instead of passes.")
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Examples of one optimiser step, over all processes.")
-    ] = 8,
-    micro_batch_size: Annotated[
-        int, typer.Option("--micro-batch-size", min=1, help="Examples that one process computes at once.")
-    ] = 4,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Peak learning rate.")] = 2e-5,
-    warmup_ratio: Annotated[
-        float, typer.Option("--warmup-ratio", help="Share of the steps in which the learning rate rises.")
-    ] = 0.04,
-    weight_decay: Annotated[float, typer.Option("--weight-decay", help="AdamW weight decay.")] = 0.0,
-    lora_r: Annotated[int, typer.Option("--lora-r", min=1, help="Rank of the adapter.")] = 8,
-    lora_alpha: Annotated[int, typer.Option("--lora-alpha", min=1, help="Its scale is alpha / r.")] = 16,
-    lora_dropout: Annotated[float, typer.Option("--lora-dropout", help="Dropout in front of it.")] = 0.05,
-    target_modules: Annotated[
-        str, typer.Option("--target-modules", metavar="A,B,...", help="Linear modules that get an adapter.")
-    ] = "q_proj,k_proj,v_proj,o_proj",
-    save_every: Annotated[int, typer.Option("--save-every", min=1, help="Steps between checkpoints.")] = 100,
-    evaluate_every: Annotated[
-        int, typer.Option("--evaluate-every", min=1, help="Steps between measurements on --validation.")
-    ] = 100,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Compute a float32 decoder in bfloat16 while training.")] = False,
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time, the same gradients.")
-    ] = False,
-    limit: options.Limit = None,
-    model: options.Model = None,
-    compressor: options.CompressorName = None,
+    questions: _Questions,
+    recipe: _Recipe,
     store: options.StorePath = None,
-    device: options.Device = None,
-    dtype: options.DtypeName = None,
-    seed: options.Seed = 0,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -97,41 +121,27 @@ def finetune(
       lloco finetune --task fairytaleqa --data train.jsonl --learning-rate 2e-4
       torchrun --nproc-per-node 2 -m lloco.cli.main finetune --corpus stories --data questions.jsonl
     """
-    corpus = corpus or task
-    if corpus is None:
+    name = corpus or questions.task
+    if name is None:
         raise typer.BadParameter("the questions are about a corpus: name it with --corpus, or their --task")
     output = Output(is_json, quiet)
-    from lloco.models.adapter import LoraOptions
     from lloco.models.decoder import resolve_device
     from lloco.store.store import Store
-    from lloco.training.finetune import FinetuneOptions
     from lloco.training.loop import process_state
 
-    chosen = FinetuneOptions(
-        lora=LoraOptions(lora_r, lora_alpha, lora_dropout, tuple(name.strip() for name in target_modules.split(","))),
-        num_epochs=num_epochs,
-        num_steps=num_steps,
-        batch_size=batch_size,
-        micro_batch_size=micro_batch_size,
-        learning_rate=learning_rate,
-        warmup_ratio=warmup_ratio,
-        weight_decay=weight_decay,
-        seed=seed,
-        save_every=save_every,
-        evaluate_every=evaluate_every,
-        bf16=bf16,
-        gradient_checkpointing=gradient_checkpointing,
-    )
-    flags = _Flags(corpus, task, model, compressor, device, dtype, limit)
-    state = process_state(resolve_device(device))
+    chosen = recipe.finetune_options()
+    state = process_state(resolve_device(questions.device))
     with Store(store) as opened:
-        examples = _read(opened, flags, data)
-        held_out = _read(opened, flags, validation, split=None) if validation else None
-        loaded = _compress_missing(opened, flags, [examples, held_out], state, output)
-        found = opened.corpus(corpus, create=False)
+        learned = _read(opened, name, questions, data)
+        held_out = _read(opened, name, questions, validation, split=None) if validation else None
+        documents = {one.id: one for part in (learned, held_out) if part is not None for one in part.documents}
+        loaded = _compress_missing(opened, name, documents, questions, state, output)
+        found = opened.corpus(name, create=False)
+        decoder = loaded.decoder if loaded and questions.model is None else _load_decoder(found, questions)
         folder = out or Path(f"finetune-{found.name}")
-        adapter = _train(found, flags, loaded, examples, held_out, _wording(template, examples), chosen, folder, output)
-        values = _values(found.name, adapter, examples)
+        wording = _wording(template, learned)
+        adapter = _train(found, decoder, learned, held_out, wording, chosen, folder, output)
+        values = _values(found.name, adapter, learned)
         if state.is_main_process:
             values["adapter_digest"] = found.set_adapter(adapter)
         state.wait_for_everyone()
@@ -139,52 +149,47 @@ def finetune(
     output.say(f'next: lloco ask --corpus {found.name} "your question"')
 
 
-@dataclass(frozen=True, slots=True)
-class _Flags:
-    """The flags that say what is read and with which models."""
-
-    corpus: str
-    task: str | None
-    model: str | None
-    compressor: str | None
-    device: str | None
-    dtype: str | None
-    limit: int | None
-
-
-def _read(store: "Store", flags: _Flags, data: str, split: str | None = "train") -> "FinetuneData":
+def _read(store: "Store", corpus: str, questions: _Questions, data: str, split: str | None = "train") -> "FinetuneData":
     """Read a task's data, or lines about the corpus's documents."""
     from lloco.finetune_data import read_question_lines, read_task_data
 
-    if flags.task is not None:
-        return read_task_data(flags.task, data, flags.limit, split)
-    is_there = any(one.name.lower() == flags.corpus.lower() for one in store.corpora())
-    document_ids = store.corpus(flags.corpus).document_ids() if is_there else []
-    return read_question_lines(Path(data), document_ids, flags.limit)
+    if questions.task is not None:
+        return read_task_data(questions.task, data, questions.limit, split)
+    return read_question_lines(Path(data), lambda: store.corpus(corpus, create=False).document_ids(), questions.limit)
 
 
 def _compress_missing(
-    store: "Store", flags: _Flags, parts: "Sequence[FinetuneData | None]", state: "PartialState", output: Output
+    store: "Store",
+    corpus: str,
+    documents: "Mapping[str, Document]",
+    questions: _Questions,
+    state: "PartialState",
+    output: Output,
 ) -> "Compressor | None":
     """Compress documents that came with the questions and are not in the corpus; the first process does it."""
-    documents = {one.id: one for part in parts if part is not None for one in part.documents}
     compressor: Compressor | None = None
-    if documents and state.is_main_process:
-        corpus = store.corpus(flags.corpus)
-        digests = {one.id: one.digest for one in corpus.documents()}
-        missing = [one for one in documents.values() if digests.get(one.id) != one.digest]
-        if missing:
-            compressor = _compress(corpus, missing, flags, output)
+    if not state.is_main_process:
+        # Compressing may take hours and a barrier gives up after minutes; the launcher ends us if the first one fails.
+        while _missing(store, corpus, documents):
+            time.sleep(WAIT_SECONDS)
+    elif missing := _missing(store, corpus, documents):
+        compressor = _compress(store.corpus(corpus), missing, questions, output)
     state.wait_for_everyone()
     return compressor
 
 
-def _compress(corpus: "Corpus", documents: "Sequence[Document]", flags: _Flags, output: Output) -> "Compressor":
+def _missing(store: "Store", corpus: str, documents: "Mapping[str, Document]") -> "list[Document]":
+    stored = store.corpus(corpus, create=False).documents() if documents and corpus in store else ()
+    digests = {one.id: one.digest for one in stored}
+    return [one for one in documents.values() if digests.get(one.id) != one.digest]
+
+
+def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: _Questions, output: Output) -> "Compressor":
     from lloco.compress import compress_into
     from lloco.corpus_models import load_corpus_compressor
 
     output.say(f"compressing {len(documents):,} documents that corpus {corpus.name} does not hold yet")
-    compressor = load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
+    compressor = load_corpus_compressor(corpus, questions.compressor, device=questions.device, dtype=questions.dtype)
     with output.progress("compressing", "tokens") as advance:
         report = compress_into(corpus, documents, compressor, on_tokens=advance)
     if report.skipped:
@@ -208,10 +213,17 @@ def _wording(template: str | None, data: "FinetuneData") -> "Template":
     return named_template(template)
 
 
+def _load_decoder(corpus: "Corpus", questions: _Questions) -> "Decoder":
+    from lloco.corpus_models import load_corpus_decoder
+
+    return load_corpus_decoder(
+        corpus, questions.model, compressor=questions.compressor, device=questions.device, dtype=questions.dtype
+    )
+
+
 def _train(
     corpus: "Corpus",
-    flags: _Flags,
-    compressor: "Compressor | None",
+    decoder: "Decoder",
     data: "FinetuneData",
     held_out: "FinetuneData | None",
     template: "Template",
@@ -219,15 +231,10 @@ def _train(
     folder: Path,
     output: Output,
 ) -> Path:
-    from lloco.corpus_models import load_corpus_decoder
     from lloco.training.finetune import finetune as train_adapter
     from lloco.training.loop import LogLine
 
-    if compressor is not None and flags.model is None:
-        decoder = compressor.decoder
-    else:
-        decoder = load_corpus_decoder(corpus, flags.model, device=flags.device, dtype=flags.dtype)
-    num_steps = chosen.num_steps or math.ceil(max(1, round(chosen.num_epochs * len(data.examples))) / chosen.batch_size)
+    num_steps = chosen.num_steps_for(len(data.examples))
     with output.progress("finetuning", "steps") as advance:
         place = 0
 

@@ -1,14 +1,55 @@
 """The flags that several verbs share, spelled and explained once."""
 
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import typer
 
-Mode: TypeAlias = Literal["compressed", "full", "truncated", "none", "retrieval"]
+from lloco.errors import LlocoError
+
 LongDocuments: TypeAlias = Literal["windows", "truncate", "refuse"]
 StorageDtype: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def one_of(names: Sequence[str]) -> Callable[[str], str]:
+    """Return a parser that takes one of these names."""
+
+    def parse(value: str) -> str:
+        if value not in names:
+            raise typer.BadParameter(f"there is no {value!r}, choose one of {', '.join(names)}")
+        return value
+
+    return parse
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """Return a parser that takes whole numbers from this one on."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = smallest - 1
+        if number < smallest:
+            raise typer.BadParameter(f"a whole number of at least {smallest} was wanted, {value} came")
+        return number
+
+    return parse
+
+
+def _adapter_folder(path_or_hub_id: str) -> Path:
+    """Return the folder, or where the hub's adapter of this id is now."""
+    from lloco.models.checkpoint import checkpoint_folder
+
+    try:
+        return checkpoint_folder(path_or_hub_id)
+    except LlocoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
 
 CorpusName = Annotated[str, typer.Option("--corpus", metavar="NAME", help="Corpus in the store.")]
 OptionalCorpus = Annotated[
@@ -29,8 +70,9 @@ CompressorName = Annotated[
 ]  # fmt: skip
 Adapter = Annotated[
     Path | None,
-    typer.Option("--adapter", metavar="DIR", help="Adapter folder to read with [default: the corpus's own]."),
-]
+    typer.Option("--adapter", parser=_adapter_folder, metavar="DIR|ID", help="Adapter to read with: folder or hub id "
+                 "[default: the corpus's own]."),
+]  # fmt: skip
 TemplateName = Annotated[
     str | None,
     typer.Option("--template", metavar="NAME|FILE", help="Wording of the prompts: packaged, or a JSON file [default: "
@@ -40,25 +82,34 @@ Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best at hand].")
 ]
 DtypeName = Annotated[
-    Dtype | None, typer.Option("--dtype", help="Type to compute in [default: float32 on a CPU, bfloat16 on a GPU].")
+    Dtype | None,
+    typer.Option("--dtype", parser=one_of(get_args(Dtype)), metavar="|".join(get_args(Dtype)),
+                 help="Type to compute in [default: float32 on a CPU, bfloat16 on a GPU]."),
+]  # fmt: skip
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", parser=at_least(1), metavar="N", help="Documents or questions handled together.")
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Documents or questions handled together.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N questions.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", parser=at_least(1), metavar="N", help="Only the first N questions.")
+]
+Seed = Annotated[int, typer.Option("--seed", parser=at_least(0), metavar="N", help="Seed of everything that is drawn.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no hints.")]
 Task = Annotated[str, typer.Option("--task", help="quality, qmsum, qasper, narrativeqa, hotpotqa, longbench, needle, "
                                    "squad_articles, fairytaleqa or jsonl.")]  # fmt: skip
 Data = Annotated[str, typer.Option("--data", metavar="FILE", help="Task data: a file, a folder or a hub id.")]
 MaxTokens = Annotated[
-    int | None, typer.Option("--max-tokens", min=1, help="Tokens an answer may have [default: the task's own].")
-]
+    int | None,
+    typer.Option("--max-tokens", parser=at_least(1), metavar="N", help="Tokens an answer may have [default: the task's "
+                 "own]."),
+]  # fmt: skip
 ContextBudget = Annotated[
     int | None,
-    typer.Option("--context-budget", min=1, help="Tokens for modes truncated and retrieval [default: as many as the "
-                 "document has virtual tokens]."),
+    typer.Option("--context-budget", parser=at_least(1), metavar="N", help="Tokens for modes truncated and retrieval "
+                 "[default: as many as the document has virtual tokens]."),
 ]  # fmt: skip
 SegmentLen = Annotated[
     int | None,
-    typer.Option("--segment-len", min=1, help="Tokens the compressor reads at once [default: its own]."),
-]
+    typer.Option("--segment-len", parser=at_least(1), metavar="N", help="Tokens the compressor reads at once [default: "
+                 "its own]."),
+]  # fmt: skip

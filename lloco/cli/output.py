@@ -6,12 +6,13 @@ first that a launcher started say nothing.
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 LINE_SECONDS = 10.0
 
@@ -115,17 +116,25 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
-def table_text(title: str, columns: list[str], rows: list[list[str]], num_left: int = 1) -> str:
-    """Return a table for people: the first `num_left` columns on the left, numbers on the right."""
+def text_width() -> int:
+    """Columns that a table may take."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
+
+
+def table_text(
+    title: str, columns: list[str], rows: list[list[str]], num_left: int = 1, num_whole: int = 0, caption: str = ""
+) -> str:
+    """Return a table for people: the first `num_left` columns on the left, the first `num_whole` never folded."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=caption or None, caption_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < num_left else "right", overflow="fold")
+        side: Literal["left", "right"] = "left" if number < num_left else "right"
+        table.add_column(column, justify=side, overflow="fold", no_wrap=number < num_whole)
     for row in rows:
         table.add_row(*map(printable, row))
-    console = Console(width=None if sys.stdout.isatty() else 160, no_color=not sys.stdout.isatty())
+    console = Console(width=text_width(), no_color=not sys.stdout.isatty())
     with console.capture() as capture:
         console.print(table, markup=False)
     return capture.get().rstrip("\n")

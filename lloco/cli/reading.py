@@ -1,4 +1,4 @@
-"""What `lloco predict` and `lloco evaluate` need besides questions: an engine, and where soft prompts come from."""
+"""What `lloco predict` and `lloco evaluate` share: their flags, an engine, and where soft prompts come from."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lloco.cli import options
 from lloco.cli.output import Output
+from lloco.evals.mode import needs_soft_prompt
 
 if TYPE_CHECKING:
     from lloco.compressors.compressor import Compressor
@@ -18,26 +20,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFlags:
-    """The flags that choose models, as they were typed."""
+class ReadingFlags:
+    """The flags that say what reads the documents and how, as they were typed."""
 
-    model: str | None
-    compressor: str | None
-    adapter: Path | None
-    corpus: str | None
-    store: Path | None
-    device: str | None
-    dtype: str | None
-    batch_size: int
-    segment_len: int | None
-    context_budget: int | None
-
-    def needs_soft_prompts(self, modes: Sequence[str]) -> bool:
-        """Whether a mode reads soft prompts, or as many tokens as they have."""
-        from lloco.evals.context import BUDGET_MODES
-
-        wanted = ("compressed",) if self.context_budget is not None else ("compressed", *BUDGET_MODES)
-        return any(mode.removesuffix("+adapter") in wanted for mode in modes)
+    model: options.Model = None
+    compressor: options.CompressorName = None
+    adapter: options.Adapter = None
+    template: options.TemplateName = None
+    corpus: options.OptionalCorpus = None
+    store: options.StorePath = None
+    segment_len: options.SegmentLen = None
+    max_tokens: options.MaxTokens = None
+    context_budget: options.ContextBudget = None
+    limit: options.Limit = None
+    seed: options.Seed = 0
+    device: options.Device = None
+    dtype: options.DtypeName = None
+    batch_size: options.BatchSize = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Reading:
 
 @contextmanager
 def open_reading(
-    flags: ModelFlags, samples: "Sequence[Sample]", modes: Sequence[str], output: Output
+    flags: ReadingFlags, samples: "Sequence[Sample]", modes: Sequence[str], output: Output
 ) -> Iterator[Reading]:
     """Load what the modes need; the store stays open inside the block."""
     from lloco.compressors.load import load_named_decoder
@@ -65,7 +64,7 @@ def open_reading(
         if flags.corpus is not None:
             corpus = stack.enter_context(Store(flags.store)).corpus(flags.corpus, create=False)
         compressor = None
-        if flags.model is None or flags.needs_soft_prompts(modes):
+        if flags.model is None or any(needs_soft_prompt(mode, flags.context_budget) for mode in modes):
             compressor = _load_compressor(flags, corpus)
         decoder = load_named_decoder(flags.model, device=flags.device, dtype=flags.dtype) if flags.model else None
         decoder = decoder or (compressor.decoder if compressor else None)
@@ -81,7 +80,7 @@ def open_reading(
         yield Reading(engine, source.soft_prompt, adapter, _provenance(flags, compressor, source))
 
 
-def _load_compressor(flags: ModelFlags, corpus: "Corpus | None") -> "Compressor":
+def _load_compressor(flags: ReadingFlags, corpus: "Corpus | None") -> "Compressor":
     from lloco.compressors.load import load_compressor
     from lloco.corpus_models import load_corpus_compressor
 
@@ -91,7 +90,7 @@ def _load_compressor(flags: ModelFlags, corpus: "Corpus | None") -> "Compressor"
 
 
 def _source(
-    flags: ModelFlags, samples: "Sequence[Sample]", compressor: "Compressor", corpus: "Corpus | None", output: Output
+    flags: ReadingFlags, samples: "Sequence[Sample]", compressor: "Compressor", corpus: "Corpus | None", output: Output
 ) -> "SoftPromptSource":
     from lloco.compressors.compressor import CompressOptions
     from lloco.soft_prompt_source import SoftPromptSource
@@ -103,7 +102,7 @@ def _source(
     return source
 
 
-def _provenance(flags: ModelFlags, compressor: "Compressor", source: "SoftPromptSource") -> dict[str, object]:
+def _provenance(flags: ReadingFlags, compressor: "Compressor", source: "SoftPromptSource") -> dict[str, object]:
     segment_lens = source.segment_lens
     return {
         "corpus": flags.corpus,

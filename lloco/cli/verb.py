@@ -1,31 +1,36 @@
 """A verb: a function that the command line runs, and what its errors become for the user.
 
-Exit codes: 0 done, 1 the user's mistake or the machine's (disk, permissions), 2 a wrong command line, 130 interrupted.
+A parameter that is a dataclass stands for one flag per field, so that verbs can share flags. Exit codes: 0 done, 1 the
+user's mistake or the machine's (disk, permissions), 2 a wrong command line, 130 interrupted.
 """
 
 import functools
+import inspect
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec
+from dataclasses import MISSING, Field, fields, is_dataclass
+from inspect import Parameter
+from typing import Any
 
 import typer
 
 from lloco.errors import LlocoError
 
-Parameters = ParamSpec("Parameters")
 DEBUG = "LLOCO_DEBUG"
 
 
-def verb(kept: str) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
+def verb(kept: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Turn errors into one message and an exit code; `kept` says what an interrupted run leaves behind."""
 
-    def decorate(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
-        @functools.wraps(function)
-        def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        spread = _spread(function)
+
+        @functools.wraps(spread)
+        def run(**flags: Any) -> None:
             try:
-                function(*args, **kwargs)
+                spread(**flags)
             except (typer.Exit, typer.BadParameter):
                 raise
             except KeyboardInterrupt:
@@ -45,6 +50,33 @@ def verb(kept: str) -> Callable[[Callable[Parameters, None]], Callable[Parameter
         return run
 
     return decorate
+
+
+def _spread(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function with every parameter that is a dataclass replaced by that class's fields."""
+    signature = inspect.signature(function)
+    groups: dict[str, Any] = {
+        name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)
+    }
+
+    @functools.wraps(function)
+    def call(**flags: Any) -> None:
+        made = {
+            name: group(**{one.name: flags.pop(one.name) for one in fields(group)}) for name, group in groups.items()
+        }
+        function(**flags, **made)
+
+    parameters: list[Parameter] = []
+    for name, one in signature.parameters.items():
+        parameters += map(_parameter, fields(groups[name])) if name in groups else [one]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {one.name: one.annotation for one in parameters}
+    return call
+
+
+def _parameter(field: "Field[Any]") -> Parameter:
+    default = Parameter.empty if field.default is MISSING else field.default
+    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=field.type)
 
 
 def _stop(message: str, code: int) -> typer.Exit:

@@ -5,9 +5,8 @@ A segment's row is [soft prompt of earlier segments][segment tokens][summary tok
 arXiv 2305.14788 section 3; LLoCO (arXiv 2404.07979) uses 1,536 tokens -> 50 vectors.
 """
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +38,6 @@ PLAIN_ATTENTION_LEN = 256
 
 class AutoCompressor(nn.Module):
     """Causal language model that learned summary tokens; `summaries` is (summary_length, hidden_size)."""
-
-    # Compressing switches the adapter off and the attention over: one thread at a time, whatever the model.
-    _lock = threading.RLock()
 
     def __init__(self, decoder: Decoder, summaries: Tensor, *, segment_len: int, max_segments: int | None = None):
         super().__init__()
@@ -130,9 +126,37 @@ class AutoCompressor(nn.Module):
         hidden: Tensor = reader(inputs_embeds=row, use_cache=False).last_hidden_state
         return hidden[:, soft_prompt.shape[1] :].gather(1, index)
 
-    def empty_soft_prompt(self, batch: int) -> Tensor:
-        """Return (batch, 0, hidden_size): what the first segment has before it."""
-        return self.embed_summary.weight.new_zeros(batch, 0, self.hidden_size)
+    def read_documents(
+        self,
+        documents: Sequence[Tensor],
+        segment_len: int,
+        *,
+        attention: Callable[[int], AbstractContextManager[None]] = lambda row_len: nullcontext(),
+        on_progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """Read documents of ids, sorted from long to short, segment by segment; gradients flow through all of them.
+
+        Those that still run are the first ones, and their soft prompts so far have one length. `attention` gives the
+        context in which rows of a length are read.
+
+        Returns:
+            One (num_virtual_tokens, hidden_size) tensor a document.
+        """
+        finished: list[list[Tensor]] = [[] for _ in documents]
+        soft_prompt = self.embed_summary.weight.new_zeros(len(documents), 0, self.hidden_size)
+        for start in range(0, len(documents[0]), segment_len):
+            running = [ids[start : start + segment_len] for ids in documents if len(ids) > start]
+            lengths = torch.tensor([len(ids) for ids in running], device=self.decoder.device)
+            ids = nn.utils.rnn.pad_sequence(running, batch_first=True).to(self.decoder.device)
+            soft_prompt = soft_prompt[: len(running)]
+            with attention(soft_prompt.shape[1] + segment_len + self.summary_length):
+                states = self.read_segment(soft_prompt, ids, lengths)
+            for row, vectors in zip(finished, states, strict=False):
+                row.append(vectors)
+            soft_prompt = torch.cat([soft_prompt, states], dim=1) if self.accumulate else states
+            if on_progress is not None:
+                on_progress(sum(len(part) for part in running))
+        return [torch.cat(row) for row in finished]
 
     @torch.no_grad()
     def compress_ids(
@@ -172,7 +196,8 @@ class AutoCompressor(nn.Module):
             for start in range(0, len(order), batch_size):
                 places = order[start : start + batch_size]
                 group = [windows[place][1] for place in places]
-                done.update(zip(places, self._compress_group(group, segment_len, on_progress), strict=True))
+                read = self.read_documents(group, segment_len, attention=self._attention, on_progress=on_progress)
+                done |= {place: vectors.cpu() for place, vectors in zip(places, read, strict=True)}
         parts: list[list[Tensor]] = [[] for _ in documents]
         for place, (number, _) in enumerate(windows):
             parts[number].append(done[place])
@@ -192,28 +217,10 @@ class AutoCompressor(nn.Module):
             )
         return segment_len
 
-    def _compress_group(self, group: Sequence[Tensor], segment_len: int, on_progress: Progress | None) -> list[Tensor]:
-        """Compress windows sorted from long to short: all rows that still run have the same soft prompt length."""
-        finished: list[list[Tensor]] = [[] for _ in group]
-        soft_prompt = self.empty_soft_prompt(len(group))
-        for start in range(0, len(group[0]), segment_len):
-            running = [ids[start : start + segment_len] for ids in group if len(ids) > start]
-            lengths = torch.tensor([len(ids) for ids in running], device=self.decoder.device)
-            ids = nn.utils.rnn.pad_sequence(running, batch_first=True).to(self.decoder.device)
-            soft_prompt = soft_prompt[: len(running)]
-            with self._attention(soft_prompt.shape[1] + segment_len + self.summary_length):
-                states = self.read_segment(soft_prompt, ids, lengths)
-            for row, vectors in zip(finished, states.cpu(), strict=False):
-                row.append(vectors)
-            soft_prompt = torch.cat([soft_prompt, states], dim=1) if self.accumulate else states
-            if on_progress is not None:
-                on_progress(sum(len(part) for part in running))
-        return [torch.cat(row) for row in finished]
-
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Read with the base model alone, without dropout; the model is as it was afterwards."""
-        with self._lock, adapter_disabled(self.model):
+        with self.decoder.lock, adapter_disabled(self.model):
             was_training = self.model.training
             self.model.train(False)
             try:

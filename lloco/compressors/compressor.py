@@ -145,15 +145,28 @@ def compress_documents(
     for start in range(0, len(documents), options.batch_size):
         group = documents[start : start + options.batch_size]
         ids = [tokenize(compressor.decoder, document) for document in group]
-        embeds = compressor.compress_ids(
-            ids,
-            segment_len=options.segment_len,
-            batch_size=options.batch_size,
-            long_documents=options.long_documents,
-            on_progress=on_progress,
-        )
-        for document, document_ids, vectors in zip(group, ids, embeds, strict=True):
-            yield SoftPrompt(vectors, provenance_of(compressor, document, len(document_ids), options.segment_len))
+        yield from compress_tokenized(compressor, group, ids, options, on_progress)
+
+
+def compress_tokenized(
+    compressor: Compressor,
+    documents: Sequence[Document],
+    ids: Sequence[Sequence[int] | Tensor],
+    options: CompressOptions,
+    on_progress: Progress | None = None,
+) -> list[SoftPrompt]:
+    """Return a soft prompt per document, given the ids of its whole text; raises as `compress_documents` does."""
+    embeds = compressor.compress_ids(
+        ids,
+        segment_len=options.segment_len,
+        batch_size=options.batch_size,
+        long_documents=options.long_documents,
+        on_progress=on_progress,
+    )
+    return [
+        SoftPrompt(vectors, provenance_of(compressor, document, len(document_ids), options.segment_len))
+        for document, document_ids, vectors in zip(documents, ids, embeds, strict=True)
+    ]
 
 
 def provenance_of(

@@ -7,11 +7,13 @@ questions, documents or stores. Names of sampling parameters are vLLM's.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt
+
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ class Generation:
     """Every token that was generated, EOS and a stop string's tokens included."""
     num_prompt_tokens: int
     """Positions that the prompt took, virtual tokens included."""
-    finish_reason: Literal["stop", "length"]
-    """Whether EOS or a stop string ended it, or `max_tokens`."""
+    finish_reason: FinishReason
+    """Whether EOS or a stop string ended it, `max_tokens`, or who had asked."""
 
 
 class Engine(Protocol):

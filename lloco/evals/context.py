@@ -17,8 +17,6 @@ from lloco.retriever import Retriever, split_passages
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.passage import PassageText
 
-MODES = ("compressed", "full", "truncated", "none", "retrieval")
-BUDGET_MODES = ("truncated", "retrieval")
 _PASSAGE_WORDS = (16, 100)
 
 

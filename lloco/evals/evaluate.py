@@ -6,27 +6,30 @@ get as many decoder tokens as the soft prompt. Runs go on where they were killed
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lloco.documents import Document
-from lloco.durable import make_folder_durably
 from lloco.engine.engine import Engine
 from lloco.errors import LlocoError
-from lloco.evals.context import BUDGET_MODES
+from lloco.evals.mode import ADAPTER_SUFFIX, MODES, needs_soft_prompt
 from lloco.evals.plots import write_plots
-from lloco.evals.predict import MODES, PredictOptions, SoftPromptOf, predict, template_for
-from lloco.evals.results import ADAPTER_SUFFIX, ModeResult, Results
+from lloco.evals.predict import PredictOptions, SoftPromptOf, predict, template_for, template_of
+from lloco.evals.results import ModeResult, Results
+from lloco.evals.run_folder import PREDICTIONS_FOLDER, RESULTS_FILE, claimed_folder
+from lloco.evals.run_settings import common_settings, digest_of, made_by
 from lloco.evals.sample import Sample
 from lloco.evals.scorer import score
 from lloco.evals.tasks import find_task
 from lloco.models.adapter import adapter_digest, check_adapter
 from lloco.prompt import build_prompt
 from lloco.soft_prompt import SoftPrompt
-from lloco.template import TEMPLATE_FILE, Template
+from lloco.template import Template
 from lloco.version import installed_version
 
 
@@ -74,6 +77,7 @@ class EvaluateOptions:
             batch_size=self.batch_size,
             adapter=self.adapter if has_adapter else None,
             context_budget=self.context_budget,
+            seed=self.seed,
         )
 
 
@@ -103,7 +107,8 @@ def evaluate(
         on_progress: called with a row's name and the number of predictions that are just done.
 
     Raises:
-        DataError: samples without references, ids that come twice, or another run's unfinished predictions in `out`.
+        DataError: samples without references, ids that come twice, or `out` holds a run with other options, or is
+            another process's.
         LlocoError: a mode lacks what it reads, a template does not suit the questions, or a question leaves no room.
         MismatchError: a soft prompt or the adapter was made for another model or text.
     """
@@ -112,41 +117,34 @@ def evaluate(
     if options.adapter is not None:
         check_adapter(options.adapter, engine.decoder)
     known = _KnownSoftPrompts(soft_prompt_of) if soft_prompt_of is not None else None
-    templates = {row: template or _template_of(options.predict_options(row)) for row in options.rows}
+    templates = {row: template or template_of(options.predict_options(row).adapter) for row in options.rows}
     _check_wording(samples, engine, templates.values())
-    rows = []
-    for row in options.rows:
-        predictions = predict(
-            samples,
-            engine,
-            templates[row],
-            options.predict_options(row),
-            soft_prompt_of=known.soft_prompt if known else None,
-            budget_of=known.num_virtual_tokens if known else None,
-            out=None if out is None else out / "predictions" / f"{row}.json",
-            on_progress=_progress_of(row, on_progress),
-        )
-        scores = score(task, samples, {one.id: one.text for one in predictions}, seed=options.seed)
-        rows.append(ModeResult(row, scores, tuple(predictions)))
-    described = _describe(task, samples, engine, options, templates) | dict(provenance or {})
-    results = Results(task, tuple(rows), tuple(samples), described, versions())
-    if out is not None:
-        make_folder_durably(out)
-        results.save(out / "results.json")
-        write_plots(results, out)
+    run = _Run(task, samples, engine, options, templates, known)
+    with nullcontext() if out is None else claimed_folder(out, run.settings()):
+        rows = tuple(run.row(row, out, on_progress) for row in options.rows)
+        results = Results(task, rows, tuple(samples), run.described() | dict(provenance or {}), versions())
+        if out is not None:
+            results.save(out / RESULTS_FILE)
+            write_plots(results, out)
     return results
 
 
 class _KnownSoftPrompts:
-    """Remembers how long soft prompts are, so that rows that only need a budget do not fetch or make them again."""
+    """Remembers how long soft prompts are, so that rows that only need a budget do not fetch or make them again.
+
+    The last one itself is kept too: what is asked about first is fetched before the first row, to see how it was made.
+    """
 
     def __init__(self, soft_prompt_of: SoftPromptOf) -> None:
         self._soft_prompt_of = soft_prompt_of
         self._num_virtual_tokens: dict[tuple[str, str], int] = {}
+        self._last: tuple[Document, SoftPrompt] | None = None
 
     def soft_prompt(self, document: Document) -> SoftPrompt:
         """Fetch a document's soft prompt."""
-        soft_prompt = self._soft_prompt_of(document)
+        if self._last is None or self._last[0] != document:
+            self._last = document, self._soft_prompt_of(document)
+        soft_prompt = self._last[1]
         self._num_virtual_tokens[document.id, document.digest] = soft_prompt.num_virtual_tokens
         return soft_prompt
 
@@ -155,6 +153,76 @@ class _KnownSoftPrompts:
         if (document.id, document.digest) not in self._num_virtual_tokens:
             self.soft_prompt(document)
         return self._num_virtual_tokens[document.id, document.digest]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """What is asked, of what, and how."""
+
+    task: str
+    samples: Sequence[Sample]
+    engine: Engine
+    options: EvaluateOptions
+    templates: Mapping[str, Template | None]
+    """By row; None is the task's."""
+    known: _KnownSoftPrompts | None
+
+    def row(self, row: str, out: Path | None, on_progress: Callable[[str, int], None] | None) -> ModeResult:
+        """Predict and score one row."""
+        predictions = predict(
+            self.samples,
+            self.engine,
+            self.templates[row],
+            self.options.predict_options(row),
+            soft_prompt_of=self.known.soft_prompt if self.known else None,
+            budget_of=self.known.num_virtual_tokens if self.known else None,
+            out=None if out is None else out / PREDICTIONS_FOLDER / f"{row}.json",
+            on_progress=None if on_progress is None else partial(on_progress, row),
+        )
+        scores = score(self.task, self.samples, {one.id: one.text for one in predictions}, seed=self.options.seed)
+        return ModeResult(row, scores, tuple(predictions))
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that decides the results, by name; the first document stands for all soft prompts."""
+        options = self.options
+        reads_soft_prompts = any(needs_soft_prompt(row, options.context_budget) for row in options.rows)
+        first = self.known.soft_prompt(self.samples[0].document) if self.known and reads_soft_prompts else None
+        return {
+            **common_settings(self.samples, self.engine.decoder, options.adapter),
+            "task": self.task,
+            "num_questions": len(self.samples),
+            "modes": ",".join(options.rows),
+            "max_tokens": options.max_tokens,
+            "context_budget": options.context_budget,
+            "soft_prompts": None if first is None else made_by(first),
+            "templates": digest_of([one and one.to_json() for one in self.templates.values()]),
+            "device": self.engine.decoder.device.type,
+            "seed": options.seed,
+        }
+
+    def described(self) -> dict[str, Any]:
+        """Return everything that a reader needs to make the numbers again, resolved."""
+        options, decoder = self.options, self.engine.decoder
+        by_task = sorted({template_for(self.task, sample).name for sample in self.samples})
+        names = {row: ", ".join(by_task) if one is None else one.name for row, one in self.templates.items()}
+        answer_lens = sorted({options.max_tokens or find_task(self.task).answer_tokens(one) for one in self.samples})
+        return {
+            "modes": list(options.rows),
+            "num_questions": len(self.samples),
+            "num_documents": len({(sample.document.id, sample.document.text) for sample in self.samples}),
+            "max_tokens": answer_lens[0] if len(answer_lens) == 1 else answer_lens,
+            "batch_size": options.batch_size,
+            "context_budget": options.context_budget or "virtual tokens of the document",
+            "decoding": "greedy",
+            "seed": options.seed,
+            "model": decoder.name,
+            "model_digest": decoder.digest,
+            "dtype": str(decoder.dtype).removeprefix("torch."),
+            "device": decoder.device.type,
+            "adapter": None if options.adapter is None else str(options.adapter),
+            "adapter_digest": None if options.adapter is None else adapter_digest(options.adapter),
+            "templates": names,
+        }
 
 
 def versions() -> dict[str, str]:
@@ -171,10 +239,10 @@ def versions() -> dict[str, str]:
 def _check_can_read(options: EvaluateOptions, soft_prompt_of: SoftPromptOf | None) -> None:
     """Refuse before the first row what the last one would refuse after hours."""
     for row in options.rows:
-        mode = options.predict_options(row).mode
-        lacks_budget = mode in BUDGET_MODES and options.context_budget is None
-        if soft_prompt_of is None and (mode == "compressed" or lacks_budget):
-            raise LlocoError(f"mode {mode} needs the documents' soft prompts: name a compressor or a corpus")
+        if soft_prompt_of is None and needs_soft_prompt(row, options.context_budget):
+            raise LlocoError(
+                f"mode {row} needs the documents' soft prompts, there are none: name a compressor or a corpus"
+            )
 
 
 def _check_wording(samples: Sequence[Sample], engine: Engine, templates: Iterable[Template | None]) -> None:
@@ -183,47 +251,3 @@ def _check_wording(samples: Sequence[Sample], engine: Engine, templates: Iterabl
     for template, sample in product(templates, examples):
         wording = template or template_for(sample.task, sample)
         build_prompt(wording, engine.decoder.require_tokenizer(), sample.question, options=sample.options)
-
-
-def _template_of(options: PredictOptions) -> Template | None:
-    """Return the adapter's own wording, or None for the task's."""
-    if options.adapter is None or not (options.adapter / TEMPLATE_FILE).is_file():
-        return None
-    return Template.load(options.adapter)
-
-
-def _progress_of(row: str, on_progress: Callable[[str, int], None] | None) -> Callable[[int], None] | None:
-    if on_progress is None:
-        return None
-    return lambda num_done: on_progress(row, num_done)
-
-
-def _describe(
-    task: str,
-    samples: Sequence[Sample],
-    engine: Engine,
-    options: EvaluateOptions,
-    templates: Mapping[str, Template | None],
-) -> dict[str, Any]:
-    """Everything that a reader needs to make the numbers again, resolved."""
-    decoder = engine.decoder
-    by_task = sorted({template_for(task, sample).name for sample in samples})
-    names = {row: ", ".join(by_task) if template is None else template.name for row, template in templates.items()}
-    answer_lens = sorted({options.max_tokens or find_task(task).answer_tokens(sample) for sample in samples})
-    return {
-        "modes": list(options.rows),
-        "num_questions": len(samples),
-        "num_documents": len({(sample.document.id, sample.document.text) for sample in samples}),
-        "max_tokens": answer_lens[0] if len(answer_lens) == 1 else answer_lens,
-        "batch_size": options.batch_size,
-        "context_budget": options.context_budget or "virtual tokens of the document",
-        "decoding": "greedy",
-        "seed": options.seed,
-        "model": decoder.name,
-        "model_digest": decoder.digest,
-        "dtype": str(decoder.dtype).removeprefix("torch."),
-        "device": decoder.device.type,
-        "adapter": None if options.adapter is None else str(options.adapter),
-        "adapter_digest": None if options.adapter is None else adapter_digest(options.adapter),
-        "templates": names,
-    }

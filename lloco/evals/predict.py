@@ -5,20 +5,21 @@ laid out by `prompt` and nothing else; which part of a document they hold is `co
 not score.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lloco.documents import Document
 from lloco.engine.engine import Engine, SamplingParams
 from lloco.errors import DataError, LlocoError
-from lloco.evals.context import BUDGET_MODES, MODES, Context, DocumentContext
+from lloco.evals.context import Context, DocumentContext
 from lloco.evals.longbench import DATASETS
+from lloco.evals.mode import BUDGET_MODES, MODES
+from lloco.evals.run_settings import common_settings, digest_of, made_by
 from lloco.evals.sample import Sample
 from lloco.evals.tasks import find_task
 from lloco.evals.work_log import Prediction, WorkLog
@@ -26,10 +27,7 @@ from lloco.models.adapter import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt, build_prompt
 from lloco.soft_prompt import SoftPrompt
-from lloco.template import DEFAULT_TEMPLATE, Template
-from lloco.version import installed_version
-
-__all__ = ["MODES", "PredictOptions", "Prediction", "SoftPromptOf", "predict", "template_for"]
+from lloco.template import DEFAULT_TEMPLATE, TEMPLATE_FILE, Template
 
 SoftPromptOf = Callable[[Document], SoftPrompt]
 _STANDIN = torch.zeros(1, dtype=torch.int64)
@@ -49,6 +47,8 @@ class PredictOptions:
     """Folder of the adapter that answers; none when not given."""
     context_budget: int | None = None
     """Tokens for truncated and retrieval; as many as the document has virtual tokens when not given."""
+    seed: int = 0
+    """Recorded with the predictions, so that runs of two seeds do not mix; decoding is greedy."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -80,6 +80,13 @@ def template_for(task: str, sample: Sample | None = None) -> Template:
     if task == "qmsum" or (is_summary and sample is not None and DATASETS[sample.dataset].metric != "longbench_f1"):
         return Template.packaged("summarize")
     return DEFAULT_TEMPLATE
+
+
+def template_of(adapter: Path | None) -> Template | None:
+    """Return the wording that an adapter was trained with; None where it does not bring it, or there is no adapter."""
+    if adapter is None or not (adapter / TEMPLATE_FILE).is_file():
+        return None
+    return Template.load(adapter)
 
 
 def predict(
@@ -270,29 +277,15 @@ def _add_adapter(engine: Engine, folder: Path | None) -> str | None:
 
 def _settings(
     samples: Sequence[Sample], first: Sample, contexts: _Contexts, template: Template | None
-) -> dict[str, str | int | None]:
+) -> dict[str, Any]:
     """Everything that decides the predictions, by name; the first document stands for the making of soft prompts."""
-    options, decoder = contexts.options, contexts.decoder
-    digests = {id(sample.document): sample.document.digest for sample in samples}
-    asked = [[one.id, one.task, one.question, one.options, one.dataset, digests[id(one.document)]] for one in samples]
+    options, document = contexts.options, contexts.of(first.document)
     return {
-        "samples": _digest(asked),
+        **common_settings(samples, contexts.decoder, options.adapter),
         "mode": options.mode,
         "max_tokens": options.max_tokens,
-        "context_budget": contexts.of(first.document).budget if options.mode in BUDGET_MODES else None,
-        "soft_prompts": _made_by(contexts.of(first.document).soft_prompt) if options.mode == "compressed" else None,
-        "template": "by sample" if template is None else _digest(template.to_json()),
-        "model": decoder.digest,
-        "dtype": str(decoder.dtype).removeprefix("torch."),
-        "adapter": None if options.adapter is None else adapter_digest(options.adapter),
-        "lloco": installed_version(),
+        "context_budget": document.budget if options.mode in BUDGET_MODES else None,
+        "soft_prompts": made_by(document.soft_prompt) if options.mode == "compressed" else None,
+        "template": "by sample" if template is None else digest_of(template.to_json()),
+        "seed": options.seed,
     }
-
-
-def _made_by(soft_prompt: SoftPrompt) -> str:
-    made = soft_prompt.provenance
-    return f"{made.compressor_digest} segment_len {made.segment_len} dtype {made.dtype}"
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -15,8 +15,9 @@ import jinja2
 
 from lloco.durable import make_folder_durably, write_durably
 from lloco.errors import DataError
+from lloco.evals.mode import ADAPTER_SUFFIX
 from lloco.evals.plots import NeedleGrid, colour_of, needle_grids
-from lloco.evals.results import ADAPTER_SUFFIX, ModeResult, Results, score_of
+from lloco.evals.results import ModeResult, Results, score_of
 
 MAX_QUESTIONS = 200
 _MAX_CHARS = 2000

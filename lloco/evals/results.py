@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from lloco.durable import write_durably
 from lloco.evals.sample import Sample
 from lloco.evals.scorer import Score, Scores
 from lloco.evals.work_log import Prediction
 
-ADAPTER_SUFFIX = "+adapter"
 _PARTIAL_METRICS = ("rouge1", "rouge2", "rougeL", "hotpot_em")
-_MAX_COLUMNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,39 +133,6 @@ def score_of(score: Score, metric: str) -> float | None:
         rouges = [score.metrics[name] for name in ("rouge1", "rouge2", "rougeL")]
         return float((rouges[0] * rouges[1] * rouges[2]) ** (1 / 3))
     return score.metrics.get(metric)
-
-
-def results_table(results: Results, metrics: Sequence[str] | None = None) -> Table:
-    """Return the table for a terminal; the main metric and those after it that fit, unless some are named."""
-    shown = results.metrics[:_MAX_COLUMNS] if metrics is None else metrics
-    table = Table(title=f"{results.task}: mean ± standard error, 0-100")
-    if len(shown) < len(results.metrics):
-        table.caption = f"not shown: {', '.join(name for name in results.metrics if name not in shown)}"
-    table.add_column("mode", no_wrap=True)
-    for name in ("n", *shown):
-        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
-    for name in ("text tokens read", "virtual tokens", "ratio", "seconds", "cut"):
-        table.add_column(name, justify="right")
-    for row in results.rows:
-        ratio = "–" if row.compression_ratio is None else f"{row.compression_ratio:.1f}x"
-        values = [row.value(name) for name in shown]
-        counts = [
-            f"{row.context_tokens:.0f}",
-            f"{row.virtual_tokens:.0f}",
-            ratio,
-            f"{row.seconds:.1f}",
-            str(row.num_cut),
-        ]
-        table.add_row(row.mode, str(row.scores.n), *values, *counts)
-    return table
-
-
-def table_text(results: Results, metrics: Sequence[str] | None = None, *, width: int = 160) -> str:
-    """Return the table as plain text."""
-    console = Console(width=width, color_system=None, force_terminal=False)
-    with console.capture() as capture:
-        console.print(results_table(results, metrics))
-    return capture.get()
 
 
 def _mean(values: Sequence[int]) -> float:

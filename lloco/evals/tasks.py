@@ -1,6 +1,6 @@
 """The tasks: what each is scored with, how long its answers may be, where its data is published, how it is read.
 
-Knows no model and no prompt: how a question and its instruction become model input is the template's business.
+Knows no model and no prompt: how a question becomes model input is the template's business.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,6 @@ class Task:
     name: str
     metrics: tuple[str, ...]
     max_tokens: int
-    instruction: str
     read: Callable[[str, Iterable[Row]], Iterator[Sample]]
     published: Published | None = None
     on_missing: Literal["error", "zero"] = "error"
@@ -43,30 +42,28 @@ class Task:
         return DATASETS[sample.dataset].max_tokens if sample.dataset in DATASETS else self.max_tokens
 
 
-def _scrolls(name: str, config: str, metrics: tuple[str, ...], max_tokens: int, instruction: str) -> Task:
+def _scrolls(name: str, config: str, metrics: tuple[str, ...], max_tokens: int) -> Task:
     published = Published("tau/scrolls", (config,), "validation", "{config}.zip", "{config}/{split}.jsonl")
-    return Task(name, metrics, max_tokens, instruction, read_scrolls, published, on_extra="error")
+    return Task(name, metrics, max_tokens, read_scrolls, published, on_extra="error")
 
 
-_SHORT = "Answer in a few words."
 _LONGBENCH = Published("THUDM/LongBench", tuple(DATASETS), "test", "data.zip", "data/{config}.jsonl")
 _ALL = (
     Task(
-        "quality", ("accuracy", "accuracy_lloco"), 16, "Answer with the letter of the right option.", read_quality,
-        Published("emozilla/quality"),
+        "quality", ("accuracy", "accuracy_lloco"), 16, read_quality, Published("emozilla/quality"),
     ),
-    _scrolls("qmsum", "qmsum", _ROUGE, 256, "Answer with a short summary."),
-    _scrolls("qasper", "qasper", _ANSWER, 128, "Answer briefly, or say Unanswerable."),
-    _scrolls("narrativeqa", "narrative_qa", _ANSWER, 128, _SHORT),
+    _scrolls("qmsum", "qmsum", _ROUGE, 256),
+    _scrolls("qasper", "qasper", _ANSWER, 128),
+    _scrolls("narrativeqa", "narrative_qa", _ANSWER, 128),
     Task(
-        "hotpotqa", ("hotpot_em", "hotpot_f1", "hotpot_joint_f1", "hotpot_f1_lloco"), 32, _SHORT, read_hotpot,
+        "hotpotqa", ("hotpot_em", "hotpot_f1", "hotpot_joint_f1", "hotpot_f1_lloco"), 32, read_hotpot,
         Published("hotpotqa/hotpot_qa", ("distractor",)), on_missing="zero",
     ),
-    Task("longbench", ("longbench_f1", "longbench_rouge_l"), 128, "", read_longbench, _LONGBENCH),
-    Task("needle", ("needle",), 32, _SHORT, read_document_qa),
-    Task("squad_articles", _ANSWER, 32, _SHORT, read_squad_articles, Published("rajpurkar/squad", ("plain_text",))),
-    Task("fairytaleqa", (*_ANSWER, "rougeL"), 64, _SHORT, read_document_qa),
-    Task("jsonl", (*_ANSWER, *_ROUGE, "accuracy"), 128, "", read_document_qa),
+    Task("longbench", ("longbench_f1", "longbench_rouge_l"), 128, read_longbench, _LONGBENCH),
+    Task("needle", ("needle",), 32, read_document_qa),
+    Task("squad_articles", _ANSWER, 32, read_squad_articles, Published("rajpurkar/squad", ("plain_text",))),
+    Task("fairytaleqa", (*_ANSWER, "rougeL"), 64, read_document_qa),
+    Task("jsonl", (*_ANSWER, *_ROUGE, "accuracy"), 128, read_document_qa),
 )  # fmt: skip
 _BY_NAME = {task.name: task for task in _ALL}
 TASKS: tuple[str, ...] = tuple(_BY_NAME)

@@ -13,8 +13,7 @@ from typing import Any
 
 from lloco.durable import fsync_folder, make_folder_durably, write_durably
 from lloco.errors import DataError
-
-Settings = Mapping[str, Any]
+from lloco.evals.run_settings import Settings, differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +50,15 @@ class WorkLog:
         """
         make_folder_durably(self.out.parent)
         if not self.partial.exists():
-            finished = self._finished()
-            if finished is None:
-                write_durably(self.partial, _line({"run": self._settings}))
-            return finished or []
+            return self._finished()
         data = self.partial.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        if not whole:
-            write_durably(self.partial, _line({"run": self._settings}))
-            return []
         if whole != data:
             os.truncate(self.partial, len(whole))
+        if not whole:
+            return []
         begun, predictions = _parse(whole, self.partial)
-        if changed := sorted(key for key in {*begun, *self._settings} if begun.get(key) != self._settings.get(key)):
-            was = ", ".join(
-                f"{key} {_short(begun.get(key))} (now {_short(self._settings.get(key))})" for key in changed
-            )
+        if was := differences(begun, self._settings):
             raise DataError(
                 f"unfinished predictions in {self.partial} belong to another run, which had {was}: finish that run as "
                 "it was begun, remove the file, or choose another --out"
@@ -76,9 +68,14 @@ class WorkLog:
     def append(self, predictions: Iterable[Prediction]) -> None:
         """Add a batch; it is on the disk when this returns."""
         with self.partial.open("ab") as file:
+            is_new = file.tell() == 0
+            if is_new:
+                file.write(_line({"run": self._settings}))
             file.write(b"".join(_line(asdict(prediction)) for prediction in predictions))
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            fsync_folder(self.out.parent)
 
     def finish(self, predictions: Sequence[Prediction]) -> None:
         """Write the predictions file, then keep the log under its final name."""
@@ -88,12 +85,12 @@ class WorkLog:
             self.partial.replace(self.details)
             fsync_folder(self.out.parent)
 
-    def _finished(self) -> list[Prediction] | None:
-        """Predictions of an equal run that came to its end; None where another run's files are to be replaced."""
+    def _finished(self) -> list[Prediction]:
+        """Predictions of an equal run that came to its end; another run's files are going to be replaced."""
         if not (self.details.exists() and self.out.exists()):
-            return None
+            return []
         begun, predictions = _parse(self.details.read_bytes(), self.details)
-        return predictions if begun == self._settings else None
+        return predictions if begun == self._settings else []
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
@@ -116,8 +113,3 @@ def _parse(data: bytes, path: Path) -> tuple[dict[str, Any], list[Prediction]]:
 
 def _damaged(path: Path, number: int) -> DataError:
     return DataError(f"{path}, line {number}: a line of a prediction log was wanted, it is damaged: remove the file")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:12]}..."

@@ -37,9 +37,7 @@ def checkpoint_folder(path_or_hub_id: str | Path) -> Path:
         return path
     name = str(path_or_hub_id)
     if path.exists():
-        raise CheckpointError(
-            f"a checkpoint folder was wanted, {name} is a file: name the folder that holds config.json"
-        )
+        raise CheckpointError(f"a checkpoint folder was wanted, {name} is a file: name the folder that it is in")
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise CheckpointError(f"no checkpoint at {name}: give an existing folder or a hub id such as owner/name")
     patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja"]

@@ -5,10 +5,11 @@ bfloat16 on a GPU.
 """
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Decoder:
     tokenizer: PreTrainedTokenizerBase | None
     name: str
     digest: str
+    lock: AbstractContextManager[bool] = field(default_factory=threading.RLock, repr=False)
+    """Held by whoever runs the model: adapters and attention are switched in place. Kept by `replace`."""
 
     @property
     def hidden_size(self) -> int:

@@ -65,6 +65,7 @@ MIGRATIONS = (
         added TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
     );
     """,
+    "ALTER TABLE documents ADD COLUMN num_read_tokens INTEGER",
 )
 """Migration n brings a database from schema version n to n + 1; one that was released is never edited."""
 

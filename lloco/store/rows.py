@@ -28,6 +28,8 @@ class StoredDocument:
     segment_len: int
     compressor_digest: str
     dtype: str
+    num_read_tokens: int | None
+    """Tokens that the soft prompt stands for, fewer than the document's where it was truncated; None: not noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class CorpusSummary:
     compressor_digest: str | None
     hidden_size: int | None
     adapter_digest: str | None
+    segment_len: int | None
+    """Tokens of a segment of the document that was stored last; None before the first."""
     num_documents: int
     num_passages: int
     num_document_tokens: int
@@ -48,7 +52,8 @@ class CorpusSummary:
 
 
 DOCUMENT_COLUMNS = (
-    "id, title, source, text, text_digest, num_tokens, num_virtual_tokens, segment_len, compressor_digest, dtype"
+    "id, title, source, text, text_digest, num_tokens, num_virtual_tokens, segment_len, compressor_digest, dtype, "
+    "num_read_tokens"
 )
 
 
@@ -61,12 +66,16 @@ def read_summary(connection: sqlite3.Connection, key: int) -> CorpusSummary:
         "total(num_tokens), total(num_virtual_tokens), total(num_bytes) FROM documents WHERE corpus = :key",
         {"key": key},
     ).fetchone()
+    last = connection.execute(
+        "SELECT segment_len FROM documents WHERE corpus = ? ORDER BY added DESC, key DESC LIMIT 1", (key,)
+    ).fetchone()
     return CorpusSummary(
         corpus["name"],
         corpus["compressor"],
         corpus["compressor_digest"],
         corpus["hidden_size"],
         active_adapter(connection, key),
+        None if last is None else int(last[0]),
         *(int(count) for count in counts),
     )
 
@@ -105,6 +114,12 @@ def passages_digest(passages: Sequence[Passage]) -> str:
     return hashlib.sha256(json.dumps([(passage.start, passage.end) for passage in passages]).encode()).hexdigest()
 
 
+def num_read_tokens(soft_prompt: SoftPrompt) -> int:
+    """Tokens that a soft prompt stands for: fewer than the document's where it was truncated, at a segment's end."""
+    made = soft_prompt.provenance
+    return min(made.num_document_tokens, soft_prompt.num_virtual_tokens // made.summary_length * made.segment_len)
+
+
 def write_document(
     connection: sqlite3.Connection,
     corpus: int,
@@ -123,6 +138,7 @@ def write_document(
         "text": document.text,
         "text_digest": document.digest,
         "num_tokens": made_by.num_document_tokens,
+        "num_read_tokens": num_read_tokens(soft_prompt),
         "num_virtual_tokens": soft_prompt.num_virtual_tokens,
         "segment_len": made_by.segment_len,
         "compressor_digest": made_by.compressor_digest,

@@ -73,6 +73,10 @@ class Store:
             raise StoreError(f"corpus {name!r} was removed from {self.path} while it was being opened: try again")
         return Corpus(self.path, self._catalogue, *found)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a corpus of this name, in upper or lower case."""
+        return self._find(name) is not None
+
     def remove_corpus(self, name: str) -> None:
         """Remove a corpus with its documents, soft prompts and adapters."""
         found = self._find(name)

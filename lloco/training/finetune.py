@@ -74,6 +74,16 @@ class FinetuneOptions:
             if value is not None and not value > 0:
                 raise LlocoError(f"{name} is {value}: it must be greater than 0")
 
+    def num_samples(self, num_examples: int) -> int:
+        """Return how many examples are drawn in the whole run."""
+        if self.num_steps is not None:
+            return self.num_steps * self.batch_size
+        return max(1, round(self.num_epochs * num_examples))
+
+    def num_steps_for(self, num_examples: int) -> int:
+        """Return the optimiser steps of the whole run."""
+        return math.ceil(self.num_samples(num_examples) / self.batch_size)
+
 
 def finetune(
     decoder: Decoder,
@@ -105,7 +115,7 @@ def finetune(
     soft_prompts = SoftPrompts(soft_prompt_of, decoder.device)
     data = measure_examples(examples, soft_prompts, template, decoder)
     held_out = measure_examples(validation, soft_prompts, template, decoder, "validation example")
-    num_samples, loop_options = _plan(options, len(examples))
+    num_samples = options.num_samples(len(examples))
     run = _run(decoder, data, template, options, compressor_digest) | {"num_samples": num_samples}
     stage = AnswerStage(
         decoder,
@@ -121,7 +131,7 @@ def finetune(
         evaluate_every=options.evaluate_every,
     )
     with _seeded(decoder, options.seed), _trainable_adapter(decoder, options) as model:
-        log = train(model, stage, loop_options, out, on_step, run=run)
+        log = train(model, stage, _loop_options(options, len(examples)), out, on_step, run=run)
         if state.is_main_process:
             write_curves(out, log)
             origin = run | {"options": asdict(options), "seed": options.seed, "num_steps": len(log)}
@@ -140,14 +150,9 @@ def _check_request(decoder: Decoder, examples: Sequence[Example], out: Path) -> 
         raise LlocoError(f"{out} holds an adapter and not the run that made it: choose another --out folder")
 
 
-def _plan(options: FinetuneOptions, num_examples: int) -> tuple[int, LoopOptions]:
-    """Return how many examples are drawn in the whole run, and the loop's options."""
-    if options.num_steps is None:
-        num_samples = max(1, round(options.num_epochs * num_examples))
-    else:
-        num_samples = options.num_steps * options.batch_size
-    return num_samples, LoopOptions(
-        num_steps=math.ceil(num_samples / options.batch_size),
+def _loop_options(options: FinetuneOptions, num_examples: int) -> LoopOptions:
+    return LoopOptions(
+        num_steps=options.num_steps_for(num_examples),
         learning_rate=options.learning_rate,
         warmup_ratio=options.warmup_ratio,
         weight_decay=options.weight_decay,

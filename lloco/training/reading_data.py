@@ -66,26 +66,32 @@ def iter_lines(paths: Sequence[Path]) -> Iterator[Line]:
                     if line.strip():
                         yield _parse_line(line, f"{path}:{number}")
         except (OSError, EOFError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
             raise DataError(
-                f"pretraining text was wanted in {path}, it cannot be read ({error}): check the file"
+                f"pretraining text was wanted in {path}, it cannot be read ({reason}): check the file"
             ) from error
 
 
 def _parse_line(line: str, where: str) -> Line:
     try:
         record = json.loads(line)
-        text = record["text"] if "text" in record else record["context"]
-        if "qas" in record:
-            pairs = [(qa["q"], qa["a"][0]) for qa in record["qas"] if qa["a"]]
-        else:
-            pairs = [(qa["question"], qa["answers"][0]) for qa in record.get("questions", ()) if qa["answers"]]
-        if not isinstance(text, str) or not all(isinstance(part, str) for pair in pairs for part in pair):
-            raise TypeError("text, questions and answers are strings")
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(
-            f"{where}: a line with text, or context, and its questions was wanted ({error!r}): correct it"
-        ) from error
+    except ValueError as error:
+        raise _broken(where, f"it is not JSON ({error})") from error
+    text = record.get("text", record.get("context")) if isinstance(record, dict) else None
+    if not isinstance(text, str):
+        raise _broken(where, 'it has no string "text" or "context"')
+    questions, question, answers = ("qas", "q", "a") if "qas" in record else ("questions", "question", "answers")
+    try:
+        pairs = [(one[question], one[answers][0]) for one in record.get(questions, ()) if one[answers]]
+    except (KeyError, TypeError, IndexError) as error:
+        raise _broken(where, f'"{questions}" is no list of objects with "{question}" and "{answers}"') from error
+    if not all(isinstance(part, str) for pair in pairs for part in pair):
+        raise _broken(where, f'a "{question}" or one of its "{answers}" is no string')
     return text, pairs
+
+
+def _broken(where: str, what: str) -> DataError:
+    return DataError(f"{where}: a line with text, or context, and its questions was wanted, {what}: correct it")
 
 
 def tokenize_lines(

@@ -254,18 +254,7 @@ class ReadingStage:
 
     def _soft_prompts(self, ordered: Sequence[Tensor], segment_len: int) -> list[Tensor]:
         """Compress contexts sorted from long to short, keeping the gradient through all segments."""
-        compressor = self.compressor
-        soft_prompt = compressor.empty_soft_prompt(len(ordered))
-        finished: list[list[Tensor]] = [[] for _ in ordered]
-        for start in range(0, len(ordered[0]), segment_len):
-            running = [ids[start : start + segment_len] for ids in ordered if len(ids) > start]
-            lengths = torch.tensor([len(ids) for ids in running], device=compressor.decoder.device)
-            ids = pad_sequence(running, batch_first=True).to(compressor.decoder.device)
-            states = compressor.read_segment(soft_prompt[: len(running)], ids, lengths)
-            for row, vectors in zip(finished, states, strict=False):
-                row.append(vectors)
-            soft_prompt = torch.cat([soft_prompt[: len(running)], states], dim=1)
-        return [torch.cat(row) for row in finished]
+        return self.compressor.read_documents(ordered, segment_len)
 
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:

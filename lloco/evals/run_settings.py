@@ -1,0 +1,54 @@
+"""What decides a run's predictions, by name, so that a run goes on only where it is the same one.
+
+Large things stand there as digests. Does not know where settings are kept.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lloco.evals.sample import Sample
+from lloco.models.adapter import adapter_digest
+from lloco.models.decoder import Decoder
+from lloco.soft_prompt import SoftPrompt
+from lloco.version import installed_version
+
+Settings = Mapping[str, Any]
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+
+
+def common_settings(samples: Sequence[Sample], decoder: Decoder, adapter: Path | None) -> dict[str, Any]:
+    """Return what every run has: its questions, what answers them and the program."""
+    digests = {id(sample.document): sample.document.digest for sample in samples}
+    asked = [[one.id, one.task, one.question, one.options, one.dataset, digests[id(one.document)]] for one in samples]
+    return {
+        "samples": digest_of(asked),
+        "model": decoder.digest,
+        "dtype": str(decoder.dtype).removeprefix("torch."),
+        "adapter": None if adapter is None else adapter_digest(adapter),
+        "lloco": installed_version(),
+    }
+
+
+def made_by(soft_prompt: SoftPrompt) -> str:
+    """Say how a soft prompt was made; one document's stands for those of a run."""
+    made = soft_prompt.provenance
+    return f"{made.compressor_digest} segment_len {made.segment_len} dtype {made.dtype}"
+
+
+def digest_of(value: object) -> str:
+    """Return the SHA-256 of a value's JSON."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def differences(begun: Settings, now: Settings) -> str:
+    """Name the settings that are no longer what they were, with both values; "" where all are the same."""
+    changed = sorted(name for name in {*begun, *now} if begun.get(name) != now.get(name))
+    return ", ".join(f"{name} {_short(begun.get(name))} (now {_short(now.get(name))})" for name in changed)
+
+
+def _short(value: object) -> str:
+    return _DIGEST.sub(r"\1...", str(value))
