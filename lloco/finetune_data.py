@@ -15,8 +15,8 @@ from lloco.errors import DataError
 from lloco.evals.predict import template_for
 from lloco.evals.row import Row, as_row
 from lloco.evals.sample import Sample
-from lloco.evals.strict_json import read_values
 from lloco.evals.tasks import load_samples
+from lloco.strict_json import read_values
 from lloco.template import DEFAULT_TEMPLATE, Template
 from lloco.training.examples import Example
 

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "lloco"
 # Units of one layer may import one another, without a cycle, unless they are listed as apart.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("durable", "document_formats", "documents", "soft_prompt", "template", "text_encoding"),
+    ("durable", "document_formats", "documents", "soft_prompt", "strict_json", "template", "text_encoding"),
     ("models",),
     ("bm25", "compressors", "prompt", "retriever", "segment_rows", "store"),
     ("engine", "training"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from lloco.durable import make_folder_durably, write_durably
 from lloco.errors import DataError
 from lloco.evals.run_settings import Settings, differences
-from lloco.evals.strict_json import read_value
+from lloco.strict_json import read_value
 
 if sys.platform != "win32":
     import fcntl

@@ -12,7 +12,7 @@ from typing import Any
 
 from lloco.errors import DataError
 from lloco.evals.row import Row, as_row
-from lloco.evals.strict_json import read_archived_values, read_values
+from lloco.strict_json import read_archived_values, read_values
 
 _SUFFIXES = (".json", ".jsonl", ".dev", ".train", ".test")
 _SPLIT_WORDS = {"train": {"train"}, "validation": {"validation", "valid", "val", "dev"}, "test": {"test"}}

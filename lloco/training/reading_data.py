@@ -4,15 +4,13 @@ Reads document-QA lines (`{text, questions: [{question, answers}]}` or `{context
 questions are plain text) and lays rows out with the default template. Knows nothing about models.
 """
 
-import gzip
 import hashlib
-import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from lloco.errors import DataError
+from lloco.strict_json import read_values
 from lloco.template import DEFAULT_TEMPLATE, fill
 
 REPEAT_INSTRUCTION = "\nRepeat the document:\n"
@@ -56,27 +55,11 @@ def iter_lines(paths: Sequence[Path]) -> Iterator[Line]:
         DataError: a file is missing or a line is broken, named by file and line number.
     """
     for path in paths:
-        try:
-            with (
-                gzip.open(path, "rt", encoding="utf-8")
-                if path.suffix == ".gz"
-                else path.open(encoding="utf-8") as lines
-            ):
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield _parse_line(line, f"{path}:{number}")
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise DataError(
-                f"pretraining text was wanted in {path}, it cannot be read ({reason}): check the file"
-            ) from error
+        for where, record in read_values(path):
+            yield _parse_record(record, where)
 
 
-def _parse_line(line: str, where: str) -> Line:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise _broken(where, f"it is not JSON ({error})") from error
+def _parse_record(record: Any, where: str) -> Line:
     text = record.get("text", record.get("context")) if isinstance(record, dict) else None
     if not isinstance(text, str):
         raise _broken(where, 'it has no string "text" or "context"')

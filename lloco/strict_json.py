@@ -26,7 +26,7 @@ def read_values(path: Path) -> Iterator[tuple[str, Any]]:
         with _open(path) as file:
             yield from _values(file, str(path))
     except _READ_ERRORS as error:
-        raise DataError(f"cannot read {path}: {error}: check the file, or fetch it again") from error
+        raise _unreadable(str(path), error) from error
 
 
 def read_archived_values(archive: Path, member: str) -> Iterator[tuple[str, Any]]:
@@ -37,7 +37,7 @@ def read_archived_values(archive: Path, member: str) -> Iterator[tuple[str, Any]
     except KeyError as error:
         raise DataError(f"{archive}: wanted a member {member}, there is none: is it another data set?") from error
     except _READ_ERRORS as error:
-        raise DataError(f"cannot read {archive}: {error}: check the file, or fetch it again") from error
+        raise _unreadable(str(archive), error) from error
 
 
 def read_value(path: Path) -> Any:
@@ -46,7 +46,7 @@ def read_value(path: Path) -> Any:
         with _open(path) as file:
             data = file.read(MAX_JSON_BYTES + 1)
     except _READ_ERRORS as error:
-        raise DataError(f"cannot read {path}: {error}: check the file, or fetch it again") from error
+        raise _unreadable(str(path), error) from error
     return parse(data, str(path))
 
 
@@ -63,6 +63,11 @@ def parse(data: bytes, where: str) -> Any:
         raise DataError(f"{where}: JSON nested too deeply to read: this is not the asked-for format") from error
     except ValueError as error:
         raise DataError(f"{where}: not valid JSON: {error}: the file is damaged or of another format") from error
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return DataError(f"cannot read {name} ({reason}): check the file, or fetch it again")
 
 
 def _open(path: Path) -> IO[bytes]:
