@@ -60,7 +60,7 @@ class Generation:
     num_prompt_tokens: int
     """Positions that the prompt took, virtual tokens included."""
     finish_reason: FinishReason
-    """Whether EOS or a stop string ended it, `max_tokens`, or who had asked."""
+    """Whether EOS or a stop string ended it, `max_tokens`, or whoever had asked for it."""
 
 
 class Engine(Protocol):

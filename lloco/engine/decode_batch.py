@@ -1,0 +1,131 @@
+"""Prompts that are decoded together: one cache of keys and values, left-padded, that rows join and leave.
+
+A model with sliding-window attention gets whole keys and values and masks them itself, which is exact. Does not know
+about sampling, answers or threads.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from lloco.engine.named_adapters import inference
+from lloco.errors import LlocoError
+from lloco.models.decoder import Decoder
+from lloco.prompt import Prompt, collate
+
+
+class DecodeBatch:
+    """The rows between two tokens, in the order in which they came."""
+
+    def __init__(self, cache: DynamicCache, attention_mask: Tensor, peft_names: Sequence[str]) -> None:
+        self._cache = cache
+        self._attention_mask = attention_mask
+        self._peft_names = list(peft_names)
+
+    @classmethod
+    def read(
+        cls, decoder: Decoder, prompts: Sequence[Prompt], peft_names: Sequence[str]
+    ) -> tuple["DecodeBatch", Tensor]:
+        """Read the prompts, each with its adapter; returns the logits (batch, vocab_size) of the first answer token.
+
+        Raises:
+            MismatchError: a soft prompt was made for a decoder of another width, or holds NaN or infinity.
+        """
+        with torch.no_grad(), decoder.lock:
+            inputs = collate(
+                prompts,
+                decoder.embed,
+                hidden_size=decoder.hidden_size,
+                dtype=decoder.dtype,
+                device=decoder.device,
+                padding_side="left",
+            )
+        batch = cls(DynamicCache(), inputs.attention_mask, peft_names)
+        logits = batch._forward(
+            decoder,
+            inputs_embeds=inputs.inputs_embeds,
+            position_ids=inputs.position_ids,
+            **_last_logits_only(decoder),
+        )
+        return batch, logits
+
+    def step(self, decoder: Decoder, token_ids: Sequence[int]) -> Tensor:
+        """Read one more token per row; returns the logits (batch, vocab_size) of the next."""
+        position_ids = self._attention_mask.sum(dim=1, keepdim=True)
+        self._attention_mask = pad(self._attention_mask, (0, 1), value=1)
+        input_ids = torch.tensor(token_ids, device=decoder.device)[:, None]
+        return self._forward(decoder, input_ids=input_ids, position_ids=position_ids)
+
+    def join(self, other: "DecodeBatch") -> None:
+        """Append the other batch's rows, of the same decoder; both are left-padded to the longer one's length."""
+        own_len, other_len = self._attention_mask.shape[1], other._attention_mask.shape[1]
+        own_gap, other_gap = max(other_len - own_len, 0), max(own_len - other_len, 0)
+        self._attention_mask = torch.cat(
+            [pad(self._attention_mask, (own_gap, 0)), pad(other._attention_mask, (other_gap, 0))]
+        )
+        for layer, arrived in zip(self._layers, other._layers, strict=True):
+            layer.keys = torch.cat([_pad_left(layer.keys, own_gap), _pad_left(arrived.keys, other_gap)])
+            layer.values = torch.cat([_pad_left(layer.values, own_gap), _pad_left(arrived.values, other_gap)])
+        self._peft_names += other._peft_names
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these, at least one, and the padding that no row needs any more."""
+        mask = self._attention_mask[list(rows)]
+        gap = int(mask.argmax(dim=1).min())
+        self._attention_mask = mask[:, gap:]
+        for layer in self._layers:
+            layer.keys = layer.keys[list(rows), :, gap:]
+            layer.values = layer.values[list(rows), :, gap:]
+        self._peft_names = [self._peft_names[row] for row in rows]
+
+    @property
+    def _layers(self) -> Sequence[Any]:
+        """Holders of `keys` and `values` (batch, num_key_value_heads, seq_len, head_dim)."""
+        return self._cache.layers
+
+    def _forward(self, decoder: Decoder, **inputs: Any) -> Tensor:
+        with decoder.lock, inference(decoder.model, self._peft_names) as adapter_names:
+            output = decoder.model(
+                attention_mask=self._attention_mask,
+                past_key_values=self._cache,
+                use_cache=True,
+                **inputs,
+                **adapter_names,
+            )
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+
+def check_cache(decoder: Decoder) -> None:
+    """Refuse a model whose state is not keys and values per token, so that rows cannot be padded to one length.
+
+    Raises:
+        LlocoError: it has recurrent, convolutional or compressed state, or shares keys between layers.
+    """
+    # By type, not by isinstance: layers with a state of another kind inherit from the plain one.
+    kinds = {type(layer) for layer in DynamicCache(config=decoder.model.config).layers}
+    foreign = sorted(kind.__name__ for kind in kinds - {DynamicLayer, DynamicSlidingWindowLayer})
+    if foreign or getattr(decoder.model, "_is_stateful", False):
+        raise LlocoError(
+            "rows that join and leave a batch need a model that keeps keys and values per token, "
+            f"{decoder.name} keeps {', '.join(foreign) or 'a state of another kind'}: use TransformersEngine"
+        )
+
+
+def _last_logits_only(decoder: Decoder) -> dict[str, int]:
+    """Logits of a whole prompt would take more memory than its keys and values."""
+    model: Any = decoder.model
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
+
+
+def _pad_left(states: Tensor, gap: int) -> Tensor:
+    """Pad keys or values (batch, num_key_value_heads, seq_len, head_dim)."""
+    return pad(states, (0, 0, gap, 0)) if gap else states
