@@ -69,6 +69,11 @@ class Template:
         return _parse_template(text, str(file))
 
     @staticmethod
+    def of_adapter(folder: Path | None) -> "Template | None":
+        """Read the wording that an adapter was trained with; None where it brings none, or there is no adapter."""
+        return None if folder is None or not (folder / TEMPLATE_FILE).is_file() else Template.load(folder)
+
+    @staticmethod
     def packaged(name: str) -> "Template":
         """Return a template that comes with lloco.
 

@@ -33,7 +33,8 @@ job fairytaleqa fairytaleqa "$DATA/fairytaleqa/train.jsonl.gz" "$DATA/fairytaleq
 halves quality "$DATA"/quality/QuALITY*dev
 job quality quality "$FIRST" "$SECOND" 4
 halves longbench "$DATA/longbench/multi_news.jsonl.gz"
-job longbench longbench "$FIRST" "$SECOND" 64
+# Question 45 of the first half has an answer of 1,244 tokens, which do not fit beside its document's 3,264 vectors.
+TRAIN=$((TRAIN < 44 ? TRAIN : 44)) job longbench longbench "$FIRST" "$SECOND" 64
 halves qasper "$DATA/scrolls/qasper/validation.jsonl.gz"
 job qasper qasper "$FIRST" "$SECOND" 24
 job squality jsonl "$DATA/squality/train.jsonl.gz" "$DATA/squality/validation.jsonl.gz" 64

@@ -27,7 +27,7 @@ from lloco.training.pretrain import ModelShape, PretrainOptions
 from tests.corpora import LEASE, VOYAGE, save_compressor
 from tests.tiny import tiny_llama, tiny_tokenizer
 
-VERBS = ("demo", "compress", "finetune", "ask", "chat", "predict", "score", "evaluate", "pretrain", "corpus")
+VERBS = ("demo", "compress", "finetune", "ask", "chat", "predict", "score", "evaluate", "pretrain", "serve", "corpus")
 CORPUS_VERBS = ("list", "show", "remove", "verify", "export", "import")
 HEAVY = {"torch", "transformers", "peft", "accelerate", "numpy", "rich.markdown", "datasets", "matplotlib"}
 
@@ -127,7 +127,7 @@ def test_help_of_every_verb_is_quick_because_nothing_heavy_is_imported() -> None
 
 
 @pytest.mark.parametrize(
-    "verb", [(), *[(one,) for one in VERBS if one != "demo"], ("corpus", "show"), ("corpus", "import")]
+    "verb", [(), *[(one,) for one in VERBS if one not in ("demo", "serve")], ("corpus", "show"), ("corpus", "import")]
 )
 def test_a_verb_without_arguments_shows_its_help(run: Run, verb: tuple[str, ...]) -> None:
     assert run(*verb) == 2

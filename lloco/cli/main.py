@@ -14,6 +14,7 @@ from lloco.cli.finetune import finetune
 from lloco.cli.predict import predict
 from lloco.cli.pretrain import pretrain
 from lloco.cli.score import score
+from lloco.cli.serve import serve
 
 app = typer.Typer(
     name="lloco",
@@ -43,7 +44,8 @@ def _lloco(
         raise typer.Exit
 
 
-app.command(no_args_is_help=False)(demo)
+for _alone in (demo, serve):
+    app.command(no_args_is_help=False)(_alone)
 for _verb in (compress, finetune, ask, chat, predict, score, evaluate, pretrain):
     app.command(no_args_is_help=True)(_verb)
 app.add_typer(corpus_app, name="corpus")

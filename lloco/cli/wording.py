@@ -22,12 +22,11 @@ def named_template(name: str) -> "Template":
 
 def adapter_template(name: str | None, adapter: Path | None, output: Output) -> "Template | None":
     """Return the named template, else the adapter's own; None where there is neither, which is said of an adapter."""
-    from lloco.evals.predict import template_of
-    from lloco.template import TEMPLATE_FILE
+    from lloco.template import TEMPLATE_FILE, Template
 
     if name is not None:
         return named_template(name)
-    wording = template_of(adapter)
+    wording = Template.of_adapter(adapter)
     if adapter is not None and wording is None:
         output.warn(
             f"adapter {adapter} has no {TEMPLATE_FILE}: a packaged wording is used, which may not be the one it "

@@ -131,13 +131,13 @@ class AutoCompressor(nn.Module):
         documents: Sequence[Tensor],
         segment_len: int,
         *,
-        attention: Callable[[int], AbstractContextManager[None]] = lambda row_len: nullcontext(),
+        reading: Callable[[int], AbstractContextManager[None]] = lambda row_len: nullcontext(),
         on_progress: Progress | None = None,
     ) -> list[Tensor]:
         """Read documents of ids, sorted from long to short, segment by segment; gradients flow through all of them.
 
-        Those that still run are the first ones, and their soft prompts so far have one length. `attention` gives the
-        context in which rows of a length are read.
+        Those that still run are the first ones, and their soft prompts so far have one length. `reading` gives the
+        context in which a segment is read, in rows of that length.
 
         Returns:
             One (num_virtual_tokens, hidden_size) tensor a document.
@@ -149,7 +149,7 @@ class AutoCompressor(nn.Module):
             lengths = torch.tensor([len(ids) for ids in running], device=self.decoder.device)
             ids = nn.utils.rnn.pad_sequence(running, batch_first=True).to(self.decoder.device)
             soft_prompt = soft_prompt[: len(running)]
-            with attention(soft_prompt.shape[1] + segment_len + self.summary_length):
+            with reading(soft_prompt.shape[1] + segment_len + self.summary_length):
                 states = self.read_segment(soft_prompt, ids, lengths)
             for row, vectors in zip(finished, states, strict=False):
                 row.append(vectors)
@@ -192,12 +192,11 @@ class AutoCompressor(nn.Module):
             windows += [(number, ids[start:end]) for start, end in spans]
         order = sorted(range(len(windows)), key=lambda place: -len(windows[place][1]))
         done: dict[int, Tensor] = {}
-        with self._reading():
-            for start in range(0, len(order), batch_size):
-                places = order[start : start + batch_size]
-                group = [windows[place][1] for place in places]
-                read = self.read_documents(group, segment_len, attention=self._attention, on_progress=on_progress)
-                done |= {place: vectors.cpu() for place, vectors in zip(places, read, strict=True)}
+        for start in range(0, len(order), batch_size):
+            places = order[start : start + batch_size]
+            group = [windows[place][1] for place in places]
+            read = self.read_documents(group, segment_len, reading=self._reading, on_progress=on_progress)
+            done |= {place: vectors.cpu() for place, vectors in zip(places, read, strict=True)}
         parts: list[list[Tensor]] = [[] for _ in documents]
         for place, (number, _) in enumerate(windows):
             parts[number].append(done[place])
@@ -218,9 +217,12 @@ class AutoCompressor(nn.Module):
         return segment_len
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Read with the base model alone, without dropout; the model is as it was afterwards."""
-        with self.decoder.lock, adapter_disabled(self.model):
+    def _reading(self, row_len: int) -> Iterator[None]:
+        """Read a segment with the base model alone, without dropout; the model is as it was afterwards.
+
+        Between segments other threads have their turn with the model: answers do not wait for a long document.
+        """
+        with self.decoder.lock, adapter_disabled(self.model), self._attention(row_len):
             was_training = self.model.training
             self.model.train(False)
             try:

@@ -19,7 +19,7 @@ from lloco.engine.engine import Engine
 from lloco.errors import LlocoError
 from lloco.evals.mode import ADAPTER_SUFFIX, MODES, needs_soft_prompt
 from lloco.evals.plots import write_plots
-from lloco.evals.predict import PredictOptions, SoftPromptOf, predict, template_for, template_of
+from lloco.evals.predict import PredictOptions, SoftPromptOf, predict, template_for
 from lloco.evals.results import ModeResult, Results
 from lloco.evals.run_folder import PREDICTIONS_FOLDER, RESULTS_FILE, claimed_folder
 from lloco.evals.run_settings import common_settings, digest_of, made_by
@@ -117,7 +117,7 @@ def evaluate(
     if options.adapter is not None:
         check_adapter(options.adapter, engine.decoder)
     known = _KnownSoftPrompts(soft_prompt_of) if soft_prompt_of is not None else None
-    templates = {row: template or template_of(options.predict_options(row).adapter) for row in options.rows}
+    templates = {row: template or Template.of_adapter(options.predict_options(row).adapter) for row in options.rows}
     _check_wording(samples, engine, templates.values())
     run = _Run(task, samples, engine, options, templates, known)
     with nullcontext() if out is None else claimed_folder(out, run.settings()):

@@ -27,7 +27,7 @@ from lloco.models.adapter import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt, build_prompt
 from lloco.soft_prompt import SoftPrompt
-from lloco.template import DEFAULT_TEMPLATE, TEMPLATE_FILE, Template
+from lloco.template import DEFAULT_TEMPLATE, Template
 
 SoftPromptOf = Callable[[Document], SoftPrompt]
 _STANDIN = torch.zeros(1, dtype=torch.int64)
@@ -80,13 +80,6 @@ def template_for(task: str, sample: Sample | None = None) -> Template:
     if task == "qmsum" or (is_summary and sample is not None and DATASETS[sample.dataset].metric != "longbench_f1"):
         return Template.packaged("summarize")
     return DEFAULT_TEMPLATE
-
-
-def template_of(adapter: Path | None) -> Template | None:
-    """Return the wording that an adapter was trained with; None where it does not bring it, or there is no adapter."""
-    if adapter is None or not (adapter / TEMPLATE_FILE).is_file():
-        return None
-    return Template.load(adapter)
 
 
 def predict(

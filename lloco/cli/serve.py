@@ -1,0 +1,106 @@
+"""`lloco serve`: corpora over HTTP in the words of the OpenAI API."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lloco.cli import options
+from lloco.cli.output import Output
+from lloco.cli.verb import verb
+
+if TYPE_CHECKING:
+    from lloco.server.access import Access
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """The flags that say who may use the server, and how much."""
+
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[
+        int, typer.Option("--port", parser=options.at_least(0), metavar="N", help="Port; 0 takes a free one.")
+    ] = 8000
+    corpus: Annotated[
+        list[str] | None, typer.Option("--corpus", metavar="NAME", help="Serve only this corpus; repeat it.")
+    ] = None
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option("--api-key-file", metavar="FILE", help='JSON: {"KEY": ["CORPUS", ...], "KEY": "*"}.'),
+    ] = None
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Let other machines in without a key: to read, add and delete.")
+    ] = False
+    requests_per_minute: Annotated[
+        int | None,
+        typer.Option("--requests-per-minute", parser=options.at_least(1), metavar="N", help="Of one key, or address."),
+    ] = None
+    max_batch_size: Annotated[
+        int, typer.Option("--max-batch-size", parser=options.at_least(1), metavar="N", help="Questions at once.")
+    ] = 16
+    max_waiting: Annotated[
+        int, typer.Option("--max-waiting", parser=options.at_least(1), metavar="N", help="Questions that may wait.")
+    ] = 256
+
+
+@verb(kept="the corpora are as they were")
+def serve(
+    *,
+    flags: _Flags,
+    compressor: Annotated[
+        str | None,
+        typer.Option("--compressor", metavar="DIR|ID", help="For empty corpora [default: the bundled one]."),
+    ] = None,
+    store: options.StorePath = None,
+    device: options.Device = None,
+    dtype: options.DtypeName = None,
+    is_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Serve corpora to OpenAI clients: each corpus is a model.
+
+    Answers carry citations. Documents can be added while it runs. Ctrl-C finishes what runs, then ends.
+
+    \b
+    Examples:
+      lloco serve
+      lloco serve --corpus contracts --port 9000
+      lloco serve --host 0.0.0.0 --api-key-file keys.json
+    """
+    output = Output(is_json, quiet)
+    from lloco.server.app import create_app
+    from lloco.server.engines import EngineOptions
+    from lloco.server.listen import address_of, open_socket
+    from lloco.server.listen import serve as listen
+    from lloco.server.service import Limits, Service
+    from lloco.store.store import Store
+
+    access = _access(flags)
+    with Store(store) as opened, open_socket(flags.host, flags.port) as bound:
+        for name in flags.corpus or ():
+            opened.corpus(name, create=False)
+        service = Service(
+            opened,
+            access,
+            Limits(requests_per_minute=flags.requests_per_minute),
+            EngineOptions(flags.max_batch_size, flags.max_waiting, compressor, device, dtype),
+        )
+        names = flags.corpus or [one.name for one in opened.corpora()]
+        url = f"{address_of(bound)}/v1"
+        output.say(f"corpora: {', '.join(names) or 'none yet'}\nserving at {url}; Ctrl-C ends")
+        output.result({"url": url, "corpora": names})
+        try:
+            listen(create_app(service), bound)
+        finally:
+            service.engines.close(finish=False)
+    output.say("ended; what ran was finished")
+
+
+def _access(flags: _Flags) -> "Access":
+    from lloco.server.access import Access, check_exposure, is_loopback, load_keys
+
+    keys = None if flags.api_key_file is None else load_keys(flags.api_key_file)
+    check_exposure(flags.host, keys is not None, flags.no_auth)
+    served = None if not flags.corpus else frozenset(one.lower() for one in flags.corpus)
+    return Access(keys, served, is_loopback(flags.host))

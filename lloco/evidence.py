@@ -1,0 +1,142 @@
+"""The evidence for an answer: which documents a question is about, and which of their vectors fit the decoder.
+
+Documents are found by BM25 over passages. A soft prompt is read whole where it fits; else the rows of the segments that
+hold the passages found, best first. Knows nothing of wording, engines or answers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from lloco.corpus_models import decoder_digest_of
+from lloco.errors import LlocoError
+from lloco.models.decoder import Decoder
+from lloco.retriever import Hit, Retriever
+from lloco.segment_rows import rows_of_segments, segments_of_span, token_starts
+from lloco.soft_prompt import SoftPrompt
+from lloco.store.corpus import Corpus
+from lloco.store.rows import StoredDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A document to read and its passages, best first; no passage where no word of the question is in it."""
+
+    document: StoredDocument
+    hits: tuple[Hit, ...]
+
+
+class NothingFoundError(LlocoError):
+    """No document has a word of the question."""
+
+
+class NoRoomError(LlocoError):
+    """Question, answer and one segment of a document do not fit the decoder together."""
+
+
+def find_evidence(
+    corpus: Corpus,
+    question: str,
+    *,
+    document_id: str | None = None,
+    top_k: int = 1,
+    retriever: Retriever | None = None,
+) -> list[Evidence]:
+    """Return the documents to read: the one that is named, the only one there is, or the best ones.
+
+    Raises:
+        NothingFoundError: there are several documents, and none has a word of the question.
+        LlocoError: an empty question, or no such document.
+    """
+    if not question.strip():
+        raise LlocoError("a question was wanted, it is empty: type one")
+    return list(_find(corpus, question, document_id, top_k, retriever))
+
+
+def _find(
+    corpus: Corpus, question: str, document_id: str | None, top_k: int, retriever: Retriever | None
+) -> Iterator[Evidence]:
+    """Yield the documents to read: the one that is named, the only one there is, or the best ones."""
+    if top_k < 1:
+        raise LlocoError(f"at least 1 document to read was wanted, top_k is {top_k}: give a higher one")
+    named = [document_id] if document_id is not None else corpus.document_ids()
+    if len(named) > 1:
+        retriever = retriever or Retriever.of_corpus(corpus)
+        named = [hit.document_id for hit in retriever.search_documents(question, top_k)]
+        if not named:
+            raise NothingFoundError(
+                f"a document about {question.strip()[:60]!r} was wanted, no document of corpus {corpus.name!r} has a "
+                "word of it: ask in the documents' words, or name one with --document"
+            )
+    for one in named:
+        within = Retriever.build(corpus.document_passages(one))
+        yield Evidence(corpus.document(one), tuple(within.search(question, 1000)))
+
+
+def read_vectors(
+    corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, room: int, *, adapter: Path | None = None
+) -> list[Tensor]:
+    """Return the vectors to read, at most `room`: each document's soft prompt whole, or those of its best segments.
+
+    Raises:
+        NoRoomError: not even one segment fits.
+        MismatchError: the decoder is neither the one that the soft prompts were made for, nor the one that the adapter
+            was trained on.
+    """
+    return _fitting_vectors(_checked_soft_prompts(corpus, evidence, decoder, adapter), evidence, decoder, room)
+
+
+def _checked_soft_prompts(
+    corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, adapter: Path | None
+) -> list[SoftPrompt]:
+    """Return each document's soft prompt, made for this decoder or read by an adapter that was trained on it."""
+    soft_prompts = [corpus.soft_prompt(one.document.id) for one in evidence]
+    is_learned = decoder_digest_of(adapter) == decoder.digest
+    for soft_prompt in soft_prompts:
+        if soft_prompt.hidden_size != decoder.hidden_size or not is_learned:
+            soft_prompt.check_readable_by(decoder.name, decoder.digest, decoder.hidden_size)
+    return soft_prompts
+
+
+def _fitting_vectors(
+    soft_prompts: Sequence[SoftPrompt], evidence: Sequence[Evidence], decoder: Decoder, room: int
+) -> list[Tensor]:
+    """Return each document's vectors: all of them where they fit together, else those of the passages found."""
+    for soft_prompt in soft_prompts:
+        made = soft_prompt.provenance
+        if room < made.summary_length:
+            raise NoRoomError(
+                f"{decoder.name} reads {decoder.max_len} positions, question and answer leave {max(room, 0)}, a "
+                f"segment of {made.document_id!r} takes {made.summary_length}: shorten the question or --max-tokens"
+            )
+    if sum(soft_prompt.num_virtual_tokens for soft_prompt in soft_prompts) <= room:
+        return [soft_prompt.embeds for soft_prompt in soft_prompts]
+    chosen: dict[int, set[int]] = {}
+    for place, segment in _segments_in_order(evidence, soft_prompts, decoder):
+        size = soft_prompts[place].provenance.summary_length
+        if segment in chosen.get(place, ()):
+            continue
+        if size > room:
+            break
+        room -= size
+        chosen.setdefault(place, set()).add(segment)
+    return [rows_of_segments(soft_prompts[place], chosen[place]) for place in sorted(chosen)]
+
+
+def _segments_in_order(
+    evidence: Sequence[Evidence], soft_prompts: Sequence[SoftPrompt], decoder: Decoder
+) -> list[tuple[int, int]]:
+    """Return (document, segment) pairs, best passages of each document first; the beginnings where there is none."""
+    tokenizer = decoder.require_tokenizer()
+    num_segments = [-(-one.num_virtual_tokens // one.provenance.summary_length) for one in soft_prompts]
+    ranked: list[tuple[int, int, int]] = []
+    for place, one in enumerate(evidence):
+        starts = token_starts(tokenizer, one.document.text)
+        for rank, hit in enumerate(one.hits):
+            within = segments_of_span(starts, hit.start, hit.end, one.document.segment_len)
+            ranked += [(rank, place, segment) for segment in within if segment < num_segments[place]]
+    if not ranked:
+        ranked = [(segment, place, segment) for place, n in enumerate(num_segments) for segment in range(n)]
+    return [(place, segment) for _, place, segment in sorted(ranked)]

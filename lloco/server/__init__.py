@@ -1,0 +1,1 @@
+"""Corpora over HTTP in the words of the OpenAI API. Nothing is exported here: import from the modules."""

@@ -1,0 +1,55 @@
+"""The application: routes, error handlers and metrics around one service; engines end when it does."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from lloco.server import completion_routes, corpus_routes, document_routes
+from lloco.server.errors import ApiError, error_response, install_error_handlers
+from lloco.server.metrics import CountRequests
+from lloco.server.service import Caller, Served, Service
+
+router = APIRouter()
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the application of a service; when it shuts down, what runs is finished first."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await anyio.to_thread.run_sync(service.engines.close)
+
+    # The pages that FastAPI makes fetch scripts from elsewhere, and the API is OpenAI's.
+    app = FastAPI(title="lloco", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app.state.service = service
+    app.add_middleware(CountRequests, metrics=service.metrics)
+    for one in (router, completion_routes.router, corpus_routes.router, document_routes.router):
+        app.include_router(one)
+    install_error_handlers(app)
+    app.add_exception_handler(RequestValidationError, _invalid_query)
+    return app
+
+
+@router.get("/health")
+async def health() -> Response:
+    """Say that the server answers; needs no key and tells nothing else."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/metrics")
+async def metrics(grant: Caller, service: Served) -> Response:
+    """Return what Prometheus scrapes; needs a key where there are keys."""
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _invalid_query(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = str(first["loc"][-1])
+    return error_response(ApiError(400, f"{param}: {first['msg']}", param=param))

@@ -1,0 +1,111 @@
+"""The models of a server: one engine for each decoder and one compressor for each digest, loaded on first use.
+
+Corpora whose decoder is the same share an engine, and where a compressor is its own decoder, both share one model.
+"""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from lloco.compressors.compressor import Compressor
+from lloco.corpus_models import check_compressor, decoder_digest_of, load_corpus_compressor, load_corpus_decoder
+from lloco.engine.streaming import StreamingEngine
+from lloco.server.errors import ApiError
+from lloco.store.corpus import Corpus
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How models are loaded and run."""
+
+    max_batch_size: int = 16
+    """Questions that are answered at once."""
+    max_waiting: int = 256
+    """Questions that may wait for a place."""
+    compressor: str | None = None
+    """Folder or hub id of the compressor for corpora without documents; the bundled one when not given."""
+    device: str | None = None
+    dtype: str | None = None
+
+
+class Engines:
+    """Models by the digests of their weights; threads may share it."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._options = options
+        self._engines: dict[str, StreamingEngine] = {}
+        self._compressors: dict[str, Compressor] = {}
+        self._added: set[tuple[str, str]] = set()
+        self._loading = threading.RLock()
+        self._is_closed = False
+
+    @property
+    def num_running(self) -> int:
+        """Questions being answered now."""
+        return sum(engine.num_running for engine in list(self._engines.values()))
+
+    @property
+    def num_waiting(self) -> int:
+        """Questions waiting for a place in a batch."""
+        return sum(engine.num_waiting for engine in list(self._engines.values()))
+
+    def engine(self, corpus: Corpus, adapter: Path | None) -> StreamingEngine:
+        """Return the engine of the decoder that reads this corpus with this adapter; it may have to load it.
+
+        Raises:
+            ApiError: the corpus has no document yet.
+            LlocoError: the decoder cannot be loaded, or is not the one that the corpus was made for.
+        """
+        summary = corpus.summary()
+        if not summary.num_documents or summary.compressor_digest is None:
+            raise ApiError(400, f"{corpus.name} has no document yet: add one with POST /v1/documents", param="model")
+        digest = decoder_digest_of(adapter) or summary.compressor_digest
+        if digest not in self._engines:
+            with self._loading:
+                if digest not in self._engines:
+                    self._engines[digest] = self._load_engine(corpus, adapter, digest == summary.compressor_digest)
+        return self._engines[digest]
+
+    def add_adapter(self, engine: StreamingEngine, name: str, folder: Path) -> None:
+        """Make an adapter known to the engine, the first time it is used."""
+        place = (engine.decoder.digest, name)
+        if place not in self._added:
+            engine.add_adapter(name, folder)
+            self._added.add(place)
+
+    def compressor(self, corpus: Corpus) -> Compressor:
+        """Return the compressor of the corpus, or the one for new corpora; it may have to load it.
+
+        Raises:
+            LlocoError: it cannot be loaded, or the corpus was made with another.
+        """
+        with self._loading:
+            known = corpus.compressor_digest or ""
+            if known not in self._compressors:
+                name = None if known else self._options.compressor
+                loaded = load_corpus_compressor(corpus, name, device=self._options.device, dtype=self._options.dtype)
+                self._compressors[known] = self._sharing(loaded)
+                self._compressors.setdefault(loaded.digest, self._compressors[known])
+            check_compressor(corpus, self._compressors[known])
+            return self._compressors[known]
+
+    def close(self, *, finish: bool = True) -> None:
+        """End every engine; `finish` lets it answer what it was asked."""
+        with self._loading:
+            self._is_closed = True
+            for engine in self._engines.values():
+                engine.close(finish=finish)
+
+    def _sharing(self, loaded: Compressor) -> Compressor:
+        """Return the compressor of the same digest that is loaded already, if there is one."""
+        return self._compressors.get(loaded.digest, loaded)
+
+    def _load_engine(self, corpus: Corpus, adapter: Path | None, is_compressors: bool) -> StreamingEngine:
+        options = self._options
+        if self._is_closed:
+            raise ApiError(503, "the server is shutting down: ask another one")
+        if is_compressors:
+            decoder = self.compressor(corpus).decoder
+        else:
+            decoder = load_corpus_decoder(corpus, adapter=adapter, device=options.device, dtype=options.dtype)
+        return StreamingEngine(decoder, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting)

@@ -1,0 +1,105 @@
+"""Every error that leaves the server: its status and the OpenAI error body, made here and nowhere else.
+
+What a client can mend is said to it. What only the operator can mend goes to the log, and the client learns no more
+than that. Folders of this machine are cut out of messages.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from lloco.engine.streaming import QueueFullError
+from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
+from lloco.evidence import NoRoomError, NothingFoundError
+
+LOG = logging.getLogger("lloco.server")
+_FOLDERS = re.compile(r"""(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:,;'"]+[/\\])+""")
+"""The folders of an absolute path, without its last part."""
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """An answer other than the one that was asked for, in the words of the OpenAI API."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The OpenAI error body."""
+        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def not_found(what: str, advice: str, *, param: str, code: str) -> ApiError:
+    """Say that something is not there; the same words where it is there and belongs to another key."""
+    return ApiError(404, f"{what} was wanted, this key can use none of that name: {advice}", param=param, code=code)
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """Return what the client is told of an error."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, QueueFullError):
+        return ApiError(429, str(error), code="queue_full", headers={"retry-after": "1"})
+    if isinstance(error, NothingFoundError):
+        message = (
+            "no document of this corpus has a word of the question: ask in the documents' words, or name a document "
+            'with {"lloco": {"document": ID}}'
+        )
+        return ApiError(400, message, param="messages", code="no_document_found")
+    if isinstance(error, NoRoomError):
+        message = _public(str(error)).replace("--max-tokens", "lower max_tokens")
+        return ApiError(400, message, param="max_tokens", code="context_length_exceeded")
+    if isinstance(error, MismatchError):
+        return ApiError(409, _public(str(error)), code="mismatch")
+    if isinstance(error, LlocoError) and not isinstance(error, CheckpointError | StoreError):
+        return ApiError(400, _public(str(error)))
+    if isinstance(error, HTTPException):
+        return ApiError(error.status_code, _http_message(error), headers=error.headers)
+    if isinstance(error, ClientDisconnect):
+        return ApiError(499, "the client went away before its request was read")
+    LOG.error("a request failed: %s", error, exc_info=error)
+    return ApiError(500, "the server could not do this, its log says why: try again, or ask its operator")
+
+
+def _http_message(error: HTTPException) -> str:
+    if error.status_code == 404:
+        return "there is nothing at this address: the paths begin with /v1/models, /v1/chat/completions, /v1/corpora"
+    return f"{error.detail}: see the documentation of lloco serve"
+
+
+def _public(message: str) -> str:
+    return _FOLDERS.sub("", message)
+
+
+def error_response(error: Exception) -> Response:
+    """Return the response that tells the client of an error."""
+    known = as_api_error(error)
+    return JSONResponse(known.body, status_code=known.status, headers=known.headers)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every error of the app's routes with the OpenAI error body."""
+
+    def respond(_: Request, error: Exception) -> Response:
+        return error_response(error)
+
+    for kind in (ApiError, LlocoError, OSError, HTTPException, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, respond)

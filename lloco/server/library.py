@@ -1,0 +1,132 @@
+"""The corpora of a server as its callers see them: found by name within a grant, changed, searched.
+
+Everything here blocks and is called from worker threads. Whatever belongs to another key is answered like what is not
+there.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from lloco.compress import compress_into
+from lloco.documents import Document
+from lloco.errors import LlocoError
+from lloco.retriever import Retriever
+from lloco.server.access import Grant
+from lloco.server.engines import Engines
+from lloco.server.errors import ApiError, not_found
+from lloco.store.corpus import Corpus
+from lloco.store.rows import CorpusSummary, StoredDocument
+from lloco.store.store import Store
+
+Result = TypeVar("Result")
+MAX_TRIES = 4
+
+
+class Library:
+    """The store behind a server, with the indexes of its corpora kept open."""
+
+    def __init__(self, store: Store, engines: Engines) -> None:
+        self._store = store
+        self._engines = engines
+        self._retrievers: dict[str, tuple[str, Retriever]] = {}
+        self._no_removals = threading.RLock()
+
+    def summaries(self, grant: Grant) -> list[CorpusSummary]:
+        """Every corpus that the caller may use, by name."""
+        return [one for one in self._store.corpora() if grant.allows(one.name)]
+
+    def corpus(self, grant: Grant, name: str, param: str = "model") -> Corpus:
+        """Return a corpus. Raises `ApiError` 404 where the caller can use none of that name."""
+        if not grant.allows(name) or name not in self._store:
+            code = "model_not_found" if param == "model" else "corpus_not_found"
+            advice = "models are corpora, GET /v1/models lists them"
+            raise not_found(f"corpus {name[:80]!r}", advice, param=param, code=code)
+        return self._store.corpus(name, create=False)
+
+    def create(self, grant: Grant, name: str) -> Corpus:
+        """Make an empty corpus.
+
+        Raises:
+            ApiError: 403 where the caller may not use that name, there or not; 409 where it is there.
+        """
+        if not grant.allows(name):
+            raise ApiError(403, f"this key may not use a corpus named {name}: use one of its own", param="name")
+        if name in self._store:
+            raise ApiError(409, f"corpus {name} is there already: add documents to it", param="name", code="exists")
+        return self._store.corpus(name)
+
+    def remove(self, corpus: Corpus) -> None:
+        """Remove a corpus with all it holds."""
+        self._store.remove_corpus(corpus.name)
+        self._retrievers.pop(corpus.name, None)
+
+    def document(self, corpus: Corpus, id: str, param: str = "id") -> StoredDocument:
+        """Return a document. Raises `ApiError` 404 where there is none of that id."""
+        with self.gone_means_404(corpus, id, param):
+            return corpus.document(id)
+
+    def add(self, corpus: Corpus, document: Document, *, replace: bool) -> tuple[StoredDocument, bool]:
+        """Compress and store a document; returns it and whether it is new. Its corpus can be asked at once.
+
+        Raises:
+            ApiError: 409 for an id that is there, unless it may be replaced; 400 where it cannot be compressed.
+        """
+        is_new = document.id not in corpus.document_ids()
+        if not (is_new or replace):
+            message = f"document {document.id!r} is there already: PUT /v1/documents/{corpus.name}/ID replaces it"
+            raise ApiError(409, message, param="id", code="exists")
+        report = compress_into(corpus, [document], self._engines.compressor(corpus))
+        if report.skipped and not (report.num_new or report.num_unchanged):
+            raise ApiError(400, f"document {document.id!r} cannot be used: {report.skipped[0].reason}", param="text")
+        self.retriever(corpus)
+        return self.document(corpus, document.id), is_new
+
+    def remove_document(self, corpus: Corpus, id: str) -> None:
+        """Remove a document. Raises `ApiError` 404 where there is none of that id."""
+        with self._no_removals, self.gone_means_404(corpus, id, "id"):
+            corpus.remove_document(id)
+
+    def retriever(self, corpus: Corpus) -> Retriever:
+        """Return an index of the corpus as it is now."""
+        known = self._retrievers.get(corpus.name)
+        if known is not None and known[0] == corpus.contents_digest():
+            return known[1]
+        with self._no_removals:
+            digest = corpus.contents_digest()
+            known = self._retrievers.get(corpus.name)
+            if known is not None and known[0] == digest:
+                return known[1]
+            made = Retriever.of_corpus(corpus)
+            # What was written meanwhile may be in it: it is kept only for contents that it surely has.
+            if corpus.contents_digest() == digest:
+                self._retrievers[corpus.name] = (digest, made)
+            return made
+
+    def at_rest(self, corpus: Corpus, work: Callable[[], Result]) -> Result:
+        """Do work that failed because a corpus changed in its midst; removals wait, additions have it done again."""
+        with self._no_removals:
+            for _ in range(MAX_TRIES - 1):
+                digest = corpus.contents_digest()
+                try:
+                    return work()
+                except LlocoError:
+                    if corpus.contents_digest() == digest:
+                        raise
+            return work()
+
+    @contextmanager
+    def gone_means_404(self, corpus: Corpus, id: str | None, param: str) -> Iterator[None]:
+        """Where work fails because its corpus or document is gone by now, raise `ApiError` 404 instead."""
+        try:
+            yield
+        except (LlocoError, OSError):
+            if corpus.name not in self._store:
+                raise not_found(
+                    f"corpus {corpus.name!r}", "it was removed meanwhile", param="model", code="model_not_found"
+                ) from None
+            if id is not None and id not in corpus.document_ids():
+                advice = "GET /v1/documents lists them"
+                raise not_found(f"document {id[:80]!r}", advice, param=param, code="document_not_found") from None
+            raise

@@ -1,0 +1,89 @@
+"""Reading a request's body: bounded, JSON or an uploaded form, and checked against a model of it.
+
+A body that is too large is read to its end, up to a limit, and dropped, so that the client sees the answer instead of a
+broken connection.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import anyio
+import pydantic_core
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.types import Message
+
+from lloco.server.errors import ApiError
+
+Body = TypeVar("Body", bound=BaseModel)
+MAX_DROPPED_BYTES = 256 << 20
+DROP_SECONDS = 10.0
+
+
+async def read_json(request: Request, max_bytes: int) -> object:
+    """Return the JSON value of the body. Raises `ApiError` 400, 413 or 415."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
+        raise ApiError(415, f"a plain body of type application/json was wanted, {kind or 'no type'} came: send JSON")
+    data = await _bounded(request, max_bytes).body()
+    try:
+        value: object = pydantic_core.from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise ApiError(400, f"the body is not JSON in UTF-8 ({error}): send a JSON object") from error
+    return value
+
+
+async def read_form(request: Request, max_bytes: int) -> FormData:
+    """Return an uploaded form with at most one file. Raises `ApiError` 413."""
+    return await _bounded(request, max_bytes).form(max_files=1, max_fields=8)
+
+
+def parse(model: type[Body], value: object) -> Body:
+    """Check a JSON value against the model. Raises `ApiError` 400 that names what is wrong."""
+    if not isinstance(value, dict):
+        raise ApiError(400, "the body is not a JSON object: send one")
+    try:
+        return model.model_validate(value, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        param = _path(first["loc"]) or None
+        if first["type"] == "extra_forbidden":
+            message = f"there is no {param}: leave it out"
+        else:
+            message = f"{param or 'the body'}: {first['msg']}"
+        raise ApiError(400, message, param=param) from error
+
+
+def _path(places: Sequence[int | str]) -> str:
+    """Write a place in a JSON value as `messages[0].content`."""
+    return "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in places).lstrip(".")
+
+
+def _bounded(request: Request, max_bytes: int) -> Request:
+    """Return the request with a body that raises `ApiError` 413 where it is longer than this."""
+    num_bytes = 0
+
+    async def receive() -> Message:
+        nonlocal num_bytes
+        message = await request.receive()
+        num_bytes += len(message.get("body", b""))
+        if num_bytes > max_bytes or _declared_bytes(request) > max_bytes:
+            await _drop(request, message)
+            raise ApiError(413, f"a body of at most {max_bytes:,} bytes was wanted, a longer one came: send less")
+        return message
+
+    return Request(request.scope, receive)
+
+
+def _declared_bytes(request: Request) -> int:
+    declared = request.headers.get("content-length", "0")
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+
+async def _drop(request: Request, message: Message) -> None:
+    num_bytes = 0
+    with anyio.move_on_after(DROP_SECONDS):
+        while message.get("more_body") and num_bytes < MAX_DROPPED_BYTES:
+            message = await request.receive()
+            num_bytes += len(message.get("body", b""))

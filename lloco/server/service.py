@@ -1,0 +1,68 @@
+"""What the routes of one server share, and who is calling."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, Request
+
+from lloco.server.access import Access, Grant
+from lloco.server.engines import EngineOptions, Engines
+from lloco.server.library import Library
+from lloco.server.metrics import Metrics
+from lloco.server.questions import Questions
+from lloco.server.rate_limit import RateLimit
+from lloco.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a caller may send."""
+
+    question_bytes: int = 1 << 20
+    """Size of a question's body, and of every other that holds no document."""
+    document_bytes: int = 64 << 20
+    """Size of a body that holds a document."""
+    requests_per_minute: int | None = None
+    """Requests of one key, or of one address where there are no keys."""
+
+
+class Service:
+    """The parts of one server."""
+
+    def __init__(
+        self, store: Store, access: Access, limits: Limits | None = None, engines: EngineOptions | None = None
+    ) -> None:
+        self.access = access
+        self.limits = limits or Limits()
+        self.engines = Engines(engines or EngineOptions())
+        self.library = Library(store, self.engines)
+        self.metrics = Metrics(lambda: self.engines.num_running, lambda: self.engines.num_waiting)
+        self.questions = Questions(self.library, self.engines, self.metrics)
+        self.writing = anyio.CapacityLimiter(1)
+        """One document is read and compressed at a time: PDFs are read by a library that bears no more."""
+        self._rate = RateLimit(self.limits.requests_per_minute)
+
+    def caller(self, request: Request) -> Grant:
+        """Return what the caller may use. Raises `ApiError` 401, 403 or 429."""
+        headers = request.headers
+        self.access.check_origin(headers.get("host", ""), headers.get("origin"))
+        address = "" if request.client is None else request.client.host
+        grant = self.access.grant(headers.get("authorization"), address)
+        self._rate.take(grant.name)
+        return grant
+
+
+async def _service(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+async def _caller(request: Request, service: Annotated[Service, Depends(_service)]) -> Grant:
+    return service.caller(request)
+
+
+Served = Annotated[Service, Depends(_service)]
+Caller = Annotated[Grant, Depends(_caller)]
+"""Parameter types of routes; a route with a `Caller` answers nobody without a key."""
