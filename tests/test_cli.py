@@ -800,8 +800,8 @@ def test_pretrain_makes_a_compressor_that_compress_reads(run: Run, tmp_path: Pat
         ({"title": "no text"}, 'it has no string "text" or "context"'),
         ({"text": "a", "questions": [{"question": "q"}]}, 'list of objects with "question" and "answers"'),
         ([1], 'it has no string "text" or "context"'),
-        ("{not json", "it is not JSON"),
-        (None, "cannot be read (No such file or directory)"),
+        ("{not json", "not valid JSON"),
+        (None, "t.jsonl (No such file or directory)"),
     ],
 )
 def test_what_pretrain_cannot_read_is_said_in_plain_words(run: Run, tmp_path: Path, line: object, words: str) -> None:

@@ -48,10 +48,7 @@ class _Flags:
 def serve(
     *,
     flags: _Flags,
-    compressor: Annotated[
-        str | None,
-        typer.Option("--compressor", metavar="DIR|ID", help="For empty corpora [default: the bundled one]."),
-    ] = None,
+    compressor: options.CompressorName = None,
     store: options.StorePath = None,
     device: options.Device = None,
     dtype: options.DtypeName = None,
