@@ -4,7 +4,7 @@ Documents are found by BM25 over passages. A soft prompt is read whole where it 
 hold the passages found, best first. Knows nothing of wording, engines or answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +52,6 @@ def find_evidence(
     """
     if not question.strip():
         raise LlocoError("a question was wanted, it is empty: type one")
-    return list(_find(corpus, question, document_id, top_k, retriever))
-
-
-def _find(
-    corpus: Corpus, question: str, document_id: str | None, top_k: int, retriever: Retriever | None
-) -> Iterator[Evidence]:
-    """Yield the documents to read: the one that is named, the only one there is, or the best ones."""
     if top_k < 1:
         raise LlocoError(f"at least 1 document to read was wanted, top_k is {top_k}: give a higher one")
     named = [document_id] if document_id is not None else corpus.document_ids()
@@ -70,9 +63,10 @@ def _find(
                 f"a document about {question.strip()[:60]!r} was wanted, no document of corpus {corpus.name!r} has a "
                 "word of it: ask in the documents' words, or name one with --document"
             )
-    for one in named:
-        within = Retriever.build(corpus.document_passages(one))
-        yield Evidence(corpus.document(one), tuple(within.search(question, 1000)))
+    return [
+        Evidence(corpus.document(one), tuple(Retriever.build(corpus.document_passages(one)).search(question, 1000)))
+        for one in named
+    ]
 
 
 def read_vectors(

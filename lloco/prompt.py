@@ -2,12 +2,12 @@
 
 The layout is `[before_context][soft prompts, then text][after_context + question]`, then the answer and EOS as the only
 targets. Question and answer are tokenised apart and no BOS is added unless the template says so. The wording is
-`template`'s. Does not know about models beyond a function that embeds token ids.
+`template`'s. Does not know about models, beyond that they embed token ids.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from jinja2 import TemplateError
@@ -114,20 +114,33 @@ def answer_ids(template: Template, tokenizer: PreTrainedTokenizerBase, answer: s
     return _as_tensor([*_token_ids(tokenizer, fill(template.answer, {"answer": answer})), int(tokenizer.eos_token_id)])
 
 
+class Embedder(Protocol):
+    """What a batch is made for: a decoder, of which only the embeddings matter here."""
+
+    @property
+    def hidden_size(self) -> int: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the embeddings (..., hidden_size) of token ids (...)."""
+
+
 def collate(
     prompts: Sequence[Prompt],
-    decoder_embed: Callable[[Tensor], Tensor],
+    decoder: Embedder,
     *,
-    hidden_size: int,
-    dtype: torch.dtype,
-    device: torch.device,
     padding_side: Literal["left", "right"],
     targets: Sequence[Tensor] | None = None,
 ) -> ModelInput:
     """Embed and pad a batch: left for generation, right for training, where each row ends with its target ids.
 
     Raises:
-        MismatchError: a soft prompt is not `hidden_size` wide, or holds NaN or infinity.
+        MismatchError: a soft prompt is not as wide as the decoder, or holds NaN or infinity.
         LlocoError: there are no prompts, or not one target per prompt.
     """
     if not prompts or (targets is not None and len(targets) != len(prompts)):
@@ -135,37 +148,32 @@ def collate(
         raise LlocoError(f"prompts with one target each were wanted, {came}: pass a batch of at least one")
     rows = [prompt.pieces for prompt in prompts]
     for piece in (piece for row in rows for piece in row if piece.is_floating_point()):
-        _check_embeds(piece, hidden_size)
+        _check_embeds(piece, decoder.hidden_size)
     if targets is not None:
         rows = [(*row, target) for row, target in zip(rows, targets, strict=True)]
-    embeds = list(_embed_rows(rows, decoder_embed, dtype, device))
+    embeds = list(_embed_rows(rows, decoder))
     seq_len = max(len(row) for row in embeds)
     gaps = [(seq_len - len(row), 0) if padding_side == "left" else (0, seq_len - len(row)) for row in embeds]
     attention_mask = torch.stack(
         [pad(torch.ones(len(row), dtype=torch.int64), gap) for row, gap in zip(embeds, gaps, strict=True)]
-    ).to(device)
+    ).to(decoder.device)
     return ModelInput(
         inputs_embeds=torch.stack([pad(row, (0, 0, *gap)) for row, gap in zip(embeds, gaps, strict=True)]),
         attention_mask=attention_mask,
         position_ids=(attention_mask.cumsum(dim=1) - 1).clamp(min=0),
-        labels=None if targets is None else _labels(prompts, targets, gaps).to(device),
+        labels=None if targets is None else _labels(prompts, targets, gaps).to(decoder.device),
     )
 
 
-def _embed_rows(
-    rows: Sequence[tuple[Tensor, ...]],
-    decoder_embed: Callable[[Tensor], Tensor],
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Iterator[Tensor]:
+def _embed_rows(rows: Sequence[tuple[Tensor, ...]], decoder: Embedder) -> Iterator[Tensor]:
     """Yield (length, hidden_size) per row; the token ids of the whole batch are embedded in one call."""
-    token_pieces = [piece.to(device) for row in rows for piece in row if not piece.is_floating_point()]
+    token_pieces = [piece.to(decoder.device) for row in rows for piece in row if not piece.is_floating_point()]
     embedded: Iterator[Tensor] = iter(())
     if token_pieces:
-        embedded = iter(torch.split(decoder_embed(torch.cat(token_pieces)), [len(piece) for piece in token_pieces]))
+        embedded = iter(torch.split(decoder.embed(torch.cat(token_pieces)), [len(piece) for piece in token_pieces]))
     for row in rows:
         pieces = [piece if piece.is_floating_point() else next(embedded) for piece in row]
-        yield torch.cat([piece.to(device=device, dtype=dtype) for piece in pieces])
+        yield torch.cat([piece.to(device=decoder.device, dtype=decoder.dtype) for piece in pieces])
 
 
 def _labels(prompts: Sequence[Prompt], targets: Sequence[Tensor], gaps: Sequence[tuple[int, int]]) -> Tensor:

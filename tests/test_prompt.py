@@ -1,7 +1,7 @@
 """Layout, wording, padding and refusals of the one place that assembles model input."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lloco.errors import DataError, LlocoError, MismatchError
-from lloco.prompt import DEFAULT_TEMPLATE, ModelInput, Prompt, Template, answer_ids, build_prompt, collate
+from lloco.prompt import DEFAULT_TEMPLATE, Prompt, Template, answer_ids, build_prompt, collate
 from lloco.template import fill
 from tests.tiny import ARCHITECTURES, CHAT_TEMPLATE, tiny_decoder, tiny_model, tiny_tokenizer
 
@@ -31,16 +31,19 @@ def as_text(prompt: Prompt) -> str:
     return "".join(f"[{len(piece)}]" if piece.ndim == 2 else TOKENIZER.decode(piece) for piece in prompt.pieces)
 
 
-def embed(ids: Tensor) -> Tensor:
-    """Give each token id an embedding 3 wide that names it."""
-    return ids[:, None] + torch.tensor([0.0, 0.25, 0.5])
+@dataclass
+class NamingEmbedder:
+    """Gives each token id an embedding 3 wide that names it."""
 
+    dtype: torch.dtype = torch.float32
+    hidden_size: int = 3
 
-def collated(prompts: list[Prompt], side: Literal["left", "right"], **options: Any) -> ModelInput:
-    device = torch.device("cpu")
-    return collate(
-        prompts, embed, **{"hidden_size": 3, "dtype": torch.float32, "device": device, **options}, padding_side=side
-    )
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return ids[:, None] + torch.tensor([0.0, 0.25, 0.5])
 
 
 def test_default_layout_is_context_newline_question_and_the_answer_apart() -> None:
@@ -204,9 +207,9 @@ def test_reading_an_answer_undoes_its_wording() -> None:
 
 def test_left_padding_for_generation() -> None:
     prompts = [Prompt((torch.tensor([5]), torch.ones(2, 3))), Prompt((torch.tensor([6, 7, 8, 9]),))]
-    batch = collated(prompts, "left")
+    batch = collate(prompts, NamingEmbedder(), padding_side="left")
     assert batch.inputs_embeds[0].tolist() == [[0, 0, 0], [5, 5.25, 5.5], [1, 1, 1], [1, 1, 1]]
-    assert torch.equal(batch.inputs_embeds[1], embed(torch.tensor([6, 7, 8, 9])))
+    assert torch.equal(batch.inputs_embeds[1], NamingEmbedder().embed(torch.tensor([6, 7, 8, 9])))
     assert batch.attention_mask.tolist() == [[0, 1, 1, 1], [1, 1, 1, 1]]
     assert batch.position_ids.tolist() == [[0, 0, 1, 2], [0, 1, 2, 3]]
     assert batch.labels is None
@@ -214,7 +217,7 @@ def test_left_padding_for_generation() -> None:
 
 def test_right_padding_for_training_with_the_answer_as_only_target() -> None:
     prompts = [Prompt((torch.ones(1, 3), torch.tensor([5]))), Prompt((torch.tensor([6, 7]),))]
-    batch = collated(prompts, "right", targets=[torch.tensor([8, 1]), torch.tensor([1])])
+    batch = collate(prompts, NamingEmbedder(), padding_side="right", targets=[torch.tensor([8, 1]), torch.tensor([1])])
     assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
     assert batch.position_ids.tolist()[0] == [0, 1, 2, 3]
     assert batch.position_ids.tolist()[1][:3] == [0, 1, 2]
@@ -225,7 +228,7 @@ def test_right_padding_for_training_with_the_answer_as_only_target() -> None:
 
 def test_embeds_are_cast_and_gradients_reach_the_soft_prompt() -> None:
     soft_prompt = torch.ones(2, 3, requires_grad=True)
-    batch = collated([Prompt((soft_prompt, torch.tensor([5])))], "left", dtype=torch.bfloat16)
+    batch = collate([Prompt((soft_prompt, torch.tensor([5])))], NamingEmbedder(torch.bfloat16), padding_side="left")
     assert batch.inputs_embeds.dtype == torch.bfloat16
     batch.inputs_embeds.float().sum().backward()
     assert torch.equal(soft_prompt.grad, torch.ones(2, 3))  # type: ignore[arg-type]
@@ -233,12 +236,12 @@ def test_embeds_are_cast_and_gradients_reach_the_soft_prompt() -> None:
 
 def test_a_soft_prompt_of_another_width_or_with_nan_is_refused() -> None:
     with pytest.raises(MismatchError, match="4 wide came, the decoder reads embeddings 3 wide"):
-        collated([Prompt((torch.ones(2, 4),))], "left")
+        collate([Prompt((torch.ones(2, 4),))], NamingEmbedder(), padding_side="left")
     for wrong in (float("nan"), float("inf")):
         broken = torch.ones(2, 3)
         broken[1, 2] = wrong
         with pytest.raises(MismatchError, match="2 virtual tokens holds NaN or infinity"):
-            collated([Prompt((torch.tensor([1]), broken))], "left")
+            collate([Prompt((torch.tensor([1]), broken))], NamingEmbedder(), padding_side="left")
 
 
 def test_empty_and_misshapen_prompts_are_refused() -> None:
@@ -250,9 +253,9 @@ def test_empty_and_misshapen_prompts_are_refused() -> None:
         with pytest.raises(LlocoError, match="without a batch dimension"):
             build_prompt(DEFAULT_TEMPLATE, TOKENIZER, "?", soft_prompts=[piece])
     with pytest.raises(LlocoError, match="0 prompts and no targets"):
-        collated([], "left")
+        collate([], NamingEmbedder(), padding_side="left")
     with pytest.raises(LlocoError, match="1 prompts and 2 targets"):
-        collated([Prompt((torch.tensor([1]),))], "right", targets=[torch.tensor([1])] * 2)
+        collate([Prompt((torch.tensor([1]),))], NamingEmbedder(), padding_side="right", targets=[torch.tensor([1])] * 2)
 
 
 def test_training_on_a_tokenizer_without_eos_is_refused() -> None:
@@ -273,8 +276,7 @@ def test_a_padded_row_gives_the_logits_of_the_row_alone(architecture: str, side:
         )
         for length in (1, 12, 5)
     ]
-    options: dict[str, Any] = {"hidden_size": 48, "dtype": torch.float32, "device": decoder.device}
-    batch = collate(prompts, decoder.embed, padding_side=side, **options)
+    batch = collate(prompts, decoder, padding_side=side)
     with torch.no_grad():
         logits = decoder.model(
             inputs_embeds=batch.inputs_embeds, attention_mask=batch.attention_mask, position_ids=batch.position_ids

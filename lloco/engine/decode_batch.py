@@ -39,14 +39,7 @@ class DecodeBatch:
             MismatchError: a soft prompt was made for a decoder of another width, or holds NaN or infinity.
         """
         with torch.no_grad(), decoder.lock:
-            inputs = collate(
-                prompts,
-                decoder.embed,
-                hidden_size=decoder.hidden_size,
-                dtype=decoder.dtype,
-                device=decoder.device,
-                padding_side="left",
-            )
+            inputs = collate(prompts, decoder, padding_side="left")
         batch = cls(DynamicCache(), inputs.attention_mask, peft_names)
         logits = batch._forward(
             decoder,

@@ -66,14 +66,7 @@ class TransformersEngine:
         self, prompts: list[Prompt], sampling: SamplingParams, rows: list[str], ends: "_RowEnds"
     ) -> None:
         decoder, model = self.decoder, self.decoder.model
-        inputs = collate(
-            prompts,
-            decoder.embed,
-            hidden_size=decoder.hidden_size,
-            dtype=decoder.dtype,
-            device=decoder.device,
-            padding_side="left",
-        )
+        inputs = collate(prompts, decoder, padding_side="left")
         config = _generation_config(sampling)
         with inference(model, rows) as adapter_names, _seeded(sampling, decoder.device), _settings(model, config):
             model.generate(  # type: ignore[operator]

@@ -6,6 +6,7 @@ so that the store need not load the libraries that do.
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from lloco.errors import CheckpointError
@@ -22,8 +23,15 @@ def adapter_digest(folder: Path) -> str:
     Raises:
         CheckpointError: the folder has no adapter.
     """
-    files = (folder / CONFIG_FILE, weight_file(folder), folder / TEMPLATE_FILE)
-    return adapter_files_digest({file.name: file.read_bytes() for file in files if file.is_file()})
+    files = [file for file in (folder / CONFIG_FILE, weight_file(folder), folder / TEMPLATE_FILE) if file.is_file()]
+    states = [file.stat() for file in files]
+    return _digest_of_files(tuple(files), tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states))
+
+
+@lru_cache(maxsize=256)
+def _digest_of_files(files: tuple[Path, ...], states: tuple[tuple[int, int, int], ...]) -> str:
+    """Read the files; once while their states stay the same, as a server asks for every question."""
+    return adapter_files_digest({file.name: file.read_bytes() for file in files})
 
 
 def adapter_files_digest(files: Mapping[str, bytes]) -> str:

@@ -76,8 +76,7 @@ class RunningAnswer:
         while (await request.receive())["type"] != "http.disconnect":
             pass
         self.is_gone = True
-        if self.ticket is not None:
-            self.ticket.cancel()
+        self.stop()
 
     def _note_first(self) -> None:
         if self.started:

@@ -86,10 +86,7 @@ class AnswerStage:
                 )
                 for measured in batch
             ],
-            decoder.embed,
-            hidden_size=decoder.hidden_size,
-            dtype=decoder.dtype,
-            device=decoder.device,
+            decoder,
             padding_side="right",
             targets=[measured.target_ids for measured in batch],
         )

@@ -232,10 +232,7 @@ class ReadingStage:
         model = self.compressor.model
         inputs = collate(
             [Prompt((contexts[index], row.ids) if len(row.ids) else (contexts[index],)) for index, row in batch.rows],
-            model.get_input_embeddings(),
-            hidden_size=self.compressor.hidden_size,
-            dtype=self.compressor.decoder.dtype,
-            device=self.compressor.decoder.device,
+            self.compressor.decoder,
             padding_side="right",
         )
         # Padding stands on the right, where a causal model never looks, so that the fast path without a mask is exact.
