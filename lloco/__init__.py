@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name == "__version__":
-        return importlib.import_module("lloco.version").installed_version()
+        return importlib.import_module("lloco.version").__version__
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lloco' has no attribute {name!r}")

@@ -1,25 +1,29 @@
 """A question to a corpus: find its documents, read their soft prompts with the corpus's adapter, answer and cite.
 
-`ask` answers one question; `prepare` does all of it up to the engine, for those who run one of their own. The text of
-the documents is never read, only their vectors.
+`ask` answers one question; `prepare` does all of it up to the engine, for those who run one of their own. Only vectors
+are read, unless the mode is "full": then the text of the same documents is, to compare the two.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from lloco.corpus_models import load_corpus_decoder
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
-from lloco.evidence import Evidence, find_evidence, read_vectors
+from lloco.evidence import Evidence, find_evidence, read_text, read_vectors
 from lloco.models.adapter import adapter_digest
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt, build_prompt
+from lloco.prompt import NO_HISTORY, History, Prompt, build_prompt
 from lloco.retriever import Retriever
 from lloco.store.corpus import Corpus
 from lloco.template import DEFAULT_TEMPLATE, Template
+
+Mode = Literal["compressed", "full"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,9 @@ class Answer:
     num_virtual_tokens: int
     """Vectors that were read instead of text."""
     num_document_tokens: int
-    """Tokens of the documents that these vectors stand for."""
+    """Tokens of the documents that were read."""
     is_whole: bool
-    """Whether the soft prompts were read whole, not only the segments of the passages found."""
+    """Whether the documents were read whole, not only what holds the passages found."""
     is_cut: bool
     """Whether the answer ended because it was as long as it may be."""
     adapter: str | None
@@ -70,6 +74,7 @@ class PreparedQuestion:
     documents: tuple[Citation, ...]
     num_document_tokens: int
     is_whole: bool
+    mode: Mode = "compressed"
 
     def answer(self, generation: Generation) -> Answer:
         """Take the answer out of what an engine generated."""
@@ -146,8 +151,10 @@ def prepare(
     adapter: Path | None = None,
     template: Template | None = None,
     options: Sequence[str] = (),
+    history: History = NO_HISTORY,
+    mode: Mode = "compressed",
 ) -> PreparedQuestion:
-    """Lay out the question behind the soft prompts of its evidence, for an engine of this decoder.
+    """Lay out the question behind its evidence, for an engine of this decoder.
 
     Args:
         corpus: where the evidence was found.
@@ -158,6 +165,8 @@ def prepare(
         adapter: folder of the adapter that reads; none when not given, not even the corpus's own.
         template: wording of the prompt; by default the adapter's own, else the packaged one.
         options: answers to choose from, for an adapter that was trained on such.
+        history: what was said before.
+        mode: "full" reads the documents' text instead of their vectors; adapters are trained on vectors alone.
 
     Raises:
         NoRoomError: there is no room to read anything.
@@ -167,10 +176,14 @@ def prepare(
     template = template or Template.of_adapter(adapter) or DEFAULT_TEMPLATE
     tokenizer = decoder.require_tokenizer()
     standin = torch.zeros(1, dtype=torch.int64)
-    bare = build_prompt(template, tokenizer, question, context_ids=standin, options=options)
-    room = decoder.max_len - sampling.max_tokens - (bare.length - 1)
-    vectors = read_vectors(corpus, evidence, decoder, room, adapter=adapter)
-    prompt = build_prompt(template, tokenizer, question, soft_prompts=vectors, options=options)
+    lay_out = partial(build_prompt, template, tokenizer, question, options=options, history=history)
+    room = decoder.max_len - sampling.max_tokens - (lay_out(context_ids=standin).length - 1)
+    if mode == "full":
+        text, is_whole = read_text(corpus, evidence, decoder, room)
+        prompt = lay_out(context_ids=text)
+    else:
+        prompt = lay_out(soft_prompts=read_vectors(corpus, evidence, decoder, room, adapter=adapter))
+        is_whole = prompt.num_virtual_tokens == sum(one.document.num_virtual_tokens for one in evidence)
     return PreparedQuestion(
         prompt=prompt,
         sampling=replace(sampling, stop=(*template.stop, *sampling.stop)),
@@ -179,7 +192,8 @@ def prepare(
         adapter_folder=adapter,
         documents=tuple(_citation(one) for one in evidence),
         num_document_tokens=sum(one.document.num_tokens for one in evidence),
-        is_whole=prompt.num_virtual_tokens == sum(one.document.num_virtual_tokens for one in evidence),
+        is_whole=is_whole,
+        mode=mode,
     )
 
 

@@ -8,14 +8,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_tokenized, tokenize
-from lloco.corpus_models import check_compressor
+from lloco.compress_plan import CompressPlan, counting, plan_documents
+from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_tokenized
 from lloco.documents import Document, Skipped
 from lloco.errors import DocumentError
 from lloco.retriever import split_passages
@@ -64,28 +63,34 @@ def compress_into(
     storage_dtype: str | None = None,
     on_tokens: OnTokens | None = None,
 ) -> CompressReport:
-    """Compress what is new or has changed and store it; `storage_dtype` None keeps the dtype it was computed in.
-
-    Without a segment_len in the options it is that of the document stored last, else the compressor's own. A document
-    that cannot be compressed is in the report, with the reason; the others are compressed all the same.
+    """Compress what is new or has changed and store it: `plan_documents`, then `compress_planned`.
 
     Raises:
         MismatchError: the corpus holds soft prompts of another compressor.
+        DocumentError: the options cannot be met.
         StoreError: the store cannot be written; batches stored before are kept.
     """
-    options = options or CompressOptions()
-    check_compressor(corpus, compressor)
-    _check_options(compressor, options)
-    segment_len = options.segment_len or corpus.summary().segment_len or compressor.segment_len
-    options = replace(options, segment_len=segment_len)
-    waiting, num_unchanged, skipped = _plan(corpus, documents, compressor, options, segment_len, storage_dtype)
-    num_total = sum(len(ids) for _, ids in waiting)
+    plan = plan_documents(corpus, documents, compressor, options, storage_dtype=storage_dtype)
+    return compress_planned(corpus, plan, compressor, on_tokens=on_tokens)
+
+
+def compress_planned(
+    corpus: Corpus, plan: CompressPlan, compressor: Compressor, *, on_tokens: OnTokens | None = None
+) -> CompressReport:
+    """Compress and store what was planned.
+
+    A document that cannot be compressed is in the report, with the reason; the others are compressed all the same.
+
+    Raises:
+        StoreError: the store cannot be written; batches stored before are kept.
+    """
+    storage_dtype, skipped = plan.storage_dtype, list(plan.skipped)
+    num_total = sum(len(ids) for _, ids in plan.waiting)
     num_new = num_document_tokens = num_virtual_tokens = 0
     quantisation_error = 0.0
     started = time.perf_counter()
-    for start in range(0, len(waiting), options.batch_size):
-        batch = waiting[start : start + options.batch_size]
-        made, refused = _compress_batch(compressor, batch, options, _counting(on_tokens, num_total))
+    for batch in plan.batches():
+        made, refused = _compress_batch(compressor, batch, plan.options, counting(on_tokens, num_total))
         skipped += refused
         for document, soft_prompt in made:
             corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype)
@@ -97,7 +102,13 @@ def compress_into(
             skipped += _left_out(document, soft_prompt)
     seconds = time.perf_counter() - started
     return CompressReport(
-        num_new, num_unchanged, tuple(skipped), num_document_tokens, num_virtual_tokens, seconds, quantisation_error
+        num_new,
+        plan.num_unchanged,
+        tuple(skipped),
+        num_document_tokens,
+        num_virtual_tokens,
+        seconds,
+        quantisation_error,
     )
 
 
@@ -160,53 +171,6 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
             f"({compressor.summary_length} virtual tokens a segment), {ratio:g} came: choose one in this range"
         )
     return segment_len
-
-
-def _check_options(compressor: Compressor, options: CompressOptions) -> None:
-    longest = compressor.decoder.max_len - compressor.summary_length
-    if options.segment_len is not None and not 1 <= options.segment_len <= longest:
-        raise DocumentError(
-            f"a segment_len from 1 to {longest} was wanted for {compressor.name}, {options.segment_len} came: choose "
-            "one in this range"
-        )
-    if options.batch_size < 1:
-        raise DocumentError(f"a batch_size of at least 1 was wanted, {options.batch_size} came")
-
-
-def _plan(
-    corpus: Corpus,
-    documents: Iterable[Document],
-    compressor: Compressor,
-    options: CompressOptions,
-    segment_len: int,
-    storage_dtype: str | None,
-) -> tuple[list[tuple[Document, Tensor]], int, list[Skipped]]:
-    """Return the documents to compress with their token ids, how many are unchanged, and what has no text."""
-    waiting: list[tuple[Document, Tensor]] = []
-    skipped: list[Skipped] = []
-    num_unchanged = 0
-    for document in documents:
-        if corpus.is_current(document, compressor.digest, segment_len, storage_dtype) and (
-            options.long_documents == "truncate" or _is_whole(corpus, document, compressor)
-        ):
-            corpus.refresh(document)
-            num_unchanged += 1
-            continue
-        try:
-            waiting.append((document, torch.tensor(tokenize(compressor.decoder, document), dtype=torch.int32)))
-        except DocumentError:
-            skipped.append(Skipped(document.source or document.id, "it has no text"))
-    return waiting, num_unchanged, skipped
-
-
-def _is_whole(corpus: Corpus, document: Document, compressor: Compressor) -> bool:
-    """Whether the soft prompt in the store has read the document to its end, and was not truncated."""
-    stored = corpus.document(document.id)
-    return stored.num_virtual_tokens >= compressor.num_virtual_tokens(stored.num_tokens, stored.segment_len)
-
-
-def _counting(on_tokens: OnTokens | None, num_total: int) -> Progress | None:
-    return None if on_tokens is None else lambda num_tokens: on_tokens(num_tokens, num_total)
 
 
 def _compress_batch(

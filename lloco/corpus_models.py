@@ -6,28 +6,33 @@ A corpus remembers its compressor by name and by the digest of its weights; what
 import json
 from pathlib import Path
 
+import torch
+
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import BUNDLED, BUNDLED_FOLDER, load_compressor, load_named_decoder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
-from lloco.models.adapter import ORIGIN_FILE
+from lloco.models.adapter_origin import read_origin
 from lloco.models.checkpoint import checkpoint_folder, weights_digest
-from lloco.models.decoder import Decoder
+from lloco.models.decoder import Decoder, resolve_device
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary
 
 
 def load_corpus_compressor(
-    corpus: Corpus, name: str | Path | None = None, *, device: str | None = None, dtype: str | None = None
+    corpus: Corpus, name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
 ) -> Compressor:
     """Load the named compressor, else the corpus's own, else the bundled one.
 
     Raises:
         MismatchError: the corpus holds soft prompts of another compressor.
     """
+    resolve_device(device)
     try:
         compressor = load_compressor(name or corpus.compressor_name, device=device, dtype=dtype)
     except CheckpointError as error:
-        raise _moved(corpus, error, "--compressor") if name is None and corpus.compressor_name else error from error
+        if name is not None or not corpus.compressor_name:
+            raise
+        raise _moved(f"corpus {corpus.name!r}", error, "--compressor") from error
     check_compressor(corpus, compressor)
     return compressor
 
@@ -73,8 +78,8 @@ def check_decoder(decoder: Decoder, compressor: Compressor, adapter: Path | None
 
 def decoder_digest_of(adapter: Path | None) -> str | None:
     """Digest of the decoder that an adapter was trained on; None without an adapter, or where its folder has none."""
-    origin = _origin(adapter)
-    return None if origin is None else origin[1]
+    origin = None if adapter is None else read_origin(adapter)
+    return None if origin is None else origin.base_model_digest
 
 
 def load_corpus_decoder(
@@ -84,7 +89,7 @@ def load_corpus_decoder(
     adapter: Path | None = None,
     compressor: str | Path | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
 ) -> Decoder:
     """Load the named decoder, else the one that the adapter was trained on, else the corpus's compressor's.
 
@@ -112,11 +117,15 @@ def load_corpus_decoder(
         )
     if compressor is not None:
         _check_is_compressor_of(summary, compressor)
+    resolve_device(device)
     name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
     try:
         decoder = load_named_decoder(name, device=device, dtype=dtype)
     except CheckpointError as error:
-        raise _moved(corpus, error, "--model") if model is None else error from error
+        if model is not None:
+            raise
+        made = f"corpus {corpus.name!r}" if digest == summary.compressor_digest else "the adapter that is to read it"
+        raise _moved(made, error, "--model") from error
     if decoder.hidden_size != summary.hidden_size:
         raise MismatchError(
             f"corpus {corpus.name!r} holds soft prompts {summary.hidden_size} wide, made by {summary.compressor}; "
@@ -134,27 +143,22 @@ def load_corpus_decoder(
 def _own_decoder(
     corpus: Corpus, summary: CorpusSummary, adapter: Path | None, compressor: str | Path | None
 ) -> tuple[str | Path, str | None]:
-    """Return name and digest of the model that the adapter was made for, else of the corpus's compressor."""
-    origin = _origin(adapter or corpus.adapter_folder())
-    if origin is not None and origin[1] != summary.compressor_digest:
-        return origin
+    """Return name and digest of the model that the adapter was made for, else of the corpus's compressor.
+
+    Raises:
+        MismatchError: the adapter was made for a model of another width.
+    """
+    adapter = adapter or corpus.adapter_folder()
+    origin = None if adapter is None else read_origin(adapter)
+    if origin is not None and origin.hidden_size not in (None, summary.hidden_size):
+        raise MismatchError(
+            f"adapter {adapter} was made for {origin.base_model} ({origin.hidden_size} wide), corpus {corpus.name!r} "
+            f"holds soft prompts of {summary.compressor} ({summary.hidden_size} wide): use an adapter of that model, "
+            f"or make one with `lloco finetune --corpus {corpus.name}`"
+        )
+    if origin is not None and origin.base_model_digest != summary.compressor_digest:
+        return origin.base_model, origin.base_model_digest
     return compressor or str(summary.compressor), summary.compressor_digest
-
-
-def _origin(adapter: Path | None) -> tuple[str, str] | None:
-    """Return name and digest of the model that an adapter was made for, where its folder says so."""
-    if adapter is None or not (adapter / ORIGIN_FILE).is_file():
-        return None
-    try:
-        origin = json.loads((adapter / ORIGIN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"the model of adapter {adapter} was wanted, {ORIGIN_FILE} there cannot be read ({error}): fetch the "
-            "adapter again, or finetune again"
-        ) from error
-    if not isinstance(origin, dict) or not {"base_model", "base_model_digest"} <= set(origin):
-        return None
-    return str(origin["base_model"]), str(origin["base_model_digest"])
 
 
 def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> None:
@@ -183,6 +187,6 @@ def _width(folder: Path) -> int | None:
     return width if isinstance(width, int) else None
 
 
-def _moved(corpus: Corpus, error: CheckpointError, flag: str) -> CheckpointError:
-    """Say that it is the corpus that remembers this place."""
-    return CheckpointError(f"{error}; corpus {corpus.name!r} was made with it: if it has moved, name it with {flag}")
+def _moved(made: str, error: CheckpointError, flag: str) -> CheckpointError:
+    """Say what remembers this place."""
+    return CheckpointError(f"{error}; {made} was made with it: if it has moved, name it with {flag}")

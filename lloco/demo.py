@@ -11,6 +11,7 @@ from pathlib import Path
 from lloco.compress import compress_into
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
+from lloco.corpus_models import load_corpus_decoder
 from lloco.documents import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError
@@ -20,6 +21,7 @@ from lloco.evals.results import Results
 from lloco.evals.sample import Sample
 from lloco.evals.tasks import load_samples
 from lloco.models.adapter import LoraOptions
+from lloco.models.decoder import Decoder
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 from lloco.template import DEFAULT_TEMPLATE
@@ -61,8 +63,9 @@ TASKS = {
     )
 }
 
-# A model of this size needs larger steps than the published recipe's 2e-5 for 7B parameters.
-FINETUNE = FinetuneOptions(
+# A model of the bundled one's size needs larger steps than the published recipe's 2e-5 for 7B parameters.
+SMALL_PARAMETERS = 100_000_000
+FINETUNE_SMALL = FinetuneOptions(
     lora=LoraOptions(r=16, alpha=32, dropout=0.0),
     learning_rate=3e-3,
     bf16=True,
@@ -73,34 +76,54 @@ def run_demo(
     out: Path,
     task: str = "museum",
     *,
+    compressor: str | Path | None = None,
+    model: str | Path | None = None,
+    store: Path | None = None,
     limit: int | None = None,
     seed: int = 0,
     device: str | None = None,
     say: Callable[[str], None] = print,
+    command: str = "",
 ) -> Results:
-    """Run every step in `out` and write `report.html` there; `limit` bounds the test questions.
+    """Run every step in `out` and write `report.html` there.
+
+    Args:
+        out: everything that is made.
+        task: one of `TASKS`; its corpus has this name.
+        compressor: folder or hub id; the bundled one when not given.
+        model: decoder that reads; the compressor's own when not given.
+        store: folder of the store; `out`/store when not given.
+        limit: number of test questions at most.
+        seed: of finetuning.
+        device: as `load_decoder` takes it.
+        say: told of every step.
+        command: what the report says made it.
 
     Raises:
         DataError: there is no such bundled task.
+        MismatchError: the model is of another width than the compressor, or the store's corpus is another's.
     """
     if task not in TASKS:
         raise DataError(f"there is no bundled task {task!r}: choose one of {', '.join(TASKS)}")
     chosen = TASKS[task]
     train = load_samples(chosen.scored_as, DOCUMENTS / f"{task}_train.jsonl.gz")
     test = load_samples(chosen.scored_as, DOCUMENTS / f"{task}_test.jsonl.gz", limit=limit or chosen.num_test_questions)
-    compressor = load_compressor(device=device)
-    say(f"1/4 compress: {chosen.description}, model of {_num_parameters(compressor.decoder.model):,} parameters")
-    with Store(out / "store") as store:
-        run = _Demo(chosen, store.corpus(task), compressor, out, seed, say)
-        run.compress(_documents([*train, *test]))
+    loaded = load_compressor(compressor, device=device)
+    say(f"1/4 compress: {chosen.description}, model of {_num_parameters(loaded.decoder):,} parameters")
+    place = out / "store" if store is None else store
+    with Store(place) as opened:
+        corpus = opened.corpus(task)
+        _compress(corpus, _documents([*train, *test]), loaded, say)
+        decoder = loaded.decoder if model is None else load_corpus_decoder(corpus, model, device=device)
+        run = _Demo(chosen, corpus, loaded, decoder, out, seed, say)
         say(f"2/4 finetune: {len(train)} questions about {len(_documents(train))} documents, none tested")
         adapter = run.finetune(train)
         say(f"3/4 answer: {len(test)} unseen questions of {len(_documents(test))} unseen documents, {len(ROWS)} ways")
         results = run.evaluate(test, adapter)
     say("4/4 report")
-    write_report([results], out / "report.html", title=f"lloco demo: {task}", command=f"lloco demo --task {task}")
+    write_report([results], out / "report.html", title=f"lloco demo: {task}", command=command)
     say(f"    open {out / 'report.html'}")
-    say(f'    next: lloco ask --store {out / "store"} --corpus {task} "{test[0].question}"')
+    say(f'    next: lloco ask --store {place} --corpus {task} "{test[0].question}"')
     return results
 
 
@@ -111,22 +134,14 @@ class _Demo:
     task: DemoTask
     corpus: Corpus
     compressor: Compressor
+    decoder: Decoder
     out: Path
     seed: int
     say: Callable[[str], None]
 
-    def compress(self, documents: list[Document]) -> None:
-        report = compress_into(self.corpus, documents, self.compressor)
-        if report.num_new:
-            self.say(
-                f"    {report.num_new} documents, {report.num_document_tokens:,} tokens -> "
-                f"{report.num_virtual_tokens:,} virtual tokens ({report.compression_ratio:.1f}x), "
-                f"{report.tokens_per_second:,.0f} tokens/s"
-            )
-
     def finetune(self, samples: list[Sample]) -> Path:
         adapter = finetune(
-            self.compressor.decoder,
+            self.decoder,
             [Example(one.document.id, one.question, one.references[0], one.options) for one in samples],
             lambda document_id: self.corpus.soft_prompt(document_id).embeds,
             DEFAULT_TEMPLATE,
@@ -143,19 +158,20 @@ class _Demo:
         return evaluate(
             self.task.scored_as,
             samples,
-            TransformersEngine(self.compressor.decoder, batch_size=batch_size),
+            TransformersEngine(self.decoder, batch_size=batch_size),
             EvaluateOptions(ROWS, batch_size=batch_size, adapter=adapter, seed=self.seed, max_tokens=24),
             soft_prompt_of=lambda document: self.corpus.soft_prompt(document.id),
             out=self.out / f"evaluate-{self.task.name}",
             provenance={
                 "data": f"bundled {self.task.name}_test.jsonl.gz",
+                "compressor": self.compressor.name,
                 "finetune": str(self._finetune_options()),
             },
         )
 
     def _finetune_options(self) -> FinetuneOptions:
         return replace(
-            FINETUNE,
+            FINETUNE_SMALL if _num_parameters(self.decoder) < SMALL_PARAMETERS else FinetuneOptions(),
             num_steps=self.task.num_steps,
             batch_size=self.task.batch_size,
             micro_batch_size=self.task.batch_size,
@@ -163,12 +179,22 @@ class _Demo:
         )
 
 
+def _compress(corpus: Corpus, documents: list[Document], compressor: Compressor, say: Callable[[str], None]) -> None:
+    report = compress_into(corpus, documents, compressor)
+    if report.num_new:
+        say(
+            f"    {report.num_new} documents, {report.num_document_tokens:,} tokens -> "
+            f"{report.num_virtual_tokens:,} virtual tokens ({report.compression_ratio:.1f}x), "
+            f"{report.tokens_per_second:,.0f} tokens/s"
+        )
+
+
 def _documents(samples: list[Sample]) -> list[Document]:
     return list({sample.document.id: sample.document for sample in samples}.values())
 
 
-def _num_parameters(model: object) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())  # type: ignore[attr-defined]
+def _num_parameters(decoder: Decoder) -> int:
+    return sum(parameter.numel() for parameter in decoder.model.parameters())
 
 
 def _progress(say: Callable[[str], None], num_steps: int) -> Callable[[LogLine], None]:

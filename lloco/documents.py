@@ -61,9 +61,13 @@ class Skipped:
 
 
 OnSkip = Callable[[Skipped], None]
+OnFiles = Callable[[int, int], None]
+"""Called with the number of files just read and the number there are in all."""
 
 
-def read_documents(paths: Sequence[Path], *, on_skip: OnSkip, max_bytes: int = _MAX_BYTES) -> Iterator[Document]:
+def read_documents(
+    paths: Sequence[Path], *, on_skip: OnSkip, on_files: OnFiles | None = None, max_bytes: int = _MAX_BYTES
+) -> Iterator[Document]:
     """Read files and folders, in the order given; folders recursively, in sorted order.
 
     An id is the POSIX path below the folder given, the name of a file given by itself, or what a JSON line states.
@@ -81,23 +85,31 @@ def read_documents(paths: Sequence[Path], *, on_skip: OnSkip, max_bytes: int = _
             raise DocumentError(
                 f"a file or folder of documents was wanted, {_printable(path)} cannot be found: {why}; check the path"
             ) from error
-    return _read_all(paths, on_skip, max_bytes)
+    return _read_all(paths, on_skip, on_files, max_bytes)
 
 
-def _read_all(paths: Sequence[Path], on_skip: OnSkip, max_bytes: int) -> Iterator[Document]:
+def _read_all(paths: Sequence[Path], on_skip: OnSkip, on_files: OnFiles | None, max_bytes: int) -> Iterator[Document]:
     sources: dict[str, str] = {}
-    for path in paths:
-        is_folder = path.is_dir()
-        for file in _walk(path, on_skip) if is_folder else [path]:
-            document_id = file.relative_to(path).as_posix() if is_folder else path.name
-            for document in _read_file(file, document_id, on_skip, max_bytes):
-                if document.id in sources:
-                    raise DocumentError(
-                        f"document ids must differ, {document.id!r} occurs twice: in {sources[document.id]} and in "
-                        f"{document.source}; rename one, or put both under one folder and give that"
-                    )
-                sources[document.id] = document.source
-                yield document
+    files = [found for path in paths for found in _files_with_ids(path, on_skip)]
+    for file, document_id in files:
+        for document in _read_file(file, document_id, on_skip, max_bytes):
+            if document.id in sources:
+                raise DocumentError(
+                    f"document ids must differ, {document.id!r} occurs twice: in {sources[document.id]} and in "
+                    f"{document.source}; rename one, or put both under one folder and give that"
+                )
+            sources[document.id] = document.source
+            yield document
+        if on_files is not None:
+            on_files(1, len(files))
+
+
+def _files_with_ids(path: Path, on_skip: OnSkip) -> Iterator[tuple[Path, str]]:
+    if not path.is_dir():
+        yield path, path.name
+        return
+    for file in _walk(path, on_skip):
+        yield file, file.relative_to(path).as_posix()
 
 
 def _walk(root: Path, on_skip: OnSkip) -> Iterator[Path]:
@@ -205,6 +217,8 @@ def _parse_line(line: bytes, path: Path, number: int, source: str) -> Document:
         fields: Any = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         raise _broken(path, number, f"the line is not UTF-8 at its byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise _broken(path, number, f"the line is not valid JSON at its column {error.colno} ({error.msg})") from error
     except (ValueError, RecursionError) as error:
         raise _broken(path, number, f"the line is not valid JSON ({error})") from error
     if not isinstance(fields, dict):

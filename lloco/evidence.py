@@ -1,14 +1,18 @@
 """The evidence for an answer: which documents a question is about, and which of their vectors fit the decoder.
 
 Documents are found by BM25 over passages. A soft prompt is read whole where it fits; else the rows of the segments that
-hold the passages found, best first. Knows nothing of wording, engines or answers.
+hold the passages found, best first; so is text, whose passages take their place. Knows nothing of wording, engines or
+answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
+import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from lloco.corpus_models import decoder_digest_of
 from lloco.errors import LlocoError
@@ -18,6 +22,9 @@ from lloco.segment_rows import rows_of_segments, segments_of_span, token_starts
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.corpus import Corpus
 from lloco.store.rows import StoredDocument
+
+Place: TypeAlias = tuple[int, int]
+"""Where a passage stands: the number of its document and its first character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,11 @@ def find_evidence(
     document_id: str | None = None,
     top_k: int = 1,
     retriever: Retriever | None = None,
+    earlier: Sequence[str] = (),
 ) -> list[Evidence]:
     """Return the documents to read: the one that is named, the only one there is, or the best ones.
+
+    Where no document has a word of the question, the questions asked earlier are searched for with it.
 
     Raises:
         NothingFoundError: there are several documents, and none has a word of the question.
@@ -58,6 +68,9 @@ def find_evidence(
     if len(named) > 1:
         retriever = retriever or Retriever.of_corpus(corpus)
         named = [hit.document_id for hit in retriever.search_documents(question, top_k)]
+        if not named and earlier:
+            question = "\n".join([*earlier, question])
+            named = [hit.document_id for hit in retriever.search_documents(question, top_k)]
         if not named:
             raise NothingFoundError(
                 f"a document about {question.strip()[:60]!r} was wanted, no document of corpus {corpus.name!r} has a "
@@ -80,6 +93,63 @@ def read_vectors(
             was trained on.
     """
     return _fitting_vectors(_checked_soft_prompts(corpus, evidence, decoder, adapter), evidence, decoder, room)
+
+
+def read_text(corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, room: int) -> tuple[Tensor, bool]:
+    """Return token ids of the documents' text, at most `room`, and whether it is all of it; else its best passages.
+
+    Raises:
+        NoRoomError: not even one token fits.
+    """
+    tokenizer = decoder.require_tokenizer()
+    if room < 1:
+        raise NoRoomError(
+            f"{decoder.name} reads {decoder.max_len} positions, question and answer leave {max(room, 0)} for the text "
+            "of documents: shorten the question or --max-tokens"
+        )
+    separator = token_ids(tokenizer, "\n")
+    whole = join_pieces([token_ids(tokenizer, one.document.text) for one in evidence], separator)
+    if len(whole) <= room:
+        return whole, True
+    passages = {
+        (place, passage.start): token_ids(tokenizer, passage.text)
+        for place, one in enumerate(evidence)
+        for passage in corpus.document_passages(one.document.id)
+    }
+    found = [(rank, place, hit.start) for place, one in enumerate(evidence) for rank, hit in enumerate(one.hits)]
+    best_first = [(place, start) for _, place, start in sorted(found)]
+    return pack_passages(passages, best_first, separator, room), False
+
+
+def pack_passages(
+    passages: Mapping[Place, Tensor], best_first: Iterable[Place], separator: Tensor, limit: int
+) -> Tensor:
+    """Token ids of the best passages, `limit` at most, in order of place; the last that is taken may be cut.
+
+    Passages that are not among the best come after all others, so that the room is always used.
+    """
+    chosen: dict[Place, Tensor] = {}
+    room = limit
+    for place in dict.fromkeys([*best_first, *passages]):
+        room -= len(separator) if chosen else 0
+        if room < 1:
+            break
+        if len(taken := passages[place][:room]):
+            chosen[place] = taken
+            room -= len(taken)
+    return join_pieces([chosen[place] for place in sorted(chosen)], separator)
+
+
+def join_pieces(pieces: Sequence[Tensor], separator: Tensor) -> Tensor:
+    """Concatenate with the separator between pieces."""
+    parts = [part for piece in pieces for part in (separator, piece)]
+    return torch.cat(parts[1:])
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
+    """Return the ids of the text's tokens, without any that the tokenizer would add."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return torch.tensor(ids, dtype=torch.int64)
 
 
 def _checked_soft_prompts(

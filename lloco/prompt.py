@@ -21,6 +21,8 @@ from lloco.template import DEFAULT_TEMPLATE, Template, fill
 __all__ = [
     "DEFAULT_TEMPLATE",
     "IGNORED_LABEL",
+    "NO_HISTORY",
+    "History",
     "ModelInput",
     "Prompt",
     "Template",
@@ -30,6 +32,19 @@ __all__ = [
 ]
 
 IGNORED_LABEL = -100
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was said before the question; no adapter was trained on any."""
+
+    instructions: str = ""
+    """Stands on lines of its own in front of everything that was asked."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """Questions with their answers, oldest first, worded as the template words the last question."""
+
+
+NO_HISTORY = History()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +95,9 @@ def build_prompt(
     soft_prompts: Sequence[Tensor] = (),
     context_ids: Tensor | None = None,
     options: Sequence[str] = (),
+    history: History = NO_HISTORY,
 ) -> Prompt:
-    """Lay out context and question; soft prompts come first, oldest first, then context read as text.
+    """Lay out context, history and question; soft prompts come first, oldest first, then context read as text.
 
     Raises:
         LlocoError: nothing to read, options without a place for them or the reverse, no chat template, no BOS.
@@ -91,7 +107,7 @@ def build_prompt(
     context = list(soft_prompts)
     if context_ids is not None and len(context_ids):
         context.append(context_ids)
-    question_text = _question_text(template, question, options)
+    question_text = _history_text(template, history) + _question_text(template, question, options)
     before, after = _texts_around_context(template, tokenizer, question_text, bool(context))
     before_ids, after_ids = _token_ids(tokenizer, before), _token_ids(tokenizer, after)
     if template.add_bos:
@@ -229,6 +245,13 @@ def _render_chat(template: Template, tokenizer: PreTrainedTokenizerBase, user_te
         ) from error
 
 
+def _history_text(template: Template, history: History) -> str:
+    said = [history.instructions] if history.instructions else []
+    for question, answer in history.turns:
+        said.append(_question_text(template, question, ()) + fill(template.answer, {"answer": answer}))
+    return "".join(f"{one}\n" for one in said)
+
+
 def _question_text(template: Template, question: str, options: Sequence[str]) -> str:
     has_place = "{options}" in template.question
     if has_place != bool(options):
@@ -237,8 +260,11 @@ def _question_text(template: Template, question: str, options: Sequence[str]) ->
         raise LlocoError(f"template {template.name!r} {wanted} and {came}: use a template made for this task")
     if len(options) > 26:
         raise LlocoError(f"at most 26 options can be lettered, {len(options)} came: split the question")
-    lines = "\n".join(f"({chr(ord('A') + index)}) {option}" for index, option in enumerate(options))
-    return fill(template.question, {"question": question, "options": lines})
+    lines = [
+        template.option.replace("{letter}", chr(ord("A") + index)).replace("{option}", one)
+        for index, one in enumerate(options)
+    ]
+    return fill(template.question, {"question": question, "options": "\n".join(lines)})
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

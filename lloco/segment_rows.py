@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from lloco.models.token_pieces import token_pieces
 from lloco.soft_prompt import SoftPrompt
 
 
 def token_starts(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Return the first character of every token of the text, in order."""
     if tokenizer.is_fast:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        return [start for start, _ in encoded["offset_mapping"]]
+        return [start for piece in token_pieces(tokenizer, text) for start in piece.starts]
     # Without offsets, the text that the first n tokens spell is as long as the place of the next one, or nearly so.
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     starts, place = [], 0

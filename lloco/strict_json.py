@@ -50,8 +50,12 @@ def read_value(path: Path) -> Any:
     return parse(data, str(path))
 
 
-def parse(data: bytes, where: str) -> Any:
-    """One JSON value from bytes; `where` names the place in messages. Raises DataError."""
+def parse(data: bytes, name: str, line: int | None = None) -> Any:
+    """One JSON value from bytes; `name`, and the line where the bytes are but one, is the place in messages.
+
+    Raises DataError.
+    """
+    where = name if line is None else f"{name}, line {line}"
     if len(data) > MAX_JSON_BYTES:
         raise DataError(f"{where}: JSON longer than {MAX_JSON_BYTES} bytes: split the file")
     try:
@@ -61,6 +65,9 @@ def parse(data: bytes, where: str) -> Any:
                         "convert the file to UTF-8") from error  # fmt: skip
     except RecursionError as error:
         raise DataError(f"{where}: JSON nested too deeply to read: this is not the asked-for format") from error
+    except json.JSONDecodeError as error:
+        place = f"{name}, line {line or error.lineno}, column {error.colno}"
+        raise DataError(f"{place}: not valid JSON: {error.msg}: the file is damaged or of another format") from error
     except ValueError as error:
         raise DataError(f"{where}: not valid JSON: {error}: the file is damaged or of another format") from error
 
@@ -77,17 +84,17 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _values(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
-    lines = ((number, line) for number, line in enumerate(_lines(file), start=1) if line.strip())
+    all_lines = enumerate(_lines(file), start=1)
+    lines = ((number, line) for number, line in all_lines if line.strip())
     number, first = next(lines, (0, b""))
     if not number:
         raise DataError(f"{name} is empty: wanted JSON lines or a JSON array")
     if _spans_lines(name, first):
-        rest = b"".join(line for _, line in lines)
-        yield from _items(name, parse(first + rest, name))
+        rest = b"".join(line for _, line in all_lines)
+        yield from _items(name, parse(b"\n" * (number - 1) + first + rest, name))
         return
     for line_number, line in chain([(number, first)], lines):
-        where = f"{name}, line {line_number}"
-        yield from _items(where, parse(line, where))
+        yield from _items(f"{name}, line {line_number}", parse(line, name, line_number))
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:

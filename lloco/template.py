@@ -15,6 +15,7 @@ from typing import Any
 from lloco.errors import DataError
 
 TEMPLATE_FILE = "template.json"
+DEFAULT_OPTION = "({letter}) {option}"
 _PLACEHOLDER = re.compile(r"\{(question|options|answer)\}")
 
 
@@ -38,6 +39,8 @@ class Template:
     """Begin with the tokenizer's BOS token."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer, beside EOS."""
+    option: str = DEFAULT_OPTION
+    """The wording of one option, with {letter} and {option}; each stands on a line of its own."""
 
     def __post_init__(self) -> None:
         where = f"template {self.name!r}"
@@ -50,6 +53,8 @@ class Template:
                 raise DataError(f"{where}: {field} must hold {{{field}}}, it is {getattr(self, field)!r}: add it")
         if self.answer.count("{answer}") > 1:
             raise DataError(f"{where}: answer must hold {{answer}} once, it is {self.answer!r}: remove the others")
+        if "{option}" not in self.option:
+            raise DataError(f"{where}: option must hold {{option}}, it is {self.option!r}: add it")
         if "" in self.stop:
             raise DataError(f"{where}: an empty stop string would end every answer at once: remove it")
 
@@ -87,8 +92,9 @@ class Template:
         return _parse_template((folder / f"{name}.json").read_text(encoding="utf-8"), f"packaged template {name}")
 
     def to_json(self) -> str:
-        """Return the text of the template's file."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """Return the text of the template's file, the same as before templates could word their options."""
+        values = {key: value for key, value in asdict(self).items() if (key, value) != ("option", DEFAULT_OPTION)}
+        return json.dumps(values, indent=2) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Write the template's file."""

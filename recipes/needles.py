@@ -9,6 +9,7 @@ Needles of the train and the test split share no answer: an adapter can be train
 import argparse
 from pathlib import Path
 
+from lloco.errors import LlocoError
 from lloco.evals.needle import build_needles, write_needles
 
 
@@ -21,7 +22,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     lengths = [options.max_words * (step + 1) // 10 for step in range(10)]
-    write_needles(build_needles(lengths, seed=options.seed, split=options.split), options.out)
+    try:
+        needles = build_needles(lengths, seed=options.seed, split=options.split)
+    except LlocoError as error:
+        parser.error(f"--max-words {options.max_words}, the shortest document has a tenth of it: {error}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_needles(needles, options.out)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from lloco.models.adapter import (
     attach_adapter,
     check_adapter,
     load_adapter,
+    other_model_named,
     save_adapter,
 )
 from lloco.models.decoder import Decoder
@@ -202,8 +203,45 @@ def test_a_published_adapter_without_our_files_is_checked_by_its_shapes(folder: 
     (folder / "template.json").unlink()
     edit_json(folder / "adapter_config.json", base_model_name_or_path="owner/model", task_type=None)
     assert len(check_adapter(folder, tiny_decoder())) == 2 * 4 * 2
-    with pytest.raises(MismatchError, match=r"was made for owner/model, the decoder is tiny \(64 wide\)"):
+    with pytest.raises(MismatchError, match=r"was made for owner/model \(48 wide\), the decoder is tiny \(64 wide\)"):
         check_adapter(folder, tiny_decoder(tiny_llama(hidden_size=64)))
+
+
+def test_a_width_is_that_of_the_weights_whatever_the_folder_says(folder: Path) -> None:
+    """Its files may have been copied together: "made for tiny (64 wide), run by tiny (64 wide)" helps nobody."""
+    edit_json(folder / "lloco.json", hidden_size=64)
+    with pytest.raises(MismatchError, match=r"was made for tiny \(48 wide\), the decoder is tiny \(64 wide\)"):
+        check_adapter(folder, tiny_decoder(tiny_llama(hidden_size=64)))
+
+
+def test_two_models_of_one_name_are_told_apart_by_their_digests(folder: Path) -> None:
+    decoder = tiny_decoder(tiny_llama(seed=1))
+    with pytest.raises(MismatchError, match=rf"digest {tiny_decoder().digest[:12]}, {decoder.digest[:12]}\)"):
+        check_adapter(folder, decoder)
+
+
+def test_another_models_name_is_told_only_where_nothing_but_the_name_can_tell(folder: Path) -> None:
+    named = folder / "adapter_config.json"
+    edit_json(named, base_model_name_or_path="owner/other")
+    assert other_model_named(folder, tiny_decoder()) is None, "lloco.json says which weights"
+    (folder / "lloco.json").unlink()
+    assert other_model_named(folder, tiny_decoder()) == "owner/other"
+    assert other_model_named(folder, tiny_decoder(name="/models/Other")) is None
+    with pytest.raises(MismatchError, match=r"owner/other \(48 wide\)"):
+        other_model_named(folder, tiny_decoder(tiny_llama(hidden_size=64)))
+    edit_json(named, base_model_name_or_path=None)
+    assert other_model_named(folder, tiny_decoder()) is None
+
+
+def test_an_adapter_to_start_from_is_trainable_and_keeps_its_size(saved: tuple[Path, Tensor]) -> None:
+    model = attach_adapter(tiny_decoder(), LoraOptions(dropout=0.25), saved[0])
+    assert torch.equal(logits(model.eval()), saved[1])
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert len(trainable) == 2 * 4 * 2 and all("lora_" in name for name in trainable)
+    config = model.peft_config["default"]
+    assert (config.r, config.lora_alpha, config.lora_dropout) == (4, 8, 0.25)
+    with pytest.raises(MismatchError, match="the weights of the two models differ"):
+        attach_adapter(tiny_decoder(tiny_llama(seed=1)), LoraOptions(), saved[0])
 
 
 def test_a_second_adapter_needs_a_name_of_its_own_and_the_decoder_that_has_the_first(folder: Path) -> None:

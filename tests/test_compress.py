@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lloco.compress import compress_into, remove_absent, segment_len_for
-from lloco.compressors.compressor import CompressOptions, Compressor
+from lloco.compress import compress_into, compress_planned, remove_absent, segment_len_for
+from lloco.compress_plan import plan_documents
+from lloco.compressors.compressor import CompressOptions, Compressor, LongDocuments, tokenize
 from lloco.compressors.load import load_compressor
 from lloco.corpus_folder import export_corpus, import_corpus
 from lloco.corpus_models import load_corpus_compressor, load_corpus_decoder
@@ -127,6 +128,43 @@ def test_a_document_without_text_is_named_and_the_others_are_compressed(store: S
     report = compress_into(store.corpus("c"), documents, compressor)
     assert report.num_new == 2
     assert report.skipped == (Skipped("blank.txt", "it has no text"),)
+
+
+def test_tokenising_adds_up_to_all_characters_of_what_is_new(store: Store, compressor: Compressor) -> None:
+    corpus, [lease, voyage] = store.corpus("c"), lease_and_voyage()
+    compress_into(corpus, [lease], compressor)
+    seen: list[tuple[int, int]] = []
+    plan = plan_documents(
+        corpus, [lease, voyage], compressor, on_characters=lambda now, total: seen.append((now, total))
+    )
+    assert seen == [(len(VOYAGE), len(VOYAGE))]
+    assert ([document.id for document, _ in plan.waiting], plan.num_unchanged) == (["voyage"], 1)
+
+
+def test_a_text_is_tokenised_no_further_than_it_takes_to_know_that_it_is_too_long(compressor: Compressor) -> None:
+    document = Document("long", VOYAGE * 2000)
+    done: list[int] = []
+    whole = tokenize(compressor.decoder, document)
+    start = tokenize(compressor.decoder, document, 1000, done.append)
+    assert 1000 < len(start) < len(whole) and torch.equal(start, whole[: len(start)])
+    assert sum(done) == len(document.text)
+
+
+@pytest.mark.parametrize("long_documents", ["windows", "truncate", "refuse"])
+def test_a_document_whose_soft_prompt_is_too_large_is_left_out_and_the_others_are_not_compressed_all_at_once(
+    store: Store, compressor: Compressor, monkeypatch: pytest.MonkeyPatch, long_documents: LongDocuments
+) -> None:
+    lease, voyage = lease_and_voyage()
+    num_tokens = len(tokenize(compressor.decoder, lease))
+    max_bytes = compressor.num_virtual_tokens(num_tokens) * compressor.hidden_size * 4
+    monkeypatch.setattr("lloco.compress_plan.MAX_SOFT_PROMPT_BYTES", max_bytes)
+    documents = [lease, Document("twice", LEASE * 2, source="twice.txt"), voyage]
+    corpus, options = store.corpus("c"), CompressOptions(long_documents=long_documents)
+    plan = plan_documents(corpus, documents, compressor, options)
+    assert [[document.id for document, _ in batch] for batch in plan.batches()] == [["lease"], ["voyage"]]
+    report = compress_planned(corpus, plan, compressor)
+    assert (report.num_new, [one.source for one in report.skipped]) == (2, ["twice.txt"])
+    assert "tokens was wanted, it has more: split it" in report.skipped[0].reason
 
 
 @pytest.fixture

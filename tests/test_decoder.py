@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BloomConfig
 from transformers.utils import logging as transformers_logging
 
+from lloco.compressors.load import load_compressor, load_named_decoder
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import load_decoder, load_tokenizer, resolve_device, resolve_dtype
@@ -61,6 +62,14 @@ def test_dtypes_by_name_and_policy(folder: Path) -> None:
     assert resolve_dtype(None, torch.device("cpu")) == torch.float32
     with pytest.raises(CheckpointError, match="'double' is unknown: use one of float32"):
         load_decoder(folder, dtype="double")
+
+
+def test_dtypes_of_torch_are_taken_as_their_names_are() -> None:
+    assert load_decoder(GOLDEN, dtype=torch.bfloat16).dtype == torch.bfloat16
+    assert load_compressor(GOLDEN, device="cpu", dtype=torch.half).decoder.dtype == torch.float16
+    assert load_named_decoder(GOLDEN, dtype=torch.float32).dtype == torch.float32
+    with pytest.raises(CheckpointError, match="'float64' is unknown: use one of float32"):
+        load_compressor(GOLDEN, dtype=torch.float64)
 
 
 def test_a_bfloat16_checkpoint_is_read_in_the_dtype_that_is_asked_for(tmp_path: Path) -> None:

@@ -59,6 +59,15 @@ def test_a_folder_is_read_recursively_in_sorted_order_with_ids_relative_to_it(tm
     assert skipped == []
 
 
+def test_every_file_is_counted_read_or_not(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt", "b/c.md", "photo.jpg")
+    counts: list[tuple[int, int]] = []
+    paths = [tmp_path, tmp_path / "a.txt"]
+    with pytest.raises(DocumentError, match="occurs twice"):
+        list(read_documents(paths, on_skip=lambda _: None, on_files=lambda now, total: counts.append((now, total))))
+    assert counts == [(1, 4)] * 3
+
+
 def test_a_file_given_alone_has_its_name_as_id_and_paths_keep_their_order(tmp_path: Path) -> None:
     write(tmp_path, "a/x.txt", "a/b.txt", "z.txt")
     documents, _ = read(tmp_path / "z.txt", tmp_path / "a")
@@ -200,8 +209,8 @@ def test_json_lines_give_a_document_each_and_other_fields_are_ignored(tmp_path: 
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        (b"{broken", "not valid JSON"),
-        (b'{"id": "a", "text": "cut', "not valid JSON"),
+        (b"{broken", "not valid JSON at its column 2 ("),
+        (b'{"id": "a", "text": "cut', "not valid JSON at its column 25 ("),
         (b'{"id": "a", "text": "caf\xe9"}', "not UTF-8 at its byte 24"),
         (b"[1, 2]", "a JSON list, not an object"),
         (b'{"text": "t"}', 'field "id" is missing'),

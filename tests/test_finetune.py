@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import CheckpointError, DataError, LlocoError, MismatchError
-from lloco.models.adapter import LoraOptions, attach_adapter, check_adapter
+from lloco.models.adapter import LoraOptions, adapter_digest, attach_adapter, check_adapter
 from lloco.models.decoder import Decoder
 from lloco.prompt import DEFAULT_TEMPLATE, answer_ids, build_prompt
 from lloco.template import Template
@@ -96,6 +96,20 @@ def test_defaults_are_the_published_recipe() -> None:
     assert options.lora.target_modules == ("q_proj", "k_proj", "v_proj", "o_proj")
     assert (options.num_epochs, options.batch_size, options.learning_rate) == (3.0, 8, 2e-5)
     assert (options.warmup_ratio, options.weight_decay) == (0.04, 0.0)
+
+
+def test_training_starts_from_an_adapter_and_the_new_one_says_so(tmp_path: Path) -> None:
+    first = run(tmp_path / "first", replace(LEARN, lora=LoraOptions(r=4, dropout=0)))
+    options = replace(LEARN, num_steps=2, learning_rate=1e-3, save_every=1)
+    adapter = run(tmp_path / "second", options, adapter=first)
+    assert losses(tmp_path / "second")[0] < losses(tmp_path / "first")[0] / 4
+    origin = json.loads((adapter / "lloco.json").read_text())
+    assert (origin["start_adapter"], origin["lora"]["r"]) == (str(first), 4)
+    assert origin["start_adapter_digest"] == adapter_digest(first)
+    with pytest.raises(LlocoError, match="start_adapter_digest"):
+        run(tmp_path / "second", replace(options, lora=LoraOptions(r=4, dropout=0)))
+    with pytest.raises(MismatchError, match="the weights of the two models differ"):
+        run(tmp_path / "third", options, adapter=first, decoder=tiny_decoder(tiny_llama(seed=1)))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

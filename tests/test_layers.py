@@ -16,8 +16,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("bm25", "compressors", "prompt", "retriever", "segment_rows", "store"),
     ("engine", "training"),
-    ("answer", "compress", "corpus_folder", "corpus_models", "evidence", "soft_prompt_source"),
-    ("bench", "evals", "server"),
+    ("answer", "compress", "compress_plan", "corpus_folder", "corpus_models", "evidence", "soft_prompt_source"),
+    ("bench", "evals", "hub", "published", "server"),
     ("demo", "finetune_data"),
     ("cli",),
 )

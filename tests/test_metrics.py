@@ -69,10 +69,33 @@ def test_hotpot_official_counts_missing_answers_and_facts_as_zero() -> None:
     assert (plain["f1"], plain["sp_f1"]) == (0.5, 0.0)
 
 
+def test_hotpot_scores_take_the_hubs_rows_as_they_take_the_official_files() -> None:
+    golden = GOLDEN["hotpot"]
+    hub = [
+        {
+            "id": row["_id"],
+            "answer": row["answer"],
+            "supporting_facts": {
+                "title": [title for title, _ in row["supporting_facts"]],
+                "sent_id": [number for _, number in row["supporting_facts"]],
+            },
+        }
+        for row in golden["gold"]
+    ]
+    assert metrics.hotpot_official(golden["prediction"], hub) == close(golden["official"])
+    assert metrics.hotpot_f1_lloco(golden["prediction"]["answer"], hub) == close(golden["lloco_f1"])
+
+
+@pytest.mark.parametrize("name", ["_id", "answer", "supporting_facts"])
+def test_hotpot_gold_rows_without_a_needed_field_are_refused_by_its_name(name: str) -> None:
+    row = {key: value for key, value in GOLDEN["hotpot"]["gold"][0].items() if key != name}
+    with pytest.raises(ValueError, match=rf"gold row needs `{name}`.*pass the rows of the official file"):
+        metrics.hotpot_official({"a": "x"}, [row])
+
+
 def test_lloco_hotpot_f1_cuts_at_the_first_period_skips_missing_ids_and_has_no_yes_no_rule() -> None:
     golden = GOLDEN["hotpot"]
-    score = metrics.hotpot_f1_lloco(golden["prediction"]["answer"], golden["gold"])
-    assert round(score, 2) == golden["lloco_f1"]
+    assert metrics.hotpot_f1_lloco(golden["prediction"]["answer"], golden["gold"]) == close(golden["lloco_f1"])
     gold: list[dict[str, Any]] = [{"_id": name, "answer": "yes", "supporting_facts": []} for name in ("a", "b")]
     assert metrics.hotpot_f1_lloco({"a": "yes. He said no."}, gold) == 100.0
     assert metrics.hotpot_f1_lloco({"a": "yes he was"}, gold) == close(50.0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lloco.errors import DataError, LlocoError, MismatchError
-from lloco.prompt import DEFAULT_TEMPLATE, Prompt, Template, answer_ids, build_prompt, collate
+from lloco.prompt import DEFAULT_TEMPLATE, History, Prompt, Template, answer_ids, build_prompt, collate
 from lloco.template import fill
 from tests.tiny import ARCHITECTURES, CHAT_TEMPLATE, tiny_decoder, tiny_model, tiny_tokenizer
 
@@ -53,6 +53,16 @@ def test_default_layout_is_context_newline_question_and_the_answer_apart() -> No
     assert prompt.length == 6 + len(ids_of("\nQuestion: Who signs?\nAnswer:"))
     answer = answer_ids(DEFAULT_TEMPLATE, TOKENIZER, "the mayor")
     assert answer.tolist() == [*ids_of(" the mayor"), TOKENIZER.eos_token_id]
+
+
+def test_history_stands_between_context_and_question_in_the_templates_own_wording() -> None:
+    template = replace(DEFAULT_TEMPLATE, question="Q {question} A", answer="=> {answer}")
+    history = History("Be {brief}.", (("Who?", "Ada"), ("{question}", "")))
+    prompt = build_prompt(template, TOKENIZER, "When?", soft_prompts=[torch.ones(4, 8)], history=history)
+    assert as_text(prompt) == "[4]\nBe {brief}.\nQ Who? A=> Ada\nQ {question} A=> \nQ When? A"
+    chat = replace(CHAT, before_context="")
+    alone = build_prompt(chat, TOKENIZER, "When?", history=History("Be brief."))
+    assert as_text(alone) == "<s><user>\nBe brief.\nQuestion: When?\nAnswer:<end_of_turn>\n<model>\n"
 
 
 def test_context_as_text_stands_where_vectors_stand_after_them() -> None:
@@ -159,9 +169,11 @@ def test_a_template_survives_its_file_byte_for_byte(tmp_path: Path) -> None:
 
 def test_packaged_templates_load_and_the_default_is_the_default() -> None:
     assert Template.packaged("default") == DEFAULT_TEMPLATE
-    for name in ("default", "multiple_choice", "summarize"):
+    published = ("lloco_hotpotqa", "lloco_narrativeqa", "lloco_qasper", "lloco_qmsum", "lloco_quality")
+    names = ("default", *published, "multiple_choice", "summarize")
+    for name in names:
         assert Template.packaged(name).name == name
-    with pytest.raises(DataError, match="'x': use default, multiple_choice, summarize"):
+    with pytest.raises(DataError, match=f"'x': use {', '.join(names)}"):
         Template.packaged("x")
 
 

@@ -69,7 +69,7 @@ def test_hotpot_scores_count_missing_answers_officially_and_skip_them_in_the_llo
     assert scores.metrics["hotpot_em"] == close(100 * golden["official"]["em"])
     assert scores.metrics["hotpot_f1"] == close(100 * golden["official"]["f1"])
     assert scores.metrics["hotpot_joint_f1"] == close(100 * golden["official"]["joint_f1"])
-    assert round(scores.metrics["hotpot_f1_lloco"], 2) == golden["lloco_f1"]
+    assert scores.metrics["hotpot_f1_lloco"] == close(golden["lloco_f1"])
     assert (scores.num_samples["hotpot_f1"], scores.num_samples["hotpot_f1_lloco"]) == (50, 47)
     missing = [one for one in scores.per_sample if one.prediction is None]
     assert len(missing) == 3
@@ -100,6 +100,8 @@ def test_quality_reports_both_letter_rules_and_the_difficult_questions() -> None
     assert scores.metrics["accuracy"] > scores.metrics["accuracy_lloco"]
     assert list(scores.metrics)[2:] == ["accuracy_difficult", "accuracy_lloco_difficult"]
     assert (scores.num_samples["accuracy"], scores.num_samples["accuracy_difficult"]) == (150, 50)
+    share = scores.metrics["accuracy_difficult"] / 100
+    assert scores.stderr["accuracy_difficult"] == close(100 * math.sqrt(share * (1 - share) / 49))
     by_id = {one.id: one for one in scores.per_sample}
     assert (by_id["q3"].prediction, by_id["q3"].extracted) == ("Answer: C", "C")
     assert (by_id["q3"].metrics["accuracy"], by_id["q3"].metrics["accuracy_lloco"]) == (100.0, 0.0)
@@ -124,6 +126,22 @@ def test_longbench_scores_each_set_by_its_own_metric() -> None:
     )
     assert scores.stderr["longbench_f1"] == close(50.0)
     assert scores.stderr["longbench_rouge_l"] is None
+
+
+def test_longbench_rouge_l_is_the_official_mean_rounded_and_its_samples_are_not() -> None:
+    examples = [one | {"id": f"{number}"} for number, one in enumerate(GOLDEN["rouge"]["examples"])]
+    samples = [sample("longbench", one["id"], *one["references"], dataset="qmsum") for one in examples]
+    scores = score("longbench", samples, {one["id"]: one["prediction"] for one in examples})
+    assert scores.metrics == close({"longbench_rouge_l": GOLDEN["rouge"]["longbench_rouge_l_x100"]})
+    by_sample = [one.metrics["longbench_rouge_l"] for one in scores.per_sample]
+    assert by_sample == close([100 * one["longbench_rouge_l"] for one in examples])
+
+
+def test_longbench_f1_is_the_unrounded_mean_of_token_f1() -> None:
+    examples = [one | {"id": f"{number}"} for number, one in enumerate(GOLDEN["answer_f1"]["examples"])]
+    samples = [sample("longbench", one["id"], *one["references"], dataset="qasper") for one in examples]
+    scores = score("longbench", samples, {one["id"]: one["prediction"] for one in examples})
+    assert scores.metrics == close({"longbench_f1": GOLDEN["answer_f1"]["mean_f1_x100"]})
 
 
 def test_generic_questions_with_options_have_an_accuracy_of_their_own() -> None:
@@ -191,12 +209,13 @@ def test_predictions_read_plain_gzipped_and_official(tmp_path: Path) -> None:
     ("content", "complaint"),
     [
         (b"", "not valid JSON"),
-        (b'{"a": "x"', "not valid JSON.*line 1"),
+        (b'{"a": "x"', r"json, line 1, column 10: not valid JSON: Expecting ',' delimiter: the"),
         (b'{"a": "x", "a": "y"}', "'a' occurs twice"),
         (b'{"a": 1}', "wanted a text for id 'a', got int"),
         (b'{"a": null}', "wanted a text for id 'a', got NoneType"),
         (b'{"a": NaN}', "NaN"),
         (b'["x"]', "wanted one JSON object .*got list"),
+        (b'{"id": "a", "prediction": "x"}\n{"id": "b"}\n', r"line 2.*; predictions are one JSON object \{id: text\}"),
         (b'{"a": "\xff"}', "wanted UTF-8, got byte 0xff at offset 7"),
         (b'{"a": "\\udfff"}', "surrogate"),
         (b'{"a":' * 2_000_000, "nested too deeply"),

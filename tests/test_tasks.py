@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +137,13 @@ def test_quality_without_gold_labels_loads_without_references(tmp_path: Path) ->
     del hidden["questions"][0]["gold_label"], hidden["questions"][0]["difficult"]
     [sample] = load_samples("quality", write_lines(tmp_path / "q.test", [hidden]))
     assert (sample.gold_letter, sample.references, sample.is_difficult) == (None, (), False)
+
+
+def test_quality_refuses_a_difficulty_that_is_neither_yes_nor_no(tmp_path: Path) -> None:
+    row = json.loads(json.dumps(QUALITY))
+    row["questions"][0]["difficult"] = "0"
+    with pytest.raises(DataError, match="line 1, questions 1: wanted 0 or 1 in `difficult`, got str '0'"):
+        load_samples("quality", write_lines(tmp_path / "q.dev", [row]))
 
 
 @pytest.mark.parametrize("gold_label", [0, 5, "2", True, 1.0])
@@ -379,7 +389,8 @@ def test_a_missing_path_is_said_to_be_missing(tmp_path: Path, monkeypatch: pytes
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
-        (json.dumps(STORY).encode() + b'\n{"id": 1', r"line 2: not valid JSON"),
+        (json.dumps(STORY).encode() + b'\n{"id": 1', r"line 2, column 9: not valid JSON: Expecting ',' delimiter: the"),
+        (b'\n[{"text": "a"},\n\n {"text": }]', r"line 4, column 11: not valid JSON: Expecting value: the"),
         (json.dumps(STORY).encode() + b"\n[1]\n", r"line 2, item 1: wanted a JSON object, got int"),
         (b'{"text": "\xff"}', r"line 1: wanted UTF-8, got byte 0xff at offset 10"),
         (b'{"text": "a", "text": "b"}', r"line 1: .*'text' occurs twice"),
@@ -422,6 +433,23 @@ def test_needles_fill_the_grid_at_their_length_and_depth() -> None:
         assert text.count(assert_answer) == 1
         place = text.index("The secret treasure") / len(text)
         assert abs(place - sample.depth) < 0.25
+
+
+def test_the_recipe_of_needles_writes_a_grid_or_says_which_length_it_wants(tmp_path: Path) -> None:
+    recipe = Path(__file__).parent.parent / "recipes" / "needles.py"
+
+    def run(max_words: int) -> "subprocess.CompletedProcess[str]":
+        argv = [sys.executable, recipe, "--max-words", str(max_words), "--out", tmp_path / "new" / "needles.jsonl"]
+        env = {**os.environ, "PYTHONPATH": str(recipe.parent.parent)}
+        return subprocess.run(argv, capture_output=True, text=True, env=env)
+
+    short = run(200)
+    assert short.returncode == 2 and "Traceback" not in short.stderr
+    assert (
+        "--max-words 200, the shortest document has a tenth of it: needle lengths must be at least 32" in short.stderr
+    )
+    assert run(320).returncode == 0
+    assert len(load_samples("needle", tmp_path / "new" / "needles.jsonl")) == 100
 
 
 def test_needles_of_training_and_test_share_no_answer_and_a_seed_repeats() -> None:

@@ -8,6 +8,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output, printable
+from lloco.cli.reading import warn_of_other_model
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template
 from lloco.errors import LlocoError
@@ -79,7 +80,15 @@ def ask(
 
 
 @verb(kept="nothing was changed")
-def chat(*, corpus: options.CorpusName, flags: _Flags, quiet: options.Quiet = False) -> None:
+def chat(
+    *,
+    corpus: options.CorpusName,
+    flags: _Flags,
+    is_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per question, each on a line, and nothing else.")
+    ] = False,
+    quiet: options.Quiet = False,
+) -> None:
     """Ask one question after another.
 
     Each is answered by itself. /sources shows what was read for the last answer, /quit ends.
@@ -88,8 +97,9 @@ def chat(*, corpus: options.CorpusName, flags: _Flags, quiet: options.Quiet = Fa
     Examples:
       lloco chat --corpus contracts
       lloco chat --corpus contracts --document lease.pdf
+      lloco chat --corpus contracts --json < questions.txt
     """
-    output = Output(is_quiet=quiet)
+    output = Output(is_json, quiet)
     from lloco.store.store import Store
 
     with Store(flags.store) as opened:
@@ -97,18 +107,19 @@ def chat(*, corpus: options.CorpusName, flags: _Flags, quiet: options.Quiet = Fa
         answer_to = _asker(found, flags, output)
         output.say(f"corpus {found.name}: {found.summary().num_documents} documents; /sources, /quit")
         last: Answer | None = None
-        while (line := _next_line()) is not None:
+        tell = output.say if is_json else print
+        while (line := _next_line(is_json)) is not None:
             if line == "/sources":
-                print("\n".join(_sources(last)) if last else "nothing has been read yet")
+                tell("\n".join(_sources(last)) if last else "nothing has been read yet")
             elif line.startswith("/"):
-                print(f"there is no {line.split()[0]}: /sources shows what was read for the last answer, /quit ends")
+                tell(f"there is no {line.split()[0]}: /sources shows what was read for the last answer, /quit ends")
             elif line:
                 try:
                     last = answer_to(line, ())
                 except LlocoError as error:
-                    print(f"error: {error}")
+                    output.result({"question": line, "error": str(error)}, f"error: {error}")
                 else:
-                    print(_answer(last))
+                    output.result(_values(line, last), _answer(last))
                     output.say(_read_line(last))
 
 
@@ -131,6 +142,9 @@ def _asker(corpus: "Corpus", flags: _Flags, output: Output) -> "Callable[[str, t
         device=flags.device,
         dtype=flags.dtype,
     )
+    adapter = flags.adapter or corpus.adapter_folder()
+    if adapter is not None:
+        warn_of_other_model(output, adapter, decoder)
     if decoder.name == BUNDLED:
         output.say(BUNDLED_HINT)
     engine = TransformersEngine(decoder, batch_size=1)
@@ -149,12 +163,13 @@ def _asker(corpus: "Corpus", flags: _Flags, output: Output) -> "Callable[[str, t
     )
 
 
-def _next_line() -> str | None:
-    """Return what the user typed, or None at the end."""
+def _next_line(is_json: bool) -> str | None:
+    """Return what the user typed, or None at the end; where answers are for machines nothing is prompted for."""
     try:
-        line = input("> ").strip()
+        line = input("" if is_json else "> ").strip()
     except EOFError:
-        print()
+        if not is_json:
+            print()
         return None
     return None if line in ("/quit", "/exit", "/q") else line
 

@@ -1,5 +1,7 @@
 """`lloco compress`: files and folders into a corpus of soft prompts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from lloco.documents import Document, Skipped
     from lloco.store.corpus import Corpus
     from lloco.store.rows import CorpusSummary
+    from lloco.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +78,38 @@ def compress(
         raise typer.BadParameter("--ratio chooses the segment length: give --ratio or --segment-len, not both")
     output = Output(is_json, quiet)
     skipped: list[Skipped] = []
-    documents = _read(paths, skipped)
+    documents = _read(paths, skipped, output)
     from lloco.compress import remove_absent
     from lloco.store.store import Store
 
-    with Store(store) as opened:
-        target = opened.corpus(corpus)
+    with Store(store) as opened, _corpus_to_fill(opened, corpus) as target:
         report = _compress(target, documents, flags, output)
+        left_out = [*skipped, *report.skipped]
+        if not report.num_new and not report.num_unchanged:
+            raise DocumentError(
+                f"a document that can be compressed was wanted, {len(documents):,} came and each was left out, nothing "
+                f"was stored: do what is said of each{_reasons(left_out)}"
+            )
         removed = remove_absent(target, documents, skipped) if prune else []
-    left_out = [*skipped, *report.skipped]
     output.result(_values(target.name, report, left_out, removed), _text(target.name, report, left_out, removed))
-    if report.num_new or report.num_unchanged:
-        output.say(f'next: lloco ask --corpus {target.name} "your question"')
+    output.say(f'next: lloco ask --corpus {target.name} "your question"')
+
+
+@contextmanager
+def _corpus_to_fill(store: "Store", name: str) -> "Iterator[Corpus]":
+    """Open the corpus; one that is new and gets no document is gone again after the block, however that ends."""
+    is_new = name not in store
+    corpus = store.corpus(name)
+    try:
+        yield corpus
+    finally:
+        if is_new:
+            store.remove_if_empty(corpus)
 
 
 def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, output: Output) -> "CompressReport":
-    from lloco.compress import compress_into, segment_len_for
+    from lloco.compress import compress_planned, segment_len_for
+    from lloco.compress_plan import plan_documents
     from lloco.compressors.compressor import CompressOptions
     from lloco.corpus_models import check_made_for, load_corpus_compressor
 
@@ -100,26 +119,33 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
     segment_len = flags.segment_len if flags.ratio is None else segment_len_for(flags.ratio, compressor)
     _tell_of_segments(output, corpus.summary(), compressor, segment_len, flags.ratio)
     chosen = CompressOptions(segment_len, flags.batch_size, flags.long_documents)
-    with output.progress("compressing", "tokens") as advance:
-        return compress_into(
-            corpus, documents, compressor, chosen, storage_dtype=flags.storage_dtype, on_tokens=advance
+    with output.progress("tokenising", "characters") as advance:
+        plan = plan_documents(
+            corpus, documents, compressor, chosen, storage_dtype=flags.storage_dtype, on_characters=advance
         )
+    with output.progress("compressing", "tokens") as advance:
+        return compress_planned(corpus, plan, compressor, on_tokens=advance)
 
 
-def _read(paths: list[Path], skipped: "list[Skipped]") -> "list[Document]":
+def _read(paths: list[Path], skipped: "list[Skipped]", output: Output) -> "list[Document]":
     """Read everything first: a broken line at the end of the last file is found before hours of work, not after."""
     from lloco.documents import read_documents
 
-    documents = list(read_documents(paths, on_skip=skipped.append))
+    with output.progress("reading", "files") as advance:
+        documents = list(read_documents(paths, on_skip=skipped.append, on_files=advance))
     if documents:
         return documents
     places = ", ".join(str(path) for path in paths)
-    reasons = "".join(f"\n  {one.source}: {one.reason}" for one in skipped[:20])
-    rest = f"\n  and {len(skipped) - 20} more" if len(skipped) > 20 else ""
     raise DocumentError(
         f"documents were wanted, {places} holds none that can be read: give text, Markdown, HTML, PDF, Word or JSON "
-        f"lines{reasons}{rest}"
+        f"lines{_reasons(skipped)}"
     )
+
+
+def _reasons(skipped: "list[Skipped]") -> str:
+    """Return a line for each of the first twenty, and how many more there are."""
+    lines = [printable(f"\n  {one.source}: {one.reason}") for one in skipped[:20]]
+    return "".join(lines) + (f"\n  and {len(skipped) - 20:,} more" if len(skipped) > 20 else "")
 
 
 def _tell_of_segments(

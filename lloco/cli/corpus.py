@@ -17,7 +17,13 @@ corpus_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="List, show, remove, verify, export and import corpora.",
+    help=(
+        "List, show, remove, verify, export and import corpora.\n\n"
+        "\b\nExamples:\n"
+        "  lloco corpus list\n"
+        "  lloco corpus show contracts\n"
+        "  lloco corpus remove contracts --document lease.pdf"
+    ),
 )
 
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Corpus; or give it with --corpus.")]
@@ -134,7 +140,7 @@ def remove(
 @verb(kept=NOTHING)
 def verify(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Remove damaged soft prompts and what a crash left behind.")
+        bool, typer.Option("--repair", help="Remove damaged soft prompts, and what a crash left behind.")
     ] = False,
     store: options.StorePath = None,
     is_json: options.Json = False,
@@ -142,7 +148,8 @@ def verify(
 ) -> None:
     """Check every file of the store against its database.
 
-    Exits with 1 when something is wrong and was not repaired.
+    Exits with 1 when something is wrong and was not repaired. Only compressing again mends a soft prompt: each
+    document that needs it is named.
 
     \b
     Examples:
@@ -155,10 +162,11 @@ def verify(
         problems = opened.verify(repair)
         num_documents = sum(one.num_documents for one in opened.corpora())
     lines = [f"{'repaired: ' if one.is_repaired else ''}{one.kind}: {one.where}: {one.message}" for one in problems]
-    summary = f"{num_documents:,} documents checked, {len(problems)} problems"
+    num_repaired = sum(one.is_repaired for one in problems)
+    summary = f"{num_documents:,} documents checked, {len(problems)} problems, {num_repaired} repaired"
     values = {"num_documents": num_documents, "problems": [asdict(one) for one in problems]}
     Output(is_json, quiet).result(values, "\n".join([*lines, summary]))
-    if any(not one.is_repaired for one in problems):
+    if num_repaired < len(problems):
         raise typer.Exit(1)
 
 

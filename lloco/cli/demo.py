@@ -1,5 +1,7 @@
 """`lloco demo`: the whole job on bundled documents."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +9,11 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
+from lloco.cli.reading import warn_of_cuts
 from lloco.cli.results_table import results_table
 from lloco.cli.verb import verb
+
+TASKS = ("museum", "railway", "fairytaleqa")
 
 
 @verb(kept="what was done so far is in the --out folder; the same command goes on from there")
@@ -16,7 +21,12 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything that is made.")] = Path(
         "demo"
     ),
-    task: Annotated[str, typer.Option("--task", help="museum, railway or fairytaleqa.")] = "museum",
+    task: Annotated[
+        str, typer.Option("--task", parser=options.one_of(TASKS), metavar="|".join(TASKS), help="What is read.")
+    ] = "museum",
+    compressor: options.CompressorName = None,
+    model: options.Model = None,
+    store: options.StorePath = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     device: options.Device = None,
@@ -25,14 +35,29 @@ def demo(
 ) -> None:
     """Show the whole job on bundled documents, offline, in minutes.
 
-    Compresses, finetunes, answers and scores with the bundled model on a CPU; writes report.html.
+    Compresses, finetunes, answers and scores with the bundled model on a CPU; writes report.html. The corpus is in
+    DIR/store of --out, unless --store names another.
 
     \b
-    Example:
+    Examples:
       lloco demo
+      lloco demo --task fairytaleqa --compressor princeton-nlp/AutoCompressor-Llama-2-7b-6k
     """
     output = Output(is_json, quiet)
     from lloco.demo import run_demo
 
-    results = run_demo(out, task, limit=limit, seed=seed, device=device, say=output.say)
+    results = run_demo(
+        out,
+        task,
+        compressor=compressor,
+        model=model,
+        store=store,
+        limit=limit,
+        seed=seed,
+        device=device,
+        say=output.say,
+        command=shlex.join(["lloco", *sys.argv[1:]]),
+    )
+    for row in results.rows:
+        warn_of_cuts(output, row.mode, row.predictions)
     output.result(results.to_dict(), results_table(results))

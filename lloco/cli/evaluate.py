@@ -9,7 +9,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
-from lloco.cli.reading import Reading, ReadingFlags, open_reading
+from lloco.cli.reading import Reading, ReadingFlags, open_reading, warn_of_cuts
 from lloco.cli.results_table import results_table
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template, named_template
@@ -66,6 +66,8 @@ def evaluate(
                 provenance={**reading.provenance, "data": data, "command": command},
                 on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
             )
+    for row in results.rows:
+        warn_of_cuts(output, row.mode, row.predictions)
     write_report([results], folder / "report.html", command=command)
     output.result(results.to_dict(), results_table(results))
     output.say(f"results.json, plots and report.html are in {folder}")

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
+from lloco.cli.reading import warn_of_other_model
 from lloco.cli.verb import verb
 from lloco.cli.wording import named_template
 from lloco.errors import DataError
@@ -39,11 +40,14 @@ class _Questions:
     """The flags that say what is learned, about which corpus, with which models."""
 
     task: Annotated[
-        str | None, typer.Option("--task", help="--data is this task's: its documents are compressed first.")
-    ] = None
+        str | None,
+        typer.Option("--task", parser=options.task_name, metavar="NAME", help="--data is this task's: its documents "
+                     "are compressed first."),
+    ] = None  # fmt: skip
     limit: options.Limit = None
     model: options.Model = None
     compressor: options.CompressorName = None
+    adapter: options.StartAdapter = None
     device: options.Device = None
     dtype: options.DtypeName = None
 
@@ -58,12 +62,17 @@ class _Recipe:
     micro_batch_size: Annotated[int, _number("--micro-batch-size", "Examples that one process computes at once.")] = 4
     learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="X", help="Peak learning rate.")] = 2e-5
     warmup_ratio: Annotated[
-        float, typer.Option("--warmup-ratio", metavar="X", help="Share of the steps in which the learning rate rises.")
+        float,
+        typer.Option(
+            "--warmup-ratio", metavar="X", min=0, max=1, help="Share of the steps in which the learning rate rises."
+        ),
     ] = 0.04
-    weight_decay: Annotated[float, typer.Option("--weight-decay", metavar="X", help="AdamW weight decay.")] = 0.0
+    weight_decay: Annotated[float, typer.Option("--weight-decay", metavar="X", min=0, help="AdamW weight decay.")] = 0.0
     lora_r: Annotated[int, _number("--lora-r", "Rank of the adapter.")] = 8
     lora_alpha: Annotated[int, _number("--lora-alpha", "Its scale is alpha / r.")] = 16
-    lora_dropout: Annotated[float, typer.Option("--lora-dropout", metavar="X", help="Dropout in front of it.")] = 0.05
+    lora_dropout: Annotated[
+        float, typer.Option("--lora-dropout", metavar="X", min=0, max=1, help="Dropout in front of it.")
+    ] = 0.05
     target_modules: Annotated[
         str, typer.Option("--target-modules", metavar="A,B,...", help="Linear modules that get an adapter.")
     ] = "q_proj,k_proj,v_proj,o_proj"
@@ -74,6 +83,13 @@ class _Recipe:
         bool, typer.Option("--gradient-checkpointing", help="Less memory, more time, the same gradients.")
     ] = False
     seed: options.Seed = 0
+
+    def check_start(self, adapter: Path) -> None:
+        """Raise where a new adapter's size or place is named and there is one to start from."""
+        for field in fields(self):
+            if field.name in ("lora_r", "lora_alpha", "target_modules") and getattr(self, field.name) != field.default:
+                flag = f"--{field.name.replace('_', '-')}"
+                raise typer.BadParameter(f"adapter {adapter} keeps its own rank, scale and modules: leave {flag} out")
 
     def finetune_options(self) -> "FinetuneOptions":
         """Return them as the library takes them."""
@@ -100,7 +116,8 @@ def finetune(
         str | None, typer.Option("--validation", metavar="FILE", help="Held-out questions in the form of --data.")
     ] = None,
     template: Annotated[
-        str | None, typer.Option("--template", metavar="NAME|FILE", help="Wording [default: the data's].")
+        str | None,
+        typer.Option("--template", metavar="NAME|FILE", help="Wording [default: --adapter's, else the data's]."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run [default: finetune-CORPUS].")
@@ -119,11 +136,14 @@ def finetune(
     Examples:
       lloco finetune --corpus contracts --data questions.jsonl
       lloco finetune --task fairytaleqa --data train.jsonl --learning-rate 2e-4
+      lloco finetune --corpus contracts --data more.jsonl --adapter finetune-contracts/adapter --out finetune-more
       torchrun --nproc-per-node 2 -m lloco.cli.main finetune --corpus stories --data questions.jsonl
     """
     name = corpus or questions.task
     if name is None:
         raise typer.BadParameter("the questions are about a corpus: name it with --corpus, or their --task")
+    if questions.adapter is not None:
+        recipe.check_start(questions.adapter)
     output = Output(is_json, quiet)
     from lloco.models.decoder import resolve_device
     from lloco.store.store import Store
@@ -137,10 +157,13 @@ def finetune(
         documents = {one.id: one for part in (learned, held_out) if part is not None for one in part.documents}
         loaded = _compress_missing(opened, name, documents, questions, state, output)
         found = opened.corpus(name, create=False)
-        decoder = loaded.decoder if loaded and questions.model is None else _load_decoder(found, questions)
+        is_own = loaded is not None and questions.model is None and questions.adapter is None
+        decoder = loaded.decoder if loaded and is_own else _load_decoder(found, questions)
+        if questions.adapter is not None:
+            warn_of_other_model(output, questions.adapter, decoder)
         folder = out or Path(f"finetune-{found.name}")
-        wording = _wording(template, learned)
-        adapter = _train(found, decoder, learned, held_out, wording, chosen, folder, output)
+        wording = _wording(template, learned, questions.adapter)
+        adapter = _train(found, decoder, learned, held_out, wording, chosen, folder, questions.adapter, output)
         values = _values(found.name, adapter, learned)
         if state.is_main_process:
             values["adapter_digest"] = found.set_adapter(adapter)
@@ -201,8 +224,13 @@ def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: _Que
     return compressor
 
 
-def _wording(template: str | None, data: "FinetuneData") -> "Template":
-    """Return the template that was named, by file or by name, else the one that suits the data."""
+def _wording(template: str | None, data: "FinetuneData", start: Path | None) -> "Template":
+    """Return the template that was named, else that of the adapter to start from, else the one that suits the data."""
+    from lloco.template import Template
+
+    learned = Template.of_adapter(start)
+    if template is None and learned is not None:
+        return learned
     if template is None:
         if data.template is None:
             raise DataError(
@@ -217,7 +245,12 @@ def _load_decoder(corpus: "Corpus", questions: _Questions) -> "Decoder":
     from lloco.corpus_models import load_corpus_decoder
 
     return load_corpus_decoder(
-        corpus, questions.model, compressor=questions.compressor, device=questions.device, dtype=questions.dtype
+        corpus,
+        questions.model,
+        adapter=questions.adapter,
+        compressor=questions.compressor,
+        device=questions.device,
+        dtype=questions.dtype,
     )
 
 
@@ -229,6 +262,7 @@ def _train(
     template: "Template",
     chosen: "FinetuneOptions",
     folder: Path,
+    start: Path | None,
     output: Output,
 ) -> Path:
     from lloco.training.finetune import finetune as train_adapter
@@ -253,6 +287,7 @@ def _train(
             on_step,
             () if held_out is None else held_out.examples,
             compressor_digest=corpus.compressor_digest,
+            adapter=start,
         )
 
 

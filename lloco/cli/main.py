@@ -6,13 +6,17 @@ from collections.abc import Sequence
 import typer
 
 from lloco.cli.ask import ask, chat
+from lloco.cli.bench import bench_app
 from lloco.cli.compress import compress
 from lloco.cli.corpus import corpus_app
 from lloco.cli.demo import demo
 from lloco.cli.evaluate import evaluate
 from lloco.cli.finetune import finetune
+from lloco.cli.import_weights import import_app
 from lloco.cli.predict import predict
 from lloco.cli.pretrain import pretrain
+from lloco.cli.pull import pull
+from lloco.cli.push import push
 from lloco.cli.score import score
 from lloco.cli.serve import serve
 
@@ -38,17 +42,19 @@ def _lloco(
     is_version_wanted: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
 ) -> None:
     if is_version_wanted:
-        from lloco.version import installed_version
+        from lloco.version import __version__
 
-        print(installed_version())
+        print(__version__)
         raise typer.Exit
 
 
 for _alone in (demo, serve):
     app.command(no_args_is_help=False)(_alone)
-for _verb in (compress, finetune, ask, chat, predict, score, evaluate, pretrain):
+for _verb in (compress, finetune, ask, chat, predict, score, evaluate, pretrain, push, pull):
     app.command(no_args_is_help=True)(_verb)
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(import_app, name="import")
+app.add_typer(bench_app, name="bench")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,6 +25,13 @@ def one_of(names: Sequence[str]) -> Callable[[str], str]:
     return parse
 
 
+def task_name(value: str) -> str:
+    """Parse the name of a task; the names are read only where one was given, so that `--help` stays quick."""
+    from lloco.evals.tasks import TASKS
+
+    return one_of(TASKS)(value)
+
+
 def at_least(smallest: int) -> Callable[[str], int]:
     """Return a parser that takes whole numbers from this one on."""
 
@@ -73,6 +80,11 @@ Adapter = Annotated[
     typer.Option("--adapter", parser=_adapter_folder, metavar="DIR|ID", help="Adapter to read with: folder or hub id "
                  "[default: the corpus's own]."),
 ]  # fmt: skip
+StartAdapter = Annotated[
+    Path | None,
+    typer.Option("--adapter", parser=_adapter_folder, metavar="DIR|ID", help="Start from this adapter, with its rank, "
+                 "scale and modules: folder or hub id [default: a new one]."),
+]  # fmt: skip
 TemplateName = Annotated[
     str | None,
     typer.Option("--template", metavar="NAME|FILE", help="Wording of the prompts: packaged, or a JSON file [default: "
@@ -95,8 +107,11 @@ Limit = Annotated[
 Seed = Annotated[int, typer.Option("--seed", parser=at_least(0), metavar="N", help="Seed of everything that is drawn.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no hints.")]
-Task = Annotated[str, typer.Option("--task", help="quality, qmsum, qasper, narrativeqa, hotpotqa, longbench, needle, "
-                                   "squad_articles, fairytaleqa or jsonl.")]  # fmt: skip
+Task = Annotated[
+    str,
+    typer.Option("--task", parser=task_name, metavar="NAME", help="quality, qmsum, qasper, narrativeqa, hotpotqa, "
+                 "longbench, needle, squad_articles, fairytaleqa or jsonl."),
+]  # fmt: skip
 Data = Annotated[str, typer.Option("--data", metavar="FILE", help="Task data: a file, a folder or a hub id.")]
 MaxTokens = Annotated[
     int | None,

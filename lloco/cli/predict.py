@@ -7,7 +7,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
-from lloco.cli.reading import ReadingFlags, open_reading
+from lloco.cli.reading import ReadingFlags, open_reading, warn_of_cuts
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template
 from lloco.evals.mode import MODES, Mode
@@ -76,8 +76,7 @@ def predict(
         "seed": flags.seed,
         **_values(made, wording, adapter),
     }
-    if values["num_cut"]:
-        output.warn(f"{values['num_cut']} of {len(made)} contexts were cut to fit the decoder's positions")
+    warn_of_cuts(output, mode, made)
     output.result(values, f"{len(made):,} predictions in {file}")
     output.say(f"next: lloco score --task {task} --data {data} --predictions {file}")
 

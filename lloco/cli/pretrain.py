@@ -1,6 +1,6 @@
 """`lloco pretrain`: a small language model and its compressor from text."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,11 +49,11 @@ class _Recipe:
     ] = 512
     language_model_steps: Annotated[int, _number("--language-model-steps", "Steps of the first stage.", 0)] = 3000
     compressor_steps: Annotated[int, _number("--compressor-steps", "Steps of the second stage.", 0)] = 3000
-    learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="X", help="Peak of the first stage.")] = (
-        2e-3
-    )
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", metavar="X", min=0, help="Peak of the first stage.")
+    ] = 2e-3
     compressor_learning_rate: Annotated[
-        float, typer.Option("--compressor-learning-rate", metavar="X", help="Peak of the second stage.")
+        float, typer.Option("--compressor-learning-rate", metavar="X", min=0, help="Peak of the second stage.")
     ] = 1e-3
     batch_tokens: Annotated[int, _number("--batch-tokens", "Tokens of one step.")] = 3072
     copy_ratio: Annotated[
@@ -82,6 +82,10 @@ def pretrain(
     ] = None,
     tokenizer_text: Annotated[
         list[Path] | None, typer.Option("--tokenizer-text", metavar="FILE", help="More text for the tokenizer alone.")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        _number("--batch-size", "Documents of --max-document-tokens that one step reads, instead of --batch-tokens."),
     ] = None,
     init: Annotated[
         Path | None,
@@ -112,6 +116,8 @@ def pretrain(
         shape=ModelShape(**asdict(shape)),
         **asdict(recipe),
     )
+    if batch_size is not None:
+        chosen = replace(chosen, batch_tokens=batch_size * chosen.max_document_tokens)
     values = {"model": str(out / "model"), "stages": _train(chosen, out, output)}
     output.result(values, f"compressor and its language model: {out / 'model'}")
     output.say(f"next: lloco compress PATH... --corpus NAME --compressor {out / 'model'}")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lloco.engine.transformers_engine import TransformersEngine
     from lloco.evals.predict import SoftPromptOf
     from lloco.evals.sample import Sample
+    from lloco.evals.work_log import Prediction
+    from lloco.models.decoder import Decoder
     from lloco.soft_prompt_source import SoftPromptSource
     from lloco.store.corpus import Corpus
 
@@ -70,6 +72,9 @@ def open_reading(
         decoder = decoder or (compressor.decoder if compressor else None)
         assert decoder is not None, "without --model there is a compressor"
         adapter = flags.adapter or (None if corpus is None else corpus.adapter_folder())
+        is_read_with = flags.adapter is not None or any(mode.startswith("compressed") for mode in modes)
+        if adapter is not None and is_read_with:
+            warn_of_other_model(output, adapter, decoder)
         engine = TransformersEngine(decoder, batch_size=flags.batch_size)
         if compressor is None:
             yield Reading(engine, None, adapter, {"corpus": flags.corpus})
@@ -78,6 +83,28 @@ def open_reading(
             check_decoder(decoder, compressor, adapter)
         source = _source(flags, samples, compressor, corpus, output)
         yield Reading(engine, source.soft_prompt, adapter, _provenance(flags, compressor, source))
+
+
+def warn_of_cuts(output: Output, mode: str, predictions: "Sequence[Prediction]") -> None:
+    """Say how many contexts the mode could not read whole, and how much of them was read."""
+    lens = [one.num_context_tokens + one.num_virtual_tokens for one in predictions if one.is_cut]
+    if lens:
+        read = f"{min(lens):,}" if min(lens) == max(lens) else f"{min(lens):,} to {max(lens):,}"
+        output.warn(
+            f"mode {mode}: {len(lens):,} of {len(predictions):,} contexts were cut to {read} tokens, what the "
+            "decoder's positions leave beside question and answer"
+        )
+
+
+def warn_of_other_model(output: Output, adapter: Path, decoder: "Decoder") -> None:
+    """Say so where an adapter of the right shapes names another model than the one that is to read with it."""
+    from lloco.models.adapter import other_model_named
+
+    if (name := other_model_named(adapter, decoder)) is not None:
+        output.warn(
+            f"adapter {adapter} names {name} as its model, {decoder.name} is to read with it: an adapter of other "
+            "weights spoils answers, use that model if they are not the same"
+        )
 
 
 def _load_compressor(flags: ReadingFlags, corpus: "Corpus | None") -> "Compressor":

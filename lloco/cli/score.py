@@ -1,5 +1,6 @@
 """`lloco score`: predictions against a benchmark's own metrics; no model is loaded."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,9 @@ def score(
     predictions: Annotated[
         Path, typer.Option("--predictions", metavar="FILE", help="{id: text}, or HotpotQA's official form (.gz too).")
     ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Also write what --json prints to DIR/scores.json.")
+    ] = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     is_json: options.Json = False,
@@ -30,9 +34,11 @@ def score(
     Values are on the scale 0 to 100; no model is loaded.
 
     \b
-    Example:
+    Examples:
       lloco score --task qasper --data validation.jsonl --predictions qasper.json
+      lloco score --task jsonl --data questions.jsonl --predictions answers.json --out scores
     """
+    from lloco.durable import make_folder_durably, write_durably
     from lloco.evals.predictions import read_predictions
     from lloco.evals.scorer import score as score_predictions
     from lloco.evals.tasks import load_samples
@@ -46,6 +52,10 @@ def score(
         "stderr": scores.stderr,
         "num_samples": scores.num_samples,
     }
+    if out is not None:
+        make_folder_durably(out)
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+        write_durably(out / "scores.json", f"{text}\n".encode())
     Output(is_json, quiet).result(values, _text(scores))
 
 

@@ -84,8 +84,9 @@ def serve(
             EngineOptions(flags.max_batch_size, flags.max_waiting, compressor, device, dtype),
         )
         names = flags.corpus or [one.name for one in opened.corpora()]
-        url = f"{address_of(bound)}/v1"
-        output.say(f"corpora: {', '.join(names) or 'none yet'}\nserving at {url}; Ctrl-C ends")
+        page = f"{address_of(bound)}/"
+        url = f"{page}v1"
+        output.say(f"corpora: {', '.join(names) or 'none yet'}\npage at {page}, API at {url}; Ctrl-C ends")
         output.result({"url": url, "corpora": names})
         try:
             listen(create_app(service), bound)

@@ -89,7 +89,9 @@ def _stop(message: str, code: int) -> typer.Exit:
 
 def _os_message(error: OSError) -> str:
     place = f" ({error.filename})" if error.filename is not None else ""
-    return f"{error.strerror or error}{place}: free space or allow access there, then run the same again"
+    is_other_kind = isinstance(error, (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError))
+    advice = "name another place" if is_other_kind else "free space or allow access there, then run the same again"
+    return f"{error.strerror or error}{place}: {advice}"
 
 
 def _close_stdout() -> None:

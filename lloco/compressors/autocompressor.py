@@ -87,9 +87,9 @@ class AutoCompressor(nn.Module):
     @property
     def max_document_tokens(self) -> int:
         """Tokens that one recursion can reach, at the compressor's own segment length."""
-        return self._reach(self.segment_len)
+        return self.reach(self.segment_len)
 
-    def _reach(self, segment_len: int) -> int:
+    def reach(self, segment_len: int) -> int:
         """Return the tokens after which a row would be longer than the positions, or `max_segments` are read."""
         num_free = self.decoder.max_len - segment_len - self.summary_length
         if num_free < 0:
@@ -186,21 +186,22 @@ class AutoCompressor(nn.Module):
         segment_len = self._checked_segment_len(segment_len)
         if batch_size < 1:
             raise LlocoError(f"a batch_size of at least 1 was wanted, {batch_size} came")
-        windows: list[tuple[int, Tensor]] = []
-        for number, ids in enumerate(as_ids(document, self._vocab_size) for document in documents):
-            spans = windows_of(len(ids), self._reach(segment_len), long_documents)
-            windows += [(number, ids[start:end]) for start, end in spans]
-        order = sorted(range(len(windows)), key=lambda place: -len(windows[place][1]))
-        done: dict[int, Tensor] = {}
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            group = [windows[place][1] for place in places]
-            read = self.read_documents(group, segment_len, reading=self._reading, on_progress=on_progress)
-            done |= {place: vectors.cpu() for place, vectors in zip(places, read, strict=True)}
-        parts: list[list[Tensor]] = [[] for _ in documents]
-        for place, (number, _) in enumerate(windows):
-            parts[number].append(done[place])
-        return [torch.cat(part) for part in parts]
+        made: list[Tensor] = []
+        windows: list[tuple[Tensor, Tensor]] = []
+        for ids in (as_ids(document, self._vocab_size) for document in documents):
+            parts = [ids[start:end] for start, end in windows_of(len(ids), self.reach(segment_len), long_documents)]
+            num_rows = [self.num_virtual_tokens(len(part), segment_len) for part in parts]
+            made.append(torch.empty(sum(num_rows), self.hidden_size, dtype=self.decoder.dtype))
+            windows += zip(parts, torch.split(made[-1], num_rows), strict=True)
+        windows.sort(key=lambda window: -len(window[0]))
+        for start in range(0, len(windows), batch_size):
+            group = windows[start : start + batch_size]
+            read = self.read_documents(
+                [part for part, _ in group], segment_len, reading=self._reading, on_progress=on_progress
+            )
+            for (_, rows), vectors in zip(group, read, strict=True):
+                rows.copy_(vectors)
+        return made
 
     @property
     def _vocab_size(self) -> int:
@@ -209,7 +210,7 @@ class AutoCompressor(nn.Module):
 
     def _checked_segment_len(self, segment_len: int | None) -> int:
         segment_len = self.segment_len if segment_len is None else segment_len
-        if segment_len < 1 or not self._reach(segment_len):
+        if segment_len < 1 or not self.reach(segment_len):
             room = self.decoder.max_len - self.summary_length
             raise DocumentError(
                 f"a segment_len from 1 to {room} was wanted, {segment_len} came: choose one in this range"
@@ -287,7 +288,7 @@ class AutoCompressor(nn.Module):
 
 
 def load_autocompressor(
-    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | None = None
+    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None
 ) -> AutoCompressor:
     """Load a checkpoint in the published AutoCompressor layout.
 

@@ -15,10 +15,12 @@ from torch import Tensor
 from lloco.documents import Document
 from lloco.errors import DocumentError, LlocoError
 from lloco.models.decoder import Decoder
+from lloco.models.token_pieces import token_pieces
 from lloco.soft_prompt import Provenance, SoftPrompt
 
 LongDocuments = Literal["refuse", "truncate", "windows"]
 Progress = Callable[[int], None]
+LONG_DOCUMENTS_ADVICE = "choose --long-documents windows (nothing is lost) or truncate (the rest is not read)"
 
 
 class Compressor(Protocol):
@@ -59,6 +61,10 @@ class Compressor(Protocol):
     @property
     def max_document_tokens(self) -> int:
         """Tokens that it reads without starting a new window, at its own segment length."""
+        ...
+
+    def reach(self, segment_len: int) -> int:
+        """Return the same at this segment length; 0 where such segments do not fit."""
         ...
 
     def num_virtual_tokens(self, num_tokens: int, segment_len: int | None = None) -> int:
@@ -112,22 +118,39 @@ def windows_of(num_tokens: int, max_tokens: int, long_documents: LongDocuments) 
         return [(0, min(num_tokens, max_tokens))]
     if long_documents == "refuse":
         raise DocumentError(
-            f"a document of up to {max_tokens} tokens was wanted, one has {num_tokens}: "
-            "choose --long-documents windows (nothing is lost) or truncate (the rest is not read)"
+            f"a document of up to {max_tokens:,} tokens was wanted, one has {num_tokens:,}: {LONG_DOCUMENTS_ADVICE}"
         )
     return [(start, min(start + max_tokens, num_tokens)) for start in range(0, num_tokens, max_tokens)]
 
 
-def tokenize(decoder: Decoder, document: Document) -> list[int]:
-    """Return the token ids of the whole text, without special tokens.
+def tokenize(
+    decoder: Decoder, document: Document, max_tokens: int | None = None, on_progress: Progress | None = None
+) -> Tensor:
+    """Return the token ids of the whole text, without special tokens; of a longer one than `max_tokens` more than that.
+
+    `on_progress` is called with the number of characters just done with, a fast tokenizer's piece by piece.
 
     Raises:
         DocumentError: the text is empty once tokenised.
     """
-    ids: list[int] = decoder.require_tokenizer()(document.text, add_special_tokens=False, verbose=False)["input_ids"]
-    if not ids:
+    tokenizer, parts, num_tokens, num_characters = decoder.require_tokenizer(), [], 0, 0
+    if tokenizer.is_fast:
+        for piece in token_pieces(tokenizer, document.text):
+            parts.append(torch.tensor(piece.ids, dtype=torch.int32))
+            num_tokens += len(piece.ids)
+            is_enough = max_tokens is not None and num_tokens > max_tokens
+            done = len(document.text) if is_enough else piece.num_characters
+            if on_progress is not None:
+                on_progress(done - num_characters)
+            if is_enough:
+                break
+            num_characters = done
+    else:
+        ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+        parts.append(torch.tensor(ids, dtype=torch.int32))
+    if not any(map(len, parts)):
         raise DocumentError(f"document {document.id} has no text: leave it out")
-    return ids
+    return torch.cat(parts)
 
 
 def compress_documents(

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from lloco.compressors.autocompressor import load_autocompressor
 from lloco.compressors.compressor import Compressor
 from lloco.errors import CheckpointError
@@ -14,7 +16,7 @@ BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / "model"
 
 
 def load_compressor(
-    path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | None = None
+    path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
 ) -> Compressor:
     """Load a compressor with its decoder; None and "bundled" are the one that comes with lloco.
 
@@ -28,7 +30,7 @@ def load_compressor(
 
 
 def load_named_decoder(
-    path_or_hub_id: str | Path | None, *, device: str | None = None, dtype: str | None = None
+    path_or_hub_id: str | Path | None, *, device: str | None = None, dtype: str | torch.dtype | None = None
 ) -> Decoder:
     """Load a decoder by the names that compressors have: a compressor's folder is also its decoder's.
 

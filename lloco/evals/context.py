@@ -4,15 +4,15 @@ Truncated text and retrieved passages get a budget of decoder tokens and never o
 soft prompt of that many virtual tokens. What does not fit the decoder's positions is cut and marked, never in silence.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lloco.documents import Document
 from lloco.errors import DocumentError, MismatchError
+from lloco.evidence import pack_passages, token_ids
 from lloco.retriever import Retriever, split_passages
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.passage import PassageText
@@ -44,7 +44,7 @@ class DocumentContext:
     _passages: "_Passages | None" = None
 
     def __post_init__(self) -> None:
-        self.token_ids = _ids(self.tokenizer, self.document.text)
+        self.token_ids = token_ids(self.tokenizer, self.document.text)
         if not len(self.token_ids):
             raise DocumentError(f"document {self.document.id!r} has no text to answer from: leave its questions out")
 
@@ -98,9 +98,8 @@ class _Passages:
     def __init__(self, document: Document, tokenizer: PreTrainedTokenizerBase, max_words: int) -> None:
         spans = split_passages(document.text, max_words)
         texts = [PassageText(document.id, one.start, one.end, document.text[one.start : one.end]) for one in spans]
-        self._order = [one.start for one in texts]
-        self._ids = {one.start: _ids(tokenizer, one.text.strip()) for one in texts}
-        self._separator = _ids(tokenizer, "\n")
+        self._ids = {(0, one.start): token_ids(tokenizer, one.text.strip()) for one in texts}
+        self._separator = token_ids(tokenizer, "\n")
         self._retriever = Retriever.build(texts)
 
     def packed(self, question: str, limit: int) -> Tensor:
@@ -108,31 +107,11 @@ class _Passages:
 
         Passages without a word of the question come after all others, so that the budget is always used.
         """
-        hits = [hit.start for hit in self._retriever.search(question, len(self._order))]
-        chosen: dict[int, Tensor] = {}
-        room = limit
-        for start in dict.fromkeys([*hits, *self._order]):
-            room -= len(self._separator) if chosen else 0
-            if room < 1:
-                break
-            if len(taken := self._ids[start][:room]):
-                chosen[start] = taken
-                room -= len(taken)
-        return _joined([chosen[start] for start in sorted(chosen)], self._separator)
+        hits = [(0, hit.start) for hit in self._retriever.search(question, len(self._ids))]
+        return pack_passages(self._ids, hits, self._separator, limit)
 
 
 def max_words_of(num_words: int) -> int:
     """Length of passages when so many words can be read: four should fit, so that a wrong hit does not take it all."""
     shortest, longest = _PASSAGE_WORDS
     return max(shortest, min(longest, num_words // 4))
-
-
-def _joined(pieces: Sequence[Tensor], separator: Tensor) -> Tensor:
-    """Concatenate with the separator between pieces."""
-    parts = [part for piece in pieces for part in (separator, piece)]
-    return torch.cat(parts[1:])
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return torch.tensor(ids, dtype=torch.int64)

@@ -30,7 +30,7 @@ from lloco.models.adapter import adapter_digest, check_adapter
 from lloco.prompt import build_prompt
 from lloco.soft_prompt import SoftPrompt
 from lloco.template import Template
-from lloco.version import installed_version
+from lloco.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def versions() -> dict[str, str]:
     """Return the versions of what computes an answer."""
     packages = {name: version(name) for name in ("torch", "transformers", "peft")}
     return {
-        "lloco": installed_version(),
+        "lloco": __version__,
         "python": platform.python_version(),
         **packages,
         "platform": platform.platform(),

@@ -74,7 +74,8 @@ def hotpot_official(preds: Mapping[str, Any], gold: Collection[Mapping[str, Any]
     """The official script's output: `em f1 prec recall`, the same with `sp_` and `joint_`, as fractions 0..1.
 
     `preds` is the official `{"answer": {id: text}, "sp": {id: [[title, sentence], ...]}}` or plain `{id: text}`, `gold`
-    the rows of the official file. Raises ValueError without gold rows.
+    the rows of the official file or of the hub's set. The scale is the official script's; `lloco score` prints the
+    same numbers times 100. Raises ValueError without gold rows, or when a row lacks its id, answer or facts.
     """
     if not gold:
         raise ValueError("HotpotQA scores need gold rows, got none: pass the rows of the official file")
@@ -82,18 +83,31 @@ def hotpot_official(preds: Mapping[str, Any], gold: Collection[Mapping[str, Any]
     answers, facts = (preds["answer"], preds.get("sp", {})) if is_official else (preds, {})
     rows = [
         question_scores(
-            answers.get(row["_id"]),
-            as_facts(facts[row["_id"]]) if row["_id"] in facts else None,
-            row["answer"],
-            as_facts(row["supporting_facts"]),
+            answers.get(name),
+            as_facts(facts[name]) if name in facts else None,
+            _field(row, "answer"),
+            as_facts(_field(row, "supporting_facts")),
         )
         for row in gold
+        for name in [_field(row, "_id", "id")]
     ]
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 
-def as_facts(pairs: Iterable[Sequence[Any]]) -> tuple[Fact, ...]:
-    """Lists `[title, sentence]` of a JSON file as facts."""
+def _field(row: Mapping[str, Any], *names: str) -> Any:
+    """The first of these fields that a gold row has; the official file and the hub's set differ in names."""
+    for name in names:
+        if name in row:
+            return row[name]
+    raise ValueError(
+        f"a HotpotQA gold row needs `{'` or `'.join(names)}`, one has only {', '.join(row)}: pass the rows of the "
+        "official file or of the hub's set"
+    )
+
+
+def as_facts(facts: Iterable[Sequence[Any]] | Mapping[str, Sequence[Any]]) -> tuple[Fact, ...]:
+    """Facts from the official lists `[title, sentence]`, or from the hub's `{"title": [...], "sent_id": [...]}`."""
+    pairs: Iterable[Any] = zip(facts["title"], facts["sent_id"], strict=True) if isinstance(facts, Mapping) else facts
     return tuple((title, sentence) for title, sentence in pairs)
 
 
@@ -103,13 +117,15 @@ def lloco_answer_f1(pred: str, ref: str) -> float:
 
 
 def hotpot_f1_lloco(preds: Mapping[str, str], gold: Collection[Mapping[str, Any]]) -> float:
-    """LLoCO's HotpotQA score, 0..100: the mean over answered questions only (the paper's code rounds to 2 decimals).
+    """LLoCO's HotpotQA score, 0..100, rounded to 2 decimals as the paper's code does: the mean over answered questions.
 
-    Raises ValueError when no question is answered.
+    `gold` holds rows of the official file or of the hub's set. Raises ValueError when no question is answered.
     """
-    scores = [lloco_answer_f1(preds[row["_id"]], row["answer"]) for row in gold if row["_id"] in preds]
+    names = [_field(row, "_id", "id") for row in gold]
+    answered = [(preds[name], row) for name, row in zip(names, gold, strict=True) if name in preds]
+    scores = [lloco_answer_f1(pred, _field(row, "answer")) for pred, row in answered]
     if not scores:
         raise ValueError(
             f"none of the {len(preds)} predictions answers one of the {len(gold)} gold rows: compare the ids"
         )
-    return 100 * sum(scores) / len(scores)
+    return round(100 * sum(scores) / len(scores), 2)

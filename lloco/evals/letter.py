@@ -52,6 +52,7 @@ def quality_accuracy(
 ) -> float:
     """QuALITY accuracy by LLoCO's rule as a fraction 0..1, from two lists in one order or two mappings by id.
 
+    The scale is that of the paper's script; `lloco score` prints the same number times 100 as `accuracy_lloco`.
     Raises ValueError when a gold id has no prediction, the lists differ in length, or there is no gold letter.
     """
     pairs = _pairs(preds, gold_letters)

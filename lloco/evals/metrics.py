@@ -1,7 +1,8 @@
 """The official metrics under one roof: every function a benchmark's score is made of, by its public name.
 
 Single answers score 0..1. Means are on the scale of the benchmark's own script: `rouge_means`, `rouge_geometric_mean`
-and `hotpot_f1_lloco` 0..100, `hotpot_official` and `quality_accuracy` fractions 0..1. The scorer gives all as 0..100.
+and `hotpot_f1_lloco` 0..100 (the last rounded to 2 decimals, as its script does), `hotpot_official` and
+`quality_accuracy` fractions 0..1. The scorer gives all as 0..100.
 """
 
 from lloco.evals.answer import answer_f1, exact_match, longbench_f1, needle, normalise_answer

@@ -25,7 +25,10 @@ def read_predictions(path: str | Path) -> dict[str, Any]:
 
     Raises DataError, with the place, when it holds anything else.
     """
-    value = read_value(Path(path))
+    try:
+        value = read_value(Path(path))
+    except DataError as error:
+        raise DataError(f"{error}; predictions are one JSON object {{id: text}}") from error
     if not isinstance(value, dict):
         raise DataError(f"{path}: wanted one JSON object {{id: text}}, got {_kind(value)}: write one object")
     as_predictions(value, str(path))

@@ -50,8 +50,16 @@ def _quality_sample(task: str, name: str, question: Row, document: Document, gol
         references=() if gold is None else (options[ord(letter_of(question, gold, options)) - ord("A")],),
         options=options,
         gold_letter=None if gold is None else letter_of(question, gold, options),
-        is_difficult=bool(question.fields.get("difficult", question.fields.get("hard", False))),
+        is_difficult=_is_difficult(question, "difficult" if question.has("difficult") else "hard"),
     )
+
+
+def _is_difficult(question: Row, name: str) -> bool:
+    """The raw lines say 0 or 1 in `difficult`, the hub's rows false or true in `hard`; absent means not known to be."""
+    value = question.fields.get(name) or 0
+    if value not in (0, 1):
+        raise question.error(f"wanted 0 or 1 in `{name}`, got {type(value).__name__} {str(value)[:40]!r}")
+    return bool(value)
 
 
 @dataclass(slots=True)

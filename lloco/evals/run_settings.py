@@ -14,7 +14,7 @@ from lloco.evals.sample import Sample
 from lloco.models.adapter import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.soft_prompt import SoftPrompt
-from lloco.version import installed_version
+from lloco.version import __version__
 
 Settings = Mapping[str, Any]
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
@@ -29,7 +29,7 @@ def common_settings(samples: Sequence[Sample], decoder: Decoder, adapter: Path |
         "model": decoder.digest,
         "dtype": str(decoder.dtype).removeprefix("torch."),
         "adapter": None if adapter is None else adapter_digest(adapter),
-        "lloco": installed_version(),
+        "lloco": __version__,
     }
 
 

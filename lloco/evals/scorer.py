@@ -23,6 +23,7 @@ from lloco.evals.sample import Sample
 from lloco.evals.tasks import Task, find_task
 
 _NUM_RESAMPLES = 1000
+_ROUNDED = ("hotpot_f1_lloco", "longbench_rouge_l")  # means that their benchmark's script gives with two decimals
 _ANSWER_METRICS = {
     "answer_f1": answer_f1,
     "exact_match": exact_match,
@@ -49,7 +50,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A task's means, 0..100; `stderr` is None for a mean over one sample; `num_samples` counts those in each mean."""
+    """A task's means, 0..100; `stderr` is None for a mean over one sample; `num_samples` counts those in each mean.
+
+    The means `hotpot_f1_lloco` and `longbench_rouge_l` are rounded to 2 decimals, as their own scripts round them.
+    """
 
     task: str
     n: int
@@ -71,7 +75,7 @@ def score(task: str, samples: Sequence[Sample], predictions: Mapping[str, Any], 
     _check_ids(found, samples, given.answers)
     per_sample = tuple(_score_sample(found, sample, given) for sample in samples)
     columns = _columns(found, samples, per_sample)
-    metrics = {name: math.fsum(values) / len(values) for name, values in columns.items()}
+    metrics = {name: _mean(name, values) for name, values in columns.items()}
     stderr = {name: _standard_error(values) for name, values in columns.items()}
     num_samples = {name: len(values) for name, values in columns.items()}
     if "rouge_geometric_mean" in found.metrics:
@@ -189,6 +193,11 @@ def _columns(task: Task, samples: Sequence[Sample], per_sample: Sequence[Score])
 def _place(task: Task, name: str) -> tuple[int, str]:
     """The task's own metrics first, in its order; then what was added to them, by name."""
     return (task.metrics.index(name), "") if name in task.metrics else (len(task.metrics), name)
+
+
+def _mean(name: str, values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return round(mean, 2) if name.startswith(_ROUNDED) else mean
 
 
 def _standard_error(values: Sequence[float]) -> float | None:

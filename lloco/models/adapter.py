@@ -26,17 +26,18 @@ from lloco.durable import make_folder_durably, write_durably
 from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.adapter_digest import CONFIG_FILE, WEIGHT_FILES, weight_file
 from lloco.models.adapter_digest import adapter_digest as adapter_digest
+from lloco.models.adapter_origin import ORIGIN_FILE, read_origin
 from lloco.models.decoder import Decoder
 from lloco.template import TEMPLATE_FILE, Template
-from lloco.version import installed_version
+from lloco.version import __version__
 
-ORIGIN_FILE = "lloco.json"
 BASE_ADAPTER = "__base__"
 # Options of PEFT that plain LoRA may set; every other one must be at its default.
 _LORA_OPTIONS = (
     *("r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
 )
+_READS_HIDDEN_STATE = tuple(f"{name}_proj.lora_A.weight" for name in ("q", "k", "v", "gate", "up"))
 _DESCRIPTIVE_OPTIONS = (
     *("peft_type", "task_type", "inference_mode", "base_model_name_or_path"),
     *("revision", "peft_version", "auto_mapping"),
@@ -57,12 +58,34 @@ class LoraOptions:
     """Linear modules that get an adapter, by the last part of their name."""
 
 
-def attach_adapter(decoder: Decoder, options: LoraOptions) -> PeftModel:
-    """Put a fresh, trainable adapter named "default" into the decoder's model (mutated) and freeze everything else.
+def lora_options(folder: Path, dropout: float) -> LoraOptions:
+    """Return size and place of the adapter in a folder, with the dropout to train it with.
+
+    Raises:
+        CheckpointError: its options cannot be read, or are not plain LoRA's.
+    """
+    config = _lora_config(folder)
+    modules = config.target_modules
+    names = (modules,) if isinstance(modules, str) else tuple(sorted(modules or ()))
+    return LoraOptions(config.r, config.lora_alpha, dropout, names)
+
+
+def attach_adapter(decoder: Decoder, options: LoraOptions, start: Path | None = None) -> PeftModel:
+    """Put a trainable adapter named "default" into the decoder's model (mutated) and freeze everything else.
+
+    It is a fresh one, or has the weights, rank, scale and places of the folder `start`; the dropout is the options'.
 
     Raises:
         LlocoError: the model already carries an adapter, or has no module of a target's name.
+        CheckpointError: `start` is incomplete, damaged, or not plain LoRA.
+        MismatchError: `start` was made for another model.
     """
+    if start is not None:
+        weights, config = check_adapter(start, decoder), _lora_config(start)
+        config.lora_dropout, config.inference_mode = options.dropout, False
+        model = _peft_model(decoder, config, "default")
+        set_peft_model_state_dict(model, weights, adapter_name="default")
+        return model
     names = sorted({name.rpartition(".")[2] for name in _linear_modules(decoder)})
     missing = sorted(set(options.target_modules) - set(names))
     if missing or not options.target_modules:
@@ -103,7 +126,7 @@ def save_adapter(
         "base_model": decoder.name,
         "base_model_digest": decoder.digest,
         "hidden_size": decoder.hidden_size,
-        "lloco_version": installed_version(),
+        "lloco_version": __version__,
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     make_folder_durably(folder)
@@ -140,12 +163,11 @@ def load_adapter(decoder: Decoder, folder: Path, adapter_name: str) -> Decoder:
     return replace(decoder, model=cast(PreTrainedModel, model))
 
 
-def check_adapter(folder: Path, decoder: Decoder) -> dict[str, Tensor]:
-    """Return the adapter's weights if they were made for this decoder; touches no model.
+def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
+    """Return options and weights of an adapter folder, whatever model it was made for.
 
     Raises:
         CheckpointError: the folder is incomplete, damaged, or not plain LoRA.
-        MismatchError: the adapter was made for another model.
     """
     config = _lora_config(folder)
     weights = _read_weights(folder)
@@ -154,19 +176,47 @@ def check_adapter(folder: Path, decoder: Decoder) -> dict[str, Tensor]:
         raise CheckpointError(
             f"rank {config.r} was wanted as {folder / CONFIG_FILE} says, the weights have {ranks}: fetch it again"
         )
-    made_for = config.base_model_name_or_path or "an unnamed model"
-    if (folder / ORIGIN_FILE).is_file():
-        origin = _read_json(folder / ORIGIN_FILE)
-        made_for = f"{origin.get('base_model', made_for)} ({origin.get('hidden_size')} wide)"
+    return config, weights
+
+
+def check_adapter(folder: Path, decoder: Decoder) -> dict[str, Tensor]:
+    """Return the adapter's weights if they were made for this decoder; touches no model.
+
+    Raises:
+        CheckpointError: the folder is incomplete, damaged, or not plain LoRA.
+        MismatchError: the adapter was made for another model.
+    """
+    config, weights = read_adapter(folder)
+    origin = read_origin(folder)
     why = _shape_mismatch(config, weights, _linear_modules(decoder))
-    if not why and (folder / ORIGIN_FILE).is_file() and origin.get("base_model_digest") != decoder.digest:
-        why = "the weights of the two models differ"
+    if not why and origin is not None and origin.base_model_digest != decoder.digest:
+        why = f"the weights of the two models differ (digest {origin.base_model_digest[:12]}, {decoder.digest[:12]})"
     if why:
+        name = config.base_model_name_or_path if origin is None else origin.base_model
+        width = _width(weights) or (origin and origin.hidden_size)
+        made_for = f"{name or 'an unnamed model'}{f' ({width} wide)' if width else ''}"
         raise MismatchError(
             f"adapter {folder} was made for {made_for}, the decoder is {decoder.name} ({decoder.hidden_size} wide): "
             f"{why}; use the adapter's own model or finetune again"
         )
     return weights
+
+
+def other_model_named(folder: Path, decoder: Decoder) -> str | None:
+    """Return the model that an adapter's folder names, where only its name tells it from this decoder.
+
+    None where the folder says which weights it was made for, names no model, or one whose name ends as the decoder's.
+
+    Raises:
+        CheckpointError: the folder is incomplete, damaged, or not plain LoRA.
+        MismatchError: its weights are another model's.
+    """
+    name = str(_read_json(folder / CONFIG_FILE).get("base_model_name_or_path") or "")
+    last, own = (one.rstrip("/").rpartition("/")[2].lower() for one in (name, decoder.name))
+    if last in ("", own) or read_origin(folder) is not None:
+        return None
+    check_adapter(folder, decoder)
+    return name
 
 
 @contextmanager
@@ -235,6 +285,11 @@ def _shape_mismatch(
         if a[1] != in_features or b[0] != out_features:
             return f"its {name} maps {a[1]} to {b[0]} features, the decoder's maps {in_features} to {out_features}"
     return None
+
+
+def _width(weights: Mapping[str, Tensor]) -> int | None:
+    """Return the width of the model that the weights were made for; None where no matrix reads its hidden state."""
+    return next((tensor.shape[1] for key, tensor in weights.items() if key.endswith(_READS_HIDDEN_STATE)), None)
 
 
 def _lora_config(folder: Path) -> LoraConfig:

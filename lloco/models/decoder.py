@@ -117,20 +117,23 @@ def resolve_device(device: str | None) -> torch.device:
     return chosen
 
 
-def resolve_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
-    """Return the named dtype, or the policy's: float32 on a CPU, bfloat16 elsewhere.
+def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """Return the dtype, given itself or by name, or the policy's: float32 on a CPU, bfloat16 elsewhere.
 
     Raises:
-        CheckpointError: the name is not one of `DTYPES`.
+        CheckpointError: it is not one of `DTYPES`.
     """
     if dtype is None or dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if dtype not in DTYPES:
-        raise CheckpointError(f"dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
-    return DTYPES[dtype]
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise CheckpointError(f"dtype {name!r} is unknown: use one of {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
-def load_decoder(path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | None = None) -> Decoder:
+def load_decoder(
+    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None
+) -> Decoder:
     """Load a causal language model and, when the folder has one, its tokenizer; code in the folder is never run.
 
     Raises:

@@ -117,6 +117,7 @@ def usage_of(answer: RunningAnswer) -> Usage:
         prompt_tokens_details=PromptTokensDetails(text_tokens=num_read - num_virtual),
         virtual_tokens=num_virtual,
         document_tokens=answer.prepared.num_document_tokens,
+        context_tokens=answer.prepared.prompt.num_context_tokens,
     )
 
 
@@ -154,6 +155,7 @@ def _read_by(answer: RunningAnswer) -> ReadBy:
         corpus=answer.corpus,
         adapter=answer.prepared.adapter,
         decoder=answer.engine.decoder.digest,
+        mode=answer.prepared.mode,
         is_whole=answer.prepared.is_whole,
     )
 

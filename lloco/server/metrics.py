@@ -36,7 +36,8 @@ class Metrics:
     def count_answer(self, prepared: PreparedQuestion, generation: Generation) -> None:
         """Count an answer that has ended, or was cancelled."""
         self.virtual_tokens.inc(prepared.prompt.num_virtual_tokens)
-        self.document_tokens.inc(prepared.num_document_tokens)
+        if prepared.mode == "compressed":
+            self.document_tokens.inc(prepared.num_document_tokens)
         self.completion_tokens.inc(len(generation.token_ids))
 
     def text(self) -> bytes:

@@ -18,6 +18,7 @@ from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.streaming import Event, StreamingEngine, Ticket
 from lloco.errors import LlocoError, StoreError
 from lloco.evidence import NothingFoundError, find_evidence
+from lloco.prompt import History
 from lloco.server.access import Grant
 from lloco.server.answer_text import AnswerText
 from lloco.server.engines import Engines
@@ -108,14 +109,14 @@ class Questions:
             LlocoError: the question cannot be answered, or too many are waiting.
         """
         started = time.perf_counter()
-        question, sampling = asked.question, asked.sampling()
+        (question, history), sampling = asked.conversation(), asked.sampling()
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
 
         def start() -> RunningAnswer:
             corpus = self._library.corpus(grant, asked.model)
             with self._library.gone_means_404(corpus, asked.lloco.document, "lloco.document"):
-                engine, prepared = self._prepare(corpus, question, asked.lloco, sampling)
+                engine, prepared = self._prepare(corpus, question, history, asked.lloco, sampling)
 
                 def on_event(event: Event) -> None:
                     if isinstance(event, Generation):
@@ -131,7 +132,7 @@ class Questions:
         return await run_in_threadpool(start)
 
     def _prepare(
-        self, corpus: Corpus, question: str, options: LlocoOptions, sampling: SamplingParams
+        self, corpus: Corpus, question: str, history: History, options: LlocoOptions, sampling: SamplingParams
     ) -> tuple[StreamingEngine, PreparedQuestion]:
         """Find the documents and lay out the prompt; once more, removals waiting, where it changed meanwhile."""
         adapter = corpus.adapter_folder()
@@ -140,9 +141,24 @@ class Questions:
         def prepared_now() -> PreparedQuestion:
             retriever = self._library.retriever(corpus)
             evidence = find_evidence(
-                corpus, question, document_id=options.document, top_k=options.top_k, retriever=retriever
+                corpus,
+                question,
+                document_id=options.document,
+                top_k=options.top_k,
+                retriever=retriever,
+                earlier=[earlier for earlier, _ in history.turns],
             )
-            return prepare(corpus, question, evidence, engine.decoder, sampling, adapter=adapter)
+            reads = adapter if options.mode == "compressed" else None
+            return prepare(
+                corpus,
+                question,
+                evidence,
+                engine.decoder,
+                sampling,
+                adapter=reads,
+                history=history,
+                mode=options.mode,
+            )
 
         try:
             prepared = prepared_now()

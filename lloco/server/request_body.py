@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import anyio
 import pydantic_core
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.types import Message
@@ -19,6 +19,12 @@ from lloco.server.errors import ApiError
 Body = TypeVar("Body", bound=BaseModel)
 MAX_DROPPED_BYTES = 256 << 20
 DROP_SECONDS = 10.0
+
+
+class Wire(BaseModel):
+    """A model of what clients send, which refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 async def read_json(request: Request, max_bytes: int) -> object:

@@ -7,10 +7,14 @@ nobody can hand the decoder embeddings.
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from lloco.answer import Mode
 from lloco.engine.engine import SamplingParams
+from lloco.prompt import NO_HISTORY, History
 from lloco.server.errors import ApiError
+from lloco.server.messages import Message, read_conversation
+from lloco.server.request_body import Wire
 
 DEFAULT_MAX_TOKENS = 64
 CORPUS_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
@@ -73,18 +77,8 @@ def check_others(value: object, others: Mapping[str, tuple[object, ...]]) -> obj
     return {name: one for name, one in value.items() if name not in others}
 
 
-def _as_parts(value: object) -> object:
-    return [{"type": "text", "text": value}] if isinstance(value, str) else value
-
-
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
-
-
-class Wire(BaseModel):
-    """A model that refuses what it does not know."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class LlocoOptions(Wire):
@@ -92,6 +86,7 @@ class LlocoOptions(Wire):
 
     document: str | None = None
     top_k: int = Field(default=1, ge=1, le=100)
+    mode: Mode = "compressed"
 
 
 class StreamOptions(Wire):
@@ -99,20 +94,6 @@ class StreamOptions(Wire):
 
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None
-
-
-class Part(Wire):
-    """A part of a message; only text is read."""
-
-    type: Literal["text"]
-    text: str
-
-
-class Message(Wire):
-    """One message of a chat."""
-
-    role: str
-    content: Annotated[list[Part], BeforeValidator(_as_parts)]
 
 
 class Question(Wire):
@@ -128,9 +109,8 @@ class Question(Wire):
     stream_options: StreamOptions | None = None
     lloco: LlocoOptions = LlocoOptions()
 
-    @property
-    def question(self) -> str:
-        """The question alone. Raises `ApiError` 400 where there is none."""
+    def conversation(self) -> tuple[str, History]:
+        """Return the question and what was said before it. Raises `ApiError` 400 where there is no question."""
         raise NotImplementedError
 
     @property
@@ -160,26 +140,9 @@ class ChatRequest(Question):
     messages: list[Message]
     max_completion_tokens: int | None = Field(default=None, ge=1)
 
-    @property
-    def question(self) -> str:
-        """The only message: adapters were trained on one question at a time, and nothing is dropped in silence."""
-        for place, message in enumerate(self.messages):
-            if message.role != "user":
-                raise ApiError(
-                    400,
-                    f"messages[{place}] has the role {message.role!r}: the wording that an adapter learned has a place "
-                    "for the question alone; send one user message",
-                    param=f"messages[{place}].role",
-                    code="unsupported_role",
-                )
-        if len(self.messages) != 1:
-            raise ApiError(
-                400,
-                f"messages holds {len(self.messages)} messages, every question is answered by itself: send one user "
-                "message",
-                param="messages",
-            )
-        return _not_empty("\n".join(part.text for part in self.messages[0].content), "messages[0].content")
+    def conversation(self) -> tuple[str, History]:
+        """Return the user's last message, and what was said before."""
+        return read_conversation(self.messages)
 
     def sampling(self) -> SamplingParams:
         """Return how the answer is to be generated. Raises `ApiError` where two lengths came."""
@@ -197,16 +160,11 @@ class CompletionRequest(Question):
 
     prompt: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1, max_length=1)]
 
-    @property
-    def question(self) -> str:
-        """The prompt."""
-        return _not_empty(self.prompt[0], "prompt")
-
-
-def _not_empty(question: str, param: str) -> str:
-    if not question.strip():
-        raise ApiError(400, f"{param}: a question was wanted, it is empty", param=param)
-    return question
+    def conversation(self) -> tuple[str, History]:
+        """Return the prompt; nothing was said before it."""
+        if not self.prompt[0].strip():
+            raise ApiError(400, "prompt: a question was wanted, it is empty", param="prompt")
+        return self.prompt[0], NO_HISTORY
 
 
 class NewCorpus(Wire):

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 from starlette.responses import Response
 
+from lloco.answer import Mode
+
 FinishReason = Literal["stop", "length"]
 
 
@@ -38,7 +40,9 @@ class Usage(BaseModel):
     virtual_tokens: int
     """Vectors that were read instead of text; extension."""
     document_tokens: int
-    """Tokens of the documents that these vectors stand for; extension."""
+    """Tokens of the documents that were read; extension."""
+    context_tokens: int
+    """Tokens of the documents that were read as text; extension."""
 
 
 class CitedDocument(BaseModel):
@@ -60,8 +64,10 @@ class ReadBy(BaseModel):
     """Digest of the adapter that read the vectors."""
     decoder: str
     """Digest of the decoder's weights."""
+    mode: Mode
+    """What was read: soft prompts, or the text."""
     is_whole: bool
-    """Whether the soft prompts were read whole, not only the segments of the passages found."""
+    """Whether the documents were read whole, not only what holds the passages found."""
 
 
 class ChatMessage(BaseModel):

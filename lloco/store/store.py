@@ -77,6 +77,15 @@ class Store:
         """Whether there is a corpus of this name, in upper or lower case."""
         return self._find(name) is not None
 
+    def remove_if_empty(self, corpus: Corpus) -> None:
+        """Remove a corpus that never got a document, whoever may be adding one at this moment."""
+        with self._catalogue.write(f"remove empty corpus {corpus.name!r}") as connection:
+            connection.execute(
+                "DELETE FROM corpora WHERE name = ? AND compressor IS NULL AND NOT EXISTS (SELECT 1 FROM adapters "
+                "WHERE corpus = corpora.key)",
+                (corpus.name,),
+            )
+
     def remove_corpus(self, name: str) -> None:
         """Remove a corpus with its documents, soft prompts and adapters."""
         found = self._find(name)

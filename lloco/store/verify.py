@@ -5,9 +5,10 @@ written and removed under it.
 """
 
 import hashlib
+import shlex
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lloco.errors import StoreError
@@ -32,7 +33,10 @@ class Problem:
 
 
 def verify(store_folder: Path, catalogue: Catalogue, repair: bool) -> list[Problem]:
-    """List every problem; `repair` removes orphans and damaged soft prompt files, which are marked as repaired."""
+    """List every problem; `repair` removes orphans, which are marked as repaired, and damaged soft prompt files.
+
+    A document whose soft prompt is damaged or gone is never marked: only compressing or removing it mends that.
+    """
     problems = list(_check_database(catalogue))
     with catalogue.read() as connection:
         keys = [row[0] for row in connection.execute("SELECT key FROM documents ORDER BY key")]
@@ -63,7 +67,7 @@ def _check_document(catalogue: Catalogue, files: SoftPromptFiles, key: int, repa
         if again is not None and again["soft_prompt"] == row["soft_prompt"]:
             break  # not replaced while it was being read
     kind, message = found
-    problem = Problem(kind, f"document {row['id']!r} of corpus {row['corpus_name']!r}", message)
+    advice = _advice(row, kind)
     if kind == "digest_mismatch" and repair:
         with catalogue.write("remove a damaged soft prompt"):
             found = _check_file(files, row)
@@ -71,8 +75,18 @@ def _check_document(catalogue: Catalogue, files: SoftPromptFiles, key: int, repa
                 return []  # it was written again meanwhile
             if found[0] == kind:
                 files.remove(str(row["soft_prompt"]))
-        problem = replace(problem, is_repaired=True)
-    return [problem]
+                message, advice = f"{message}, it has been removed", _advice(row, "missing_file")
+    return [Problem(kind, f"document {row['id']!r} of corpus {row['corpus_name']!r}", f"{message}; {advice}")]
+
+
+def _advice(row: dict[str, object], kind: str) -> str:
+    """Say how the document is mended; `lloco compress` passes over one whose row and file size are as they were."""
+    remove = f"lloco corpus remove {row['corpus_name']} --document {shlex.quote(str(row['id']))}"
+    if kind == "missing_file":
+        return f"compress the document again, or take it out with `{remove}`"
+    if kind == "digest_mismatch":
+        return f"after `lloco corpus verify --repair` compress the document again, or take it out with `{remove}`"
+    return f"take the document out with `{remove}`, then compress it again"
 
 
 def _read_document(catalogue: Catalogue, key: int) -> tuple[dict[str, object] | None, list[Passage]]:
@@ -91,9 +105,9 @@ def _check_file(files: SoftPromptFiles, row: dict[str, object]) -> tuple[str, st
     try:
         data = path.read_bytes()
     except OSError as error:
-        return "missing_file", f"{path}: {error.strerror or error}; compress the document again"
+        return "missing_file", f"{path}: {error.strerror or error}"
     if file_digest(data) != row["soft_prompt"]:
-        return "digest_mismatch", f"{path} is damaged: its content has digest {file_digest(data)}; compress it again"
+        return "digest_mismatch", f"{path} is damaged: its content has digest {file_digest(data)}"
     try:
         soft_prompt = SoftPrompt.from_bytes(data, str(path))
     except StoreError as error:
@@ -111,15 +125,15 @@ def _check_file(files: SoftPromptFiles, row: dict[str, object]) -> tuple[str, st
         "num_bytes": len(data),
     }
     wrong = [f"{name} {row[name]!r} but {value!r} in the file" for name, value in in_file.items() if row[name] != value]
-    return ("row_mismatch", f"the database says {', '.join(wrong)}; compress the document again") if wrong else None
+    return ("row_mismatch", f"the database says {', '.join(wrong)}") if wrong else None
 
 
 def _check_text(row: dict[str, object], passages: list[Passage]) -> tuple[str, str] | None:
     text = str(row["text"])
     if hashlib.sha256(text.encode()).hexdigest() != row["text_digest"]:
-        return "row_mismatch", "its text does not have the digest beside it; compress the document again"
+        return "row_mismatch", "its text does not have the digest beside it"
     if passages_digest(passages) != row["passages_digest"]:
-        return "row_mismatch", "its passages do not have the digest beside them; compress the document again"
+        return "row_mismatch", "its passages do not have the digest beside them"
     return None
 
 

@@ -11,7 +11,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,15 @@ from transformers import PreTrainedModel
 
 from lloco.durable import fsync_folder, write_durably
 from lloco.errors import DataError, LlocoError
-from lloco.models.adapter import ORIGIN_FILE, LoraOptions, attach_adapter, save_adapter
+from lloco.models.adapter import (
+    LoraOptions,
+    adapter_digest,
+    attach_adapter,
+    check_adapter,
+    lora_options,
+    save_adapter,
+)
+from lloco.models.adapter_origin import ORIGIN_FILE
 from lloco.models.decoder import Decoder
 from lloco.template import Template
 from lloco.training.answer_stage import AnswerStage
@@ -69,7 +77,8 @@ class FinetuneOptions:
     """Compute activations again in the backward pass: less memory, the same gradients."""
 
     def __post_init__(self) -> None:
-        for name in ("num_epochs", "num_steps", "batch_size", "micro_batch_size", "save_every", "evaluate_every"):
+        counts = ("num_epochs", "num_steps", "batch_size", "micro_batch_size", "save_every", "evaluate_every")
+        for name in (*counts, "learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise LlocoError(f"{name} is {value}: it must be greater than 0")
@@ -96,19 +105,25 @@ def finetune(
     validation: Sequence[Example] = (),
     *,
     compressor_digest: str | None = None,
+    adapter: Path | None = None,
 ) -> Path:
     """Train or go on training in `out`; returns out/adapter, beside which the loss curve and the checkpoint are.
 
     `soft_prompt_of` maps a document id to (num_virtual_tokens, hidden_size) and raises KeyError or LlocoError where
     there is none; it is called once per document before the first step, then whenever a document is no longer in
-    memory, with the adapter still attached. The decoder is given back as it came.
+    memory, with the adapter still attached. The decoder is given back as it came. With the folder of an `adapter`
+    training starts from its weights, and of `options.lora` only the dropout counts.
 
     Raises:
         DataError: no examples, or one that cannot be learned whole; nothing has been trained then.
-        MismatchError: a soft prompt was made for another decoder.
+        CheckpointError: `adapter` is incomplete, damaged, or not plain LoRA.
+        MismatchError: a soft prompt, or `adapter`, was made for another decoder.
         LlocoError: `out` holds another run, or the loss is not finite.
     """
     _check_request(decoder, examples, out)
+    if adapter is not None:
+        check_adapter(adapter, decoder)
+        options = replace(options, lora=lora_options(adapter, options.lora.dropout))
     state = process_state(decoder.device)
     if state.num_processes > 1:
         decoder.model.to(state.device)
@@ -117,6 +132,8 @@ def finetune(
     held_out = measure_examples(validation, soft_prompts, template, decoder, "validation example")
     num_samples = options.num_samples(len(examples))
     run = _run(decoder, data, template, options, compressor_digest) | {"num_samples": num_samples}
+    if adapter is not None:
+        run["start_adapter_digest"] = adapter_digest(adapter)
     stage = AnswerStage(
         decoder,
         template,
@@ -130,12 +147,13 @@ def finetune(
         validation=held_out.examples,
         evaluate_every=options.evaluate_every,
     )
-    with _seeded(decoder, options.seed), _trainable_adapter(decoder, options) as model:
+    with _seeded(decoder, options.seed), _trainable_adapter(decoder, options, adapter) as model:
         log = train(model, stage, _loop_options(options, len(examples)), out, on_step, run=run)
         if state.is_main_process:
             write_curves(out, log)
             origin = run | {"options": asdict(options), "seed": options.seed, "num_steps": len(log)}
             origin |= {"num_examples": len(examples), "num_documents": data.num_documents}
+            origin |= {} if adapter is None else {"start_adapter": str(adapter.resolve())}
             _write_adapter(model, out, decoder, template, origin | {"final_loss": log[-1].loss})
         state.wait_for_everyone()
     return out / ADAPTER_FOLDER
@@ -191,11 +209,11 @@ def _seeded(decoder: Decoder, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _trainable_adapter(decoder: Decoder, options: FinetuneOptions) -> Iterator[PeftModel]:
-    """Attach a fresh float32 adapter in training mode; take it off the decoder again at the end."""
+def _trainable_adapter(decoder: Decoder, options: FinetuneOptions, start: Path | None) -> Iterator[PeftModel]:
+    """Attach a float32 adapter, a fresh one or that of `start`, in training mode; take it off again at the end."""
     base = decoder.model
     was_training, trainable = base.training, [value for value in base.parameters() if value.requires_grad]
-    model = attach_adapter(decoder, options.lora)
+    model = attach_adapter(decoder, options.lora, start)
     try:
         for parameter in model.parameters():
             if parameter.requires_grad:

@@ -1,0 +1,82 @@
+"""The card of what is pushed: README.md for people, its first lines for the Hub's filters.
+
+Says only what the files and the user say: kind, widths, digests, the licence as stated, scores from a results.json.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lloco.errors import DataError
+from lloco.hub.artifact import CARD as CARD
+from lloco.hub.artifact import Artifact
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
+_USE = {
+    "compressor": "lloco pull {place} --out compressor\nlloco compress docs/ --corpus mine --compressor compressor",
+    "adapter": 'lloco pull {place} --out adapter\nlloco ask --corpus mine --adapter adapter "your question"',
+    "corpus": 'lloco pull {place} --corpus mine\nlloco ask --corpus mine "your question"',
+}
+
+
+def card_text(artifact: Artifact, place: str, licence: str | None, results: Path | None) -> str:
+    """Return the card.
+
+    Raises:
+        DataError: the licence is no identifier, or the results cannot be read.
+    """
+    if licence is not None and not _LICENCE.fullmatch(licence):
+        raise DataError(
+            f"a licence identifier such as apache-2.0 was wanted, {licence!r} came: name it so, or leave it out"
+        )
+    summary = artifact.summary
+    base = str(summary.get("base_model", ""))
+    head = ["---"]
+    head += [f"license: {licence}"] if licence else []
+    head += [
+        f"library_name: {'peft' if artifact.kind == 'adapter' else 'lloco'}",
+        f"tags:\n- lloco\n- lloco-{artifact.kind}",
+    ]
+    head += [f"base_model: {base}"] if _HUB_ID.fullmatch(base) else []
+    rows = {**summary, "files": len(artifact.files), "bytes": f"{artifact.num_bytes:,}"}
+    table = [f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in rows.items()]
+    text = [
+        *head,
+        "---",
+        f"# A {artifact.kind} of lloco\n",
+        f"| | |\n|---|---|\n| kind | {artifact.kind} |",
+        *table,
+        f"| licence | {licence or 'not stated'} |",
+        f"\n```sh\n{_USE[artifact.kind].format(place=place)}\n```",
+    ]
+    return "\n".join([*text, *_results_lines(results)]) + "\n"
+
+
+def _results_lines(path: Path | None) -> list[str]:
+    """Return the scores that `lloco evaluate` wrote, a line a mode."""
+    if path is None:
+        return []
+    try:
+        results: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        lines = [f"\nScores on {_cell(results['task'])}:\n\n| what is read | n | scores |\n|---|---:|---|"]
+        for row in results["rows"]:
+            errors = row["stderr"]
+            scores = [
+                f"{name} {value:.2f}" + (f" ± {errors[name]:.2f}" if errors.get(name) is not None else "")
+                for name, value in row["metrics"].items()
+            ]
+            lines.append(f"| {_cell(row['mode'])} | {int(row['n'])} | {_cell(', '.join(scores))} |")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or repr(error)
+        raise DataError(
+            f"results of `lloco evaluate` were wanted, {path} cannot be read ({reason}): check it"
+        ) from error
+    return lines
+
+
+def _cell(value: object) -> str:
+    """Return text that stays inside one cell of a table, whatever it holds."""
+    return re.sub(r"[\s|`<>\[\]]+", " ", str(value)).strip()[:200] or "-"

@@ -1,0 +1,68 @@
+"""Corpora that travel without their texts, and the texts put back from one's own files.
+
+An exported corpus (`corpus_folder`) has its texts in documents.jsonl. Without them a line keeps the document's id, the
+digest of its text, the passages' places and the soft prompt; title and source stay behind too. Vectors may still tell
+something of a text: they were made to.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lloco.documents import Document
+from lloco.durable import write_durably
+from lloco.errors import StoreError
+
+DOCUMENTS = "documents.jsonl"
+
+
+def strip_texts(folder: Path) -> None:
+    """Take texts, titles and sources out of an exported corpus's folder."""
+    kept = []
+    for line in _lines(folder):
+        document = Document(line["id"], line["text"])
+        kept.append({key: line[key] for key in ("id", "passages", "soft_prompt")} | {"text_digest": document.digest})
+    _write(folder, kept)
+
+
+def fill_texts(folder: Path, out: Path, documents: Mapping[str, Document]) -> None:
+    """Make `out` a folder that `import_corpus` reads: that of a corpus without texts, and texts by their digest.
+
+    Raises:
+        StoreError: the text of a document is not among them, or the folder is damaged.
+    """
+    lines = []
+    for line in _lines(folder):
+        if not isinstance(line, dict) or not {"id", "passages", "soft_prompt", "text_digest"} == set(line):
+            raise StoreError(
+                f"documents without texts were wanted in {folder / DOCUMENTS}, it has others: push it again"
+            )
+        document = documents.get(str(line["text_digest"]))
+        if document is None:
+            raise StoreError(
+                f"the text of document {line['id']!r} with digest {str(line['text_digest'])[:12]} was wanted, this "
+                f"corpus was pushed without texts and none of the {len(documents)} given has it: name the files it was "
+                "made from with --documents"
+            )
+        taken = {key: line[key] for key in ("id", "passages", "soft_prompt")}
+        lines.append(taken | {"title": document.title, "source": document.source, "text": document.text})
+    _write(out, lines)
+    for name in ("corpus.json", "soft_prompts", "adapter"):
+        if (folder / name).exists():
+            (out / name).symlink_to((folder / name).resolve())
+
+
+def _lines(folder: Path) -> list[Any]:
+    try:
+        with (folder / DOCUMENTS).open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"documents were wanted, {folder / DOCUMENTS} cannot be read ({error}): push it again"
+        ) from error
+
+
+def _write(folder: Path, lines: list[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_durably(folder / DOCUMENTS, text.encode())

@@ -1,0 +1,212 @@
+"""Where things are pushed to and pulled from: a folder, or a repository of the Hugging Face Hub. Same files in both.
+
+A folder appears whole or not at all; a repository changes by one commit. Tokens are the Hugging Face client's own
+business (`hf auth login`, HF_TOKEN), and so is the address (HF_ENDPOINT).
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+
+from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
+from lloco.errors import CheckpointError
+from lloco.hub.artifact import CARD, MANIFEST, MAX_MANIFEST_BYTES, PATTERNS, Artifact, read_artifact
+from lloco.models.decoder import quiet_transformers
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+class Place(Protocol):
+    """A folder or a repository."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        ...
+
+    def put(self, artifact: Artifact, folder: Path, card: str) -> bool:
+        """Write the artifact, whose files are in `folder`; False where it was there and nothing was done."""
+        ...
+
+    def find(self) -> Artifact:
+        """Return what is there, by its manifest alone."""
+        ...
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """Return a folder with the artifact's files, not yet checked; it is not to be written to."""
+        ...
+
+
+def place_of(name: str, *, revision: str | None = None, is_private: bool = False) -> Place:
+    """Return the folder or repository of this name; `owner/name` is a repository unless such a folder exists.
+
+    Raises:
+        CheckpointError: it could be both, or flags of a repository are given with a folder.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir() or not _HUB_ID.fullmatch(name):
+        if revision is not None or is_private:
+            raise CheckpointError(f"a hub id such as owner/name was wanted, {name} is a folder: leave the flags out")
+        return FolderPlace(name, path)
+    if path.parent.is_dir():
+        raise CheckpointError(
+            f"{name} may be a new folder in {path.parent} or a hub id: write ./{name} for the folder, or run this from "
+            f"where there is no folder {path.parent}"
+        )
+    return HubPlace(name, revision, is_private)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPlace:
+    """A folder of this machine."""
+
+    name: str
+    path: Path
+
+    def put(self, artifact: Artifact, folder: Path, card: str) -> bool:
+        """Copy the files, whole or not at all; refuses a folder that holds something else."""
+        if self.path.exists():
+            manifest = self.path / MANIFEST
+            if manifest.is_file() and manifest.read_bytes() == artifact.to_json():
+                artifact.check_files(self.path, self.name)
+                return False
+            raise CheckpointError(
+                f"a new folder was wanted for the {artifact.kind}, {self.name} exists and holds something else: choose "
+                "another, or remove it"
+            )
+        with new_folder(self.path) as temporary:
+            copy_files(artifact, folder, temporary, self.name)
+            (temporary / CARD).write_text(card, encoding="utf-8")
+        return True
+
+    def find(self) -> Artifact:
+        """Read the folder's manifest."""
+        return read_artifact(self.path / MANIFEST, self.name)
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """Return the folder itself."""
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class HubPlace:
+    """A model repository of the Hub."""
+
+    name: str
+    revision: str | None = None
+    is_private: bool = False
+
+    def put(self, artifact: Artifact, folder: Path, card: str) -> bool:
+        """Commit the files at once, what is no longer listed removed by the same commit."""
+        with _hub(f"push to {self.name}"):
+            api = HfApi()
+            api.create_repo(self.name, private=self.is_private or None, exist_ok=True)
+            if self.revision is not None:
+                api.create_branch(self.name, branch=self.revision, exist_ok=True)
+            info = api.model_info(self.name, revision=self.revision)
+            there = {one.rfilename for one in info.siblings or []} - {".gitattributes", CARD}
+            if there and MANIFEST not in there:
+                raise CheckpointError(
+                    f"an empty repository or one of `lloco push` was wanted, {self.name} holds {sorted(there)[0]} and "
+                    f"no {MANIFEST}: choose another name, so that nothing there is lost"
+                )
+            if there and self._manifest(api, info.sha).read_bytes() == artifact.to_json():
+                return False
+            new = {MANIFEST: artifact.to_json(), CARD: card.encode()}
+            added = [CommitOperationAdd(name, data) for name, data in new.items()]
+            added += [CommitOperationAdd(name, str(folder / name)) for name in artifact.files]
+            gone = [CommitOperationDelete(name) for name in sorted(there - {MANIFEST, *artifact.files})]
+            message = f"lloco push: {artifact.kind}"
+            api.create_commit(
+                self.name, [*added, *gone], commit_message=message, revision=self.revision, parent_commit=info.sha
+            )
+        return True
+
+    def find(self) -> Artifact:
+        """Fetch the manifest, and compare the sizes that it lists with the repository's before anything else comes."""
+        with _hub(f"pull {self.name}"):
+            api = HfApi()
+            info = api.model_info(self.name, revision=self.revision, files_metadata=True)
+            sizes = {one.rfilename: one.size for one in info.siblings or []}
+            if (sizes.get(MANIFEST) or 0) > MAX_MANIFEST_BYTES:
+                raise CheckpointError(f"{MANIFEST} of {self.name} has {sizes[MANIFEST]:,} bytes: do not use it")
+            if MANIFEST not in sizes:
+                raise CheckpointError(
+                    f"something that `lloco push` wrote was wanted, {self.name} has no {MANIFEST}: a published "
+                    "checkpoint or adapter is fetched by `lloco import`"
+                )
+            artifact = read_artifact(self._manifest(api, info.sha), self.name)
+        for name, record in artifact.files.items():
+            if sizes.get(name) not in (None, record.num_bytes):
+                raise CheckpointError(
+                    f"{name} of {record.num_bytes:,} bytes was wanted, {self.name} has {sizes[name]:,}: do not use it"
+                )
+        return artifact
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """Download the files of the artifact's kind into the client's cache."""
+        with _hub(f"pull {self.name}"):
+            patterns = [MANIFEST, CARD, *PATTERNS[artifact.kind]]
+            return Path(snapshot_download(self.name, revision=self.revision, allow_patterns=patterns))
+
+    def _manifest(self, api: HfApi, sha: str | None) -> Path:
+        return Path(api.hf_hub_download(self.name, MANIFEST, revision=sha))
+
+
+def progress_bars(*, is_on: bool) -> AbstractContextManager[None]:
+    """Keep the client's bars off standard error inside the block, unless they are on."""
+    return nullcontext() if is_on else quiet_transformers()
+
+
+@contextmanager
+def _hub(purpose: str) -> Iterator[None]:
+    """Turn what the Hub, the network or the client's checks refuse into one message."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # the client raises its own errors, those of two HTTP libraries, and ValueError
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        advice = "check the name and the connection"
+        if status in (401, 403) or (isinstance(error, HfHubHTTPError) and status == 404):
+            advice = "check the name, and log in with `hf auth login` or HF_TOKEN if it is yours or private"
+        raise CheckpointError(f"could not {purpose}: {reason}; {advice}") from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path` to fill, which takes its name when the block ends well, and is gone otherwise."""
+    make_folder_durably(path.absolute().parent)
+    temporary = path.absolute().with_name(f".{path.absolute().name}.{os.getpid()}{TEMP_SUFFIX}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb+") as written:
+                    os.fsync(written.fileno())
+        temporary.rename(path)
+        fsync_folder(path.absolute().parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def copy_files(artifact: Artifact, folder: Path, out: Path, source: str) -> None:
+    """Copy the artifact's files and write its manifest; the copies are checked against it."""
+    for name in artifact.files:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{name} was wanted in {source}, which lists it, it is not there: push it again")
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, out / name)
+    artifact.check_files(out, source)
+    (out / MANIFEST).write_bytes(artifact.to_json())

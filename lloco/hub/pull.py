@@ -1,0 +1,104 @@
+"""Pull: an artifact from a place becomes a folder here, or a corpus of the store.
+
+Nothing is used before its digest is checked, and nothing is half there: folders appear whole, corpora by the import
+that goes on where it was killed. What is here already, unchanged, is left alone.
+"""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from lloco.corpus_folder import import_corpus
+from lloco.documents import Document
+from lloco.errors import CheckpointError
+from lloco.hub.artifact import MANIFEST, Artifact
+from lloco.hub.corpus_texts import fill_texts
+from lloco.hub.place import Place, copy_files, new_folder
+from lloco.models.adapter import read_adapter
+from lloco.models.checkpoint import weights_digest
+from lloco.soft_prompt import file_digest
+from lloco.store.store import Store
+
+MAX_BYTES = 200 << 30
+
+
+def find_artifact(place: Place, max_bytes: int = MAX_BYTES) -> Artifact:
+    """Return what is at the place.
+
+    Raises:
+        CheckpointError: nothing that `push` wrote, or larger than `max_bytes`.
+    """
+    artifact = place.find()
+    if artifact.num_bytes > max_bytes:
+        raise CheckpointError(
+            f"at most {max_bytes:,} bytes were wanted, {place.name} has {artifact.num_bytes:,}: raise --max-gigabytes "
+            "if you trust it"
+        )
+    return artifact
+
+
+def pull_folder(artifact: Artifact, place: Place, out: Path) -> bool:
+    """Make the folder `out` of the artifact; False where it was there, whole, and nothing was done.
+
+    Raises:
+        CheckpointError: damaged on the way, not what its kind says, or `out` holds something else.
+    """
+    if out.exists():
+        manifest = out / MANIFEST
+        if not manifest.is_file() or manifest.read_bytes() != artifact.to_json():
+            raise CheckpointError(
+                f"a new folder was wanted for {place.name}, {out} exists and holds something else: choose another "
+                "--out, or remove it"
+            )
+        artifact.check_files(out, str(out))
+        return False
+    folder = place.fetch(artifact)
+    with new_folder(out) as temporary:
+        copy_files(artifact, folder, temporary, place.name)
+        _check_loads(artifact, temporary, place.name)
+    return True
+
+
+def _check_loads(artifact: Artifact, folder: Path, source: str) -> None:
+    if artifact.kind == "adapter":
+        read_adapter(folder)
+    if artifact.kind == "compressor" and weights_digest(folder) != artifact.summary.get("weights_digest"):
+        raise CheckpointError(f"the weights that {source} tells of were wanted, it holds others: push it again")
+
+
+def pull_corpus(
+    artifact: Artifact,
+    place: Place,
+    store: Store,
+    name: str | None = None,
+    documents: Iterable[Document] = (),
+    *,
+    replace: bool = False,
+) -> tuple[str, int, bool]:
+    """Put a corpus into the store; returns its name, how many documents it has, and whether anything was done.
+
+    `documents` bring the texts of a corpus that was pushed without.
+
+    Raises:
+        CheckpointError: damaged on the way.
+        StoreError: a text is missing, or the store has another corpus of that name.
+    """
+    folder = place.fetch(artifact)
+    artifact.check_files(folder, place.name)
+    chosen = name or str(artifact.summary.get("name"))
+    with tempfile.TemporaryDirectory(prefix="lloco-pull-") as temporary:
+        if artifact.summary.get("has_text") is not True:
+            fill_texts(folder, Path(temporary), {one.digest: one for one in documents})
+            folder = Path(temporary)
+        if not replace and chosen in store and _holds(store, chosen, artifact):
+            return chosen, len(store.corpus(chosen).document_ids()), False
+        return (*import_corpus(store, folder, name, replace=replace), True)
+
+
+def _holds(store: Store, name: str, artifact: Artifact) -> bool:
+    """Whether the store's corpus has the soft prompts and the adapter of the artifact, and no others."""
+    corpus = store.corpus(name, create=False)
+    if corpus.summary().adapter_digest != artifact.summary.get("adapter_digest"):
+        return False
+    held = sorted(file_digest(corpus.soft_prompt(one).to_bytes()) for one in corpus.document_ids())
+    return held == sorted(Path(file).stem for file in artifact.files if file.startswith("soft_prompts/"))

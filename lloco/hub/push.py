@@ -1,0 +1,114 @@
+"""Push: a compressor, an adapter or a corpus becomes an artifact at a place.
+
+Only files that lloco itself reads go along, read once before: what does not load is not pushed. The texts of a corpus
+stay here unless they are asked for.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lloco.compressors.autocompressor import SUMMARY_KEY
+from lloco.compressors.load import BUNDLED, BUNDLED_FOLDER
+from lloco.corpus_folder import export_corpus
+from lloco.errors import CheckpointError
+from lloco.hub.artifact import Artifact, describe, known_files
+from lloco.hub.card import card_text
+from lloco.hub.corpus_texts import strip_texts
+from lloco.hub.place import Place
+from lloco.models.adapter import read_adapter
+from lloco.models.adapter_digest import WEIGHT_FILES, adapter_digest, weight_file
+from lloco.models.checkpoint import checkpoint_folder, find_tensor, weight_files, weights_digest
+from lloco.published.adapter import adapter_width
+from lloco.store.corpus import Corpus
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """What is told beside the files."""
+
+    licence: str | None = None
+    """Licence as the user states it; the card says "not stated" otherwise."""
+    results: Path | None = None
+    """results.json of `lloco evaluate`, whose scores go onto the card."""
+    with_text: bool = False
+    """Let the texts, titles and sources of a corpus's documents go along."""
+
+
+def push(what: "Path | str | Corpus", kind: str, place: Place, options: PushOptions) -> tuple[Artifact, bool]:
+    """Push a folder or a corpus; returns the artifact, and whether the place changed.
+
+    Raises:
+        CheckpointError: not of that kind, damaged, or the place refuses it.
+        StoreError: the corpus's files are damaged.
+    """
+    with _prepared(what, kind, options) as (artifact, folder):
+        card = card_text(artifact, place.name, options.licence, options.results)
+        return artifact, place.put(artifact, folder, card)
+
+
+@contextmanager
+def _prepared(what: "Path | str | Corpus", kind: str, options: PushOptions) -> Iterator[tuple[Artifact, Path]]:
+    if isinstance(what, Corpus):
+        with tempfile.TemporaryDirectory(prefix="lloco-push-") as temporary:
+            folder = Path(temporary) / "corpus"
+            yield _corpus(what, folder, options.with_text), folder
+        return
+    folder = BUNDLED_FOLDER if str(what) == BUNDLED and kind == "compressor" else checkpoint_folder(what)
+    summary = _compressor_summary(folder) if kind == "compressor" else _adapter_summary(folder)
+    yield describe(kind, folder, known_files(kind, folder), summary), folder
+
+
+def _compressor_summary(folder: Path) -> dict[str, Any]:
+    summaries = find_tensor(folder, SUMMARY_KEY)
+    if summaries is None:
+        raise CheckpointError(f"a compressor was wanted, {folder} has no {SUMMARY_KEY}: it is a plain language model")
+    if weight_files(folder)[0].suffix != ".safetensors":
+        raise CheckpointError(
+            f"a compressor in safetensors was wanted, {folder} holds pickles: convert it with `lloco import "
+            f"autocompressor {folder} --out DIR` first"
+        )
+    return {
+        "hidden_size": int(summaries.shape[1]),
+        "summary_length": int(summaries.shape[0]),
+        "weights_digest": weights_digest(folder),
+    }
+
+
+def _adapter_summary(folder: Path) -> dict[str, Any]:
+    config, weights = read_adapter(folder)
+    if weight_file(folder).name != WEIGHT_FILES[0]:
+        raise CheckpointError(
+            f"an adapter in safetensors was wanted, {folder} holds a pickle: convert it with `lloco import adapter "
+            f"{folder} --out DIR` first"
+        )
+    return {
+        "base_model": config.base_model_name_or_path or "",
+        "r": config.r,
+        "lora_alpha": config.lora_alpha,
+        "hidden_size": adapter_width(weights),
+        "adapter_digest": adapter_digest(folder),
+    }
+
+
+def _corpus(corpus: Corpus, folder: Path, with_text: bool) -> Artifact:
+    num_documents = export_corpus(corpus, folder)
+    if not num_documents:
+        raise CheckpointError(f"a corpus with documents was wanted, {corpus.name!r} has none: compress some first")
+    if not with_text:
+        strip_texts(folder)
+    summary = corpus.summary()
+    told = {
+        "name": corpus.name,
+        "num_documents": num_documents,
+        "num_virtual_tokens": summary.num_virtual_tokens,
+        "compressor": summary.compressor,
+        "compressor_digest": summary.compressor_digest,
+        "hidden_size": summary.hidden_size,
+        "adapter_digest": summary.adapter_digest,
+        "has_text": with_text,
+    }
+    return describe("corpus", folder, known_files("corpus", folder), told)

@@ -1,0 +1,1 @@
+"""Weights and vectors that others published, made into what lloco reads."""

@@ -1,0 +1,20 @@
+// Making elements. Text goes in as text alone, so nothing that a document or a title holds is ever markup.
+
+export function find(id) {
+  return document.getElementById(id);
+}
+
+export function make(tag, text = "", className = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+export function number(value) {
+  return value.toLocaleString("en");
+}
+
+export function count(value, noun) {
+  return `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,57 @@
+"""Servers that tests share: one without keys, and one with."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from lloco.documents import Document
+from lloco.server.access import Access, load_keys
+from tests.corpora import lease_and_voyage, save_compressor
+from tests.serving import WILL, Site, fill_store, serving
+
+
+@pytest.fixture(scope="module")
+def compressor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a seed whose model answers at length."""
+    return save_compressor(tmp_path_factory.mktemp("compressor") / "tiny", seed=20)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, compressor: Path) -> Iterator[Site]:
+    """Corpora `ships` and `Wills` without keys; tests that change documents use corpora of their own."""
+    store = fill_store(
+        tmp_path_factory.mktemp("site") / "store",
+        compressor,
+        ships=lease_and_voyage(),
+        Wills=[Document("will", WILL, "Will", "/secret/folder/will.txt")],
+    )
+    with serving(store, compressor=str(compressor)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(site: Site) -> Iterator[httpx.Client]:
+    with site.http() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(site: Site) -> Iterator[openai.OpenAI]:
+    with site.client() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, compressor: Path) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("locked")
+    keys = folder / "keys.json"
+    keys.write_text(json.dumps({"key-of-ships": ["ships", "planned"], "key-of-wills": ["wills"], "key-of-all": "*"}))
+    store = fill_store(
+        folder / "store", compressor, ships=lease_and_voyage(), Wills=[Document("will", WILL, "Will", "will.txt")]
+    )
+    with serving(store, Access(load_keys(keys)), compressor=str(compressor)) as running:
+        yield running

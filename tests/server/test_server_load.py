@@ -1,0 +1,143 @@
+"""The server under load: many clients, some of which go away; removals in mid-answer; shutting down."""
+
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from lloco.compress import compress_into
+from lloco.compressors.load import load_compressor
+from lloco.retriever import Retriever
+from lloco.server.access import Access
+from lloco.server.service import Service
+from lloco.store.corpus import Corpus
+from lloco.store.store import Store
+from tests.corpora import LEASE, VOYAGE, lease_and_voyage
+from tests.serving import CHAT_URL, LONG, QUESTION, Site, chat, direct, error_of, fill_store, serving, wait_until
+
+
+def test_32_clients_at_once_get_what_one_gets(site: Site) -> None:
+    questions = [
+        (QUESTION, "ships"),
+        ("What does the lease say of the rent?", "ships"),
+        ("Who has the clock?", "Wills"),
+    ]
+    alone = [direct(site, question, corpus, max_tokens=10) for question, corpus in questions]
+
+    def one(number: int) -> bool:
+        question, corpus = questions[number % 3]
+        with site.client() as client:
+            if number % 2:
+                stream = client.chat.completions.create(**chat(question, corpus, max_tokens=10), stream=True)
+                return "".join(one.choices[0].delta.content or "" for one in stream) == alone[number % 3]
+            made = client.chat.completions.create(**chat(question, corpus, max_tokens=10))
+            return made.choices[0].message.content == alone[number % 3]
+
+    with ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(one, range(32)))
+    wait_until(lambda: not site.service.engines.num_running + site.service.engines.num_waiting)
+
+
+def tokens_written(http: httpx.Client) -> float:
+    lines = http.get("/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("lloco_completion_tokens_total"))
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_a_client_that_goes_away_ends_its_generation(site: Site, http: httpx.Client, is_stream: bool) -> None:
+    before = tokens_written(http)
+    body = json.dumps(chat(max_tokens=LONG, stream=is_stream)).encode()
+    host, port = site.url.removeprefix("http://").split(":")
+    with closing(socket.create_connection((host, int(port)))) as raw:
+        head = f"POST {CHAT_URL} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
+        raw.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        wait_until(lambda: site.service.engines.num_running > 0)
+    wait_until(lambda: tokens_written(http) > before and not site.service.engines.num_running)
+    assert 0 < tokens_written(http) - before < LONG
+
+
+def test_a_document_removed_in_mid_answer_does_not_break_the_answer(site: Site, compressor: Path) -> None:
+    compress_into(site.store.corpus("doomed"), lease_and_voyage(), load_compressor(compressor))
+    whole = direct(site, corpus="doomed", max_tokens=200)
+    with site.http() as http, site.client() as client:
+        stream = client.chat.completions.create(**chat(corpus="doomed", max_tokens=200), stream=True)
+        first = next(stream)
+        assert http.delete("/v1/documents/doomed/voyage").status_code == 200
+        assert http.delete("/v1/corpora/doomed").status_code == 200
+        assert first.choices[0].delta.content == ""
+        assert "".join(one.choices[0].delta.content or "" for one in stream) == whole
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(**chat(corpus="doomed"))
+
+
+def test_questions_during_removals_and_additions_are_answered_or_told_why(site: Site) -> None:
+    with site.http() as http:
+        http.post("/v1/corpora", json={"name": "busy"})
+        http.put("/v1/documents/busy/lease", json={"text": LEASE})
+        http.put("/v1/documents/busy/voyage", json={"text": VOYAGE})
+        codes: list[int] = []
+        is_done = threading.Event()
+
+        def keep_asking() -> None:
+            with site.http() as other:
+                while not is_done.is_set():
+                    codes.append(other.post(CHAT_URL, json=chat(corpus="busy", max_tokens=1)).status_code)
+
+        thread = threading.Thread(target=keep_asking)
+        thread.start()
+        for _ in range(6):
+            assert http.delete("/v1/documents/busy/voyage").status_code == 200
+            assert http.put("/v1/documents/busy/voyage", json={"text": VOYAGE}).status_code == 201
+        is_done.set()
+        thread.join()
+    assert codes and set(codes) <= {200}
+
+
+def test_an_index_made_while_a_document_was_away_is_not_used_when_it_is_back(
+    tmp_path: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, make = load_compressor(compressor), Retriever.of_corpus
+    with Store(fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())) as store:
+        corpus, library = store.corpus("ships"), Service(store, Access()).library
+
+        def make_without_voyage(given: Corpus) -> Retriever:
+            given.remove_document("voyage")
+            return make(given)
+
+        monkeypatch.setattr(Retriever, "of_corpus", make_without_voyage)
+        assert library.retriever(corpus).search("brig Petrel", 1) == []
+        monkeypatch.setattr(Retriever, "of_corpus", make)
+        compress_into(corpus, lease_and_voyage(), loaded)
+        assert library.retriever(corpus).search("brig Petrel", 1)[0].document_id == "voyage"
+
+
+def test_shutting_down_finishes_what_runs(tmp_path: Path, compressor: Path) -> None:
+    store = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())
+    with serving(store) as site:
+        whole = direct(site, max_tokens=300)
+        with site.client() as client:
+            stream = client.chat.completions.create(**chat(max_tokens=300), stream=True)
+            pieces = [next(stream).choices[0].delta.content]
+            site.stop()
+            pieces += [one.choices[0].delta.content for one in stream]
+            assert "".join(piece or "" for piece in pieces) == whole
+            with pytest.raises(openai.APIConnectionError):
+                client.models.list()
+
+
+def test_a_full_queue_is_429_with_a_time_to_wait(tmp_path: Path, compressor: Path) -> None:
+    store = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())
+    with serving(store, max_batch_size=1, max_waiting=1) as site, ThreadPoolExecutor(6) as pool, site.http() as http:
+        assert http.post(CHAT_URL, json=chat(max_tokens=1)).status_code == 200
+        answers = list(pool.map(lambda _: http.post(CHAT_URL, json=chat(max_tokens=100)), range(6)))
+        codes = [one.status_code for one in answers]
+        assert set(codes) == {200, 429}
+        full = next(one for one in answers if one.status_code == 429)
+        assert full.headers["retry-after"] == "1"
+        assert (error_of(full)["type"], error_of(full)["code"]) == ("rate_limit_error", "queue_full")

@@ -1,0 +1,187 @@
+"""`lloco ask` and `lloco chat`: answers with their sources, and models and adapters that do not fit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lloco.cli.output import printable
+from tests.command import QUICK, Run, raiser, write_lines
+from tests.corpora import save_compressor
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def test_ask_answers_and_says_what_it_read(filled: Run) -> None:
+    assert filled("ask", "--corpus", "c", "Who was master of the Petrel?", "--max-tokens", "4") == 0
+    assert "from voyage.md" in filled.out
+    assert "virtual tokens instead of" in filled.out
+    value = filled.json("ask", "--corpus", "c", "Who was master of the Petrel?", "--max-tokens", "4")
+    assert value["documents"][0]["document_id"] == "voyage.md"
+    assert value["num_virtual_tokens"] < value["num_document_tokens"]
+    pinned = filled.json("ask", "--corpus", "c", "Who?", "--document", "lease.txt", "--max-tokens", "4")
+    assert pinned["documents"][0]["document_id"] == "lease.txt"
+
+
+def test_ask_says_whether_an_adapter_read(filled: Run, tmp_path: Path) -> None:
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2"]
+    assert filled(*argv) == 0
+    assert "without an adapter" in filled.out and filled.err.count("bundled") == 0
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    digest = filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)["adapter_digest"]
+    assert filled(*argv) == 0
+    assert f"with adapter {digest[:12]}" in filled.out
+
+
+def test_answers_of_the_bundled_model_come_with_a_hint_of_what_it_is(
+    run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lloco.compressors.load.BUNDLED_FOLDER", compressor)
+    run.json("compress", docs, "--corpus", "c")
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2"]
+    assert run(*argv) == 0
+    [hint] = [line for line in run.err.splitlines() if "bundled model" in line]
+    assert "tiny" in hint and "--compressor" in hint
+    assert run(*argv, "--quiet") == 0
+    assert run.err == ""
+    lines = iter(["Who signed?", "Who was lost?"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines, "/quit"))
+    assert run("chat", "--corpus", "c", "--max-tokens", "2") == 0
+    assert run.err.count("bundled model") == 1
+
+
+def test_an_adapter_of_the_hub_is_named_by_its_id(
+    filled: Run, tmp_path: Path, qa: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    digest = filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)["adapter_digest"]
+    repository = tmp_path / "models--owner--adapter"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(Path("finetune-c") / "adapter", repository / "snapshots" / ("0" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    asked = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2", "--adapter"]
+    assert filled.json(*asked, "owner/adapter")["adapter"] == digest
+    predicted = ["predict", "--task", "jsonl", "--data", qa, "--corpus", "c", "--max-tokens", "2", "--adapter"]
+    assert filled.json(*predicted, "owner/adapter")["adapter"] is not None
+    assert "the hub did not give owner/absent" in filled.fails(*asked, "owner/absent")
+    assert "give an existing folder or a hub id" in filled.fails(*asked, "nowhere")
+
+
+def test_ask_explains_what_it_cannot_find(filled: Run, tmp_path: Path) -> None:
+    assert "has c:" in filled.fails("ask", "--corpus", "nope", "Who?")
+    assert "there is none of that id" in filled.fails("ask", "--corpus", "c", "Who?", "--document", "nope.txt")
+    assert "has a word of it" in filled.fails("ask", "--corpus", "c", "Xyzzy?")
+    wide = save_compressor(tmp_path / "wide", hidden_size=64, head_dim=16)
+    assert "64 wide" in filled.fails("ask", "--corpus", "c", "Who signed?", "--model", wide)
+    (tmp_path / "adapter").mkdir()
+    assert "adapter" in filled.fails("ask", "--corpus", "c", "Who signed?", "--adapter", tmp_path / "adapter")
+
+
+def test_ask_holds_models_of_the_same_width_to_the_corpuss(filled: Run, compressor: Path, tmp_path: Path) -> None:
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2"]
+    other = save_compressor(tmp_path / "other", seed=1)
+    assert str(other) in filled.fails(*argv, "--model", other)
+    assert str(other) in filled.fails(*argv, "--compressor", other)
+    there = tmp_path / "there"
+    shutil.copytree(compressor, there)
+    assert filled(*argv, "--compressor", there) == filled(*argv, "--model", there) == 0
+
+
+def test_an_adapter_of_another_model_is_refused_by_its_names_and_widths_before_that_model_is_looked_for(
+    filled: Run, docs: Path, tmp_path: Path
+) -> None:
+    wide = save_compressor(tmp_path / "wide", hidden_size=64, head_dim=16)
+    filled.json("compress", docs, "--corpus", "w", "--compressor", wide)
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    filled.json("finetune", "--corpus", "w", "--data", lines, *QUICK)
+    adapter = Path("finetune-w") / "adapter"
+    origin = json.loads((adapter / "lloco.json").read_text())
+    (adapter / "lloco.json").write_text(json.dumps({**origin, "base_model": "owner/elsewhere"}))
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2", "--adapter", adapter]
+    message = filled.fails(*argv)
+    assert "was made for owner/elsewhere (64 wide), corpus 'c' holds soft prompts of" in message
+    assert "(48 wide): use an adapter of that model, or make one with `lloco finetune --corpus c`" in message
+    (adapter / "lloco.json").write_text(json.dumps({**origin, "base_model": "owner/elsewhere", "hidden_size": 48}))
+    assert "; the adapter that is to read it was made with it: if it has moved" in filled.fails(*argv)
+
+
+def test_an_adapter_that_names_another_model_of_its_shapes_is_told_of(filled: Run, tmp_path: Path, qa: Path) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    adapter = Path("finetune-c") / "adapter"
+    (adapter / "lloco.json").unlink()
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "owner/other"}))
+    reading = ["--task", "jsonl", "--data", qa, "--corpus", "c", "--max-tokens", "2", "--adapter", adapter]
+    for argv in (
+        ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2", "--adapter", adapter],
+        ["predict", *reading],
+        ["evaluate", *reading, "--modes", "compressed"],
+        ["finetune", "--corpus", "c", "--data", lines, "--adapter", adapter, "--out", "again", *QUICK],
+    ):
+        assert filled(*argv) == 0, filled.err
+        [warning] = [line for line in filled.err.splitlines() if "warning" in line]
+        assert "names owner/other as its model" in warning
+
+
+def test_an_adapter_without_its_wording_is_told_of_and_takes_a_template(
+    filled: Run, tmp_path: Path, qa: Path, compressor: Path
+) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    adapter = Path("finetune-c") / "adapter"
+    given = (adapter / "template.json").rename(tmp_path / "given.json")
+    reading = ["--task", "jsonl", "--data", qa, "--compressor", compressor, "--max-tokens", "2", "--adapter", adapter]
+    for argv in (
+        ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2", "--adapter", adapter],
+        ["predict", *reading],
+        ["evaluate", *reading, "--modes", "compressed"],
+    ):
+        assert filled(*argv) == 0, filled.err
+        assert "has no template.json" in filled.err
+        for name in (given, "default"):
+            again = ["--out", f"again-{argv[0]}-{Path(name).stem}"] if argv[0] != "ask" else []
+            assert filled(*argv, "--template", name, *again) == 0, filled.err
+            assert "has no template.json" not in filled.err
+    assert "no template is named 'nope'" in filled.fails("predict", *reading, "--template", "nope")
+
+
+def test_nothing_in_an_answer_or_a_title_reaches_the_terminal_as_a_command() -> None:
+    assert printable("a\x1b[2Jb\rc\x07\td\n\x9bé水") == "a�[2Jb�c�\td\n�é水"
+
+
+def test_chat_answers_until_it_is_told_to_quit(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = iter(["/sources", "", "Who signed the lease?", "/sources", "/shout", "Xyzzy?", "/quit", "never"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert filled("chat", "--corpus", "c", "--max-tokens", "4") == 0
+    assert filled.out.startswith("nothing has been read yet")
+    for words in ("from lease.txt", "there is no /shout", "error: a document about 'Xyzzy?'"):
+        assert words in filled.out
+    assert next(lines) == "never"
+
+
+def test_chat_for_machines_prints_an_object_per_question_and_nothing_else(
+    filled: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = iter(["/sources", "", "Who signed the lease?", "/sources", "/shout", "Xyzzy?"])
+    prompts: list[str] = []
+
+    def typed(prompt: str) -> str:
+        prompts.append(prompt)
+        return next(lines, "/quit")
+
+    monkeypatch.setattr("builtins.input", typed)
+    assert filled("chat", "--corpus", "c", "--max-tokens", "4", "--json") == 0
+    answered, failed = [json.loads(line) for line in filled.out.splitlines()]
+    asked = filled.json("ask", "--corpus", "c", "--max-tokens", "4", "Who signed the lease?")
+    assert answered == asked
+    assert failed["question"] == "Xyzzy?" and "has a word of it" in failed["error"]
+    assert set(prompts) == {""}
+
+
+def test_chat_ends_with_its_input(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", raiser(EOFError()))
+    assert filled("chat", "--corpus", "c") == 0

@@ -1,0 +1,131 @@
+"""`lloco predict`, `lloco score` and `lloco evaluate`: files of answers and their scores."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lloco.evals.mode import MODES
+from tests.command import QUICK, Run, write_lines
+from tests.corpora import LEASE, VOYAGE, save_compressor
+from tests.tiny import tiny_llama, tiny_tokenizer
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_predict_writes_a_file_that_score_reads(run: Run, qa: Path, compressor: Path, mode: str) -> None:
+    argv = ["--task", "fairytaleqa", "--data", qa]
+    value = run.json("predict", *argv, "--mode", mode, "--compressor", compressor, "--max-tokens", "3")
+    assert (value["n"], value["mode"], value["num_cut"]) == (2, mode, 0)
+    assert (value["decoding"], value["seed"]) == ("greedy", 0)
+    assert (value["virtual_tokens"] > 0, value["context_tokens"] > 0) == (
+        mode == "compressed",
+        mode in ("full", "truncated", "retrieval"),
+    )
+    assert set(json.loads(Path(f"fairytaleqa-{mode}.json").read_text())) == {"q1", "q2"}
+    scores = run.json("score", *argv, "--predictions", f"fairytaleqa-{mode}.json")
+    assert (scores["task"], scores["n"]) == ("fairytaleqa", 2)
+    assert set(scores["metrics"]) == set(scores["stderr"]) == {"answer_f1", "exact_match", "rougeL"}
+
+
+def test_predict_takes_soft_prompts_and_the_adapter_from_the_corpus(filled: Run, tmp_path: Path, qa: Path) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    argv = ["predict", "--task", "jsonl", "--data", qa, "--corpus", "c", "--max-tokens", "3"]
+    assert filled(*argv, "--predictions", "p.json") == 0
+    assert "holds 2 of the 2 documents" in filled.err
+    assert filled.json(*argv, "--predictions", "p.json")["adapter"] is not None
+    assert filled.json(*argv, "--mode", "full")["adapter"] is None
+
+
+def test_score_needs_no_model_and_prints_what_it_knows(qa: Path) -> None:
+    Path("p.json").write_text('{"q1": "Agnes Webb", "q2": "the brig Petrel"}')
+    argv = ["score", "--task", "fairytaleqa", "--data", str(qa), "--predictions", "p.json", "--json"]
+    code = (
+        f"import sys; from lloco.cli.main import main; assert main({argv!r}) == 0\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    value = json.loads(done.stdout)
+    assert value["metrics"]["exact_match"] == 50.0
+    assert value["metrics"]["answer_f1"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+
+
+def test_score_explains_missing_ids_and_broken_files(run: Run, qa: Path) -> None:
+    Path("p.json").write_text('{"q1": "Agnes Webb"}')
+    argv = ["score", "--data", qa, "--predictions", "p.json", "--task"]
+    assert "1 are missing: q2" in run.fails(*argv, "fairytaleqa")
+    assert run.json(*argv, "fairytaleqa", "--limit", "1")["n"] == 1
+    Path("p.json").write_text('{"q1": ')
+    assert "p.json, line 1, column 8: not valid JSON" in run.fails(*argv, "fairytaleqa")
+    assert "cannot read" in run.fails(*argv[:-2], "nowhere.json", "--task", "fairytaleqa")
+
+
+def test_score_writes_what_it_prints_for_machines_to_a_folder(run: Run, qa: Path) -> None:
+    Path("p.json").write_text('{"q1": "Agnes Webb", "q2": "no"}')
+    value = run.json("score", "--task", "fairytaleqa", "--data", qa, "--predictions", "p.json", "--out", "a/b")
+    assert json.loads(Path("a/b/scores.json").read_text()) == value
+    assert [file.name for file in Path("a/b").iterdir()] == ["scores.json"]
+    argv = ["score", "--task", "fairytaleqa", "--data", qa, "--predictions", "p.json", "--out", "p.json"]
+    assert run.fails(*argv) == "error: File exists (p.json): name another place\n"
+
+
+def test_contexts_that_the_decoder_cannot_hold_are_counted_and_told_of_once_a_mode(
+    run: Run, tmp_path: Path, compressor: Path
+) -> None:
+    questions = [{"question": "Who signed?", "answers": ["Webb"]}, {"question": "Who was lost?", "answers": ["Crane"]}]
+    data = write_lines(
+        tmp_path / "long.jsonl",
+        {"id": "long", "text": f"{LEASE} " * 5, "questions": questions},
+        {"id": "short", "text": VOYAGE, "questions": questions[:1]},
+    )
+    argv = ["--task", "jsonl", "--data", data, "--compressor", compressor, "--max-tokens", "2"]
+    value = run.json("evaluate", *argv, "--modes", "none,full")
+    assert [row["num_cut"] for row in value["rows"]] == [0, 2]
+    assert run("evaluate", *argv, "--modes", "none,full", "--quiet") == 0
+    [told] = [line for line in run.err.splitlines() if "were cut" in line]
+    assert told.startswith("warning: mode full: 2 of 3 contexts were cut to 4")
+    assert run("predict", *argv, "--mode", "full") == 0
+    assert told in run.err.splitlines()
+
+
+def test_evaluate_prints_a_row_per_mode_and_writes_results_and_a_report(run: Run, qa: Path, compressor: Path) -> None:
+    argv = ["evaluate", "--task", "fairytaleqa", "--data", qa, "--compressor", compressor, "--max-tokens", "3"]
+    value = run.json(*argv, "--modes", "compressed,retrieval,none", "--out", "res")
+    assert [row["mode"] for row in value["rows"]] == ["compressed", "retrieval", "none"]
+    for key in ("n", "metrics", "stderr", "context_tokens", "virtual_tokens", "compression_ratio", "seconds"):
+        assert all(key in row for row in value["rows"])
+    compressed, retrieval, none = value["rows"]
+    assert compressed["virtual_tokens"] >= retrieval["context_tokens"] > none["context_tokens"] == 0
+    assert value["options"]["compressor"] and value["versions"]["torch"]
+    assert json.loads(Path("res/results.json").read_text()) == value
+    assert "<html" in Path("res/report.html").read_text()
+    assert "modes compressed,retrieval,none (now none)" in run.fails(*argv, "--modes", "none", "--out", "res")
+    assert json.loads(Path("res/results.json").read_text()) == value
+    assert run(*argv, "--modes", "none", "--out", "res2") == 0
+    assert "exact match" in run.out
+
+
+def test_a_compressor_of_another_width_than_the_model_is_refused(
+    run: Run, qa: Path, compressor: Path, tmp_path: Path
+) -> None:
+    wide = save_compressor(tmp_path / "wide", hidden_size=64, head_dim=16)
+    argv = ["predict", "--task", "jsonl", "--data", qa, "--model", wide, "--compressor", compressor]
+    assert "48 wide" in run.fails(*argv)
+    assert run(*argv, "--mode", "full", "--max-tokens", "2") == 0
+    other = save_compressor(tmp_path / "other", seed=1)
+    argv[argv.index(wide)] = other
+    message = run.fails(*argv)
+    assert str(other) in message and str(compressor) in message
+
+
+def test_modes_that_read_no_soft_prompts_need_no_compressor(run: Run, qa: Path, tmp_path: Path) -> None:
+    tiny_llama().save_pretrained(tmp_path / "plain")
+    tiny_tokenizer().save_pretrained(tmp_path / "plain")
+    argv = ["evaluate", "--task", "jsonl", "--data", qa, "--model", tmp_path / "plain", "--max-tokens", "2"]
+    argv += ["--compressor", tmp_path / "nowhere", "--modes", "full,truncated,none,retrieval"]
+    assert len(run.json(*argv, "--context-budget", "8")["rows"]) == 4
+    assert "nowhere" in run.fails(*argv, "--out", "second")

@@ -1,0 +1,136 @@
+"""`lloco finetune`: an adapter for a corpus, from lines or from a task."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from lloco.compress import compress_into
+from lloco.compressors.load import load_compressor
+from lloco.documents import Document
+from lloco.store.store import Store
+from tests.command import QUICK, Run, write_lines
+from tests.corpora import LEASE, VOYAGE
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def test_finetune_gives_the_corpus_an_adapter_that_asks_use(filled: Run, tmp_path: Path) -> None:
+    lines = write_lines(
+        tmp_path / "qa.jsonl",
+        {"question": "Who signed?", "answer": "Agnes Webb", "document": "lease.txt"},
+        {"question": "Who was master?", "answers": ["Edmund Crane", "Crane"], "document_id": "voyage.md"},
+    )
+    value = filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    assert (value["n"], value["num_steps"], value["corpus"]) == (2, 2, "c")
+    assert (Path("finetune-c") / "adapter" / "adapter_model.safetensors").is_file()
+    answer = filled.json("ask", "--corpus", "c", "Who signed the lease?", "--max-tokens", "4")
+    assert answer["adapter"] is not None
+    assert filled.json("corpus", "show", "c")["adapter_digest"] == value["adapter_digest"]
+    changed = write_lines(tmp_path / "qa.jsonl", {"question": "What?", "answer": "That", "document": "lease.txt"})
+    assert "another" in filled.fails("finetune", "--corpus", "c", "--data", changed, *QUICK)
+
+
+def test_finetune_compresses_the_documents_that_come_with_a_task(run: Run, tmp_path: Path, compressor: Path) -> None:
+    data = write_lines(
+        tmp_path / "train.jsonl",
+        {"id": "lease", "text": LEASE, "questions": [{"question": "Who signed?", "answers": ["Agnes Webb"]}]},
+        {"id": "voyage", "text": VOYAGE, "questions": [{"question": "Who was master?", "answers": ["Edmund Crane"]}]},
+    )
+    argv = ["finetune", "--corpus", "stories", "--compressor", compressor, "--data", data, *QUICK]
+    assert run.json(*argv, "--task", "fairytaleqa")["n"] == 2
+    assert run.json(*argv[:1], *argv[3:], "--task", "fairytaleqa")["corpus"] == "fairytaleqa"
+    assert run.json("corpus", "show", "stories")["num_documents"] == 2
+    assert run(*argv, "--out", "again", "--validation", data, "--evaluate-every", "1") == 0
+    assert "compressing" not in run.err
+    assert "next: lloco ask --corpus stories" in run.err
+
+
+def test_finetune_goes_on_from_an_adapter_with_its_size_and_wording(filled: Run, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    argv = ["finetune", "--corpus", "c", "--data", lines, *QUICK]
+    first = filled.json(*argv, "--lora-r", "2", "--template", "summarize")
+    second = filled.json(*argv, "--adapter", first["adapter"], "--out", "more")
+    assert second["first_loss"] < first["first_loss"]
+    folder = Path(second["adapter"])
+    origin = json.loads((folder / "lloco.json").read_text())
+    assert origin["start_adapter"] == str(Path(first["adapter"]).resolve())
+    assert (origin["start_adapter_digest"], origin["lora"]["r"]) == (first["adapter_digest"], 2)
+    assert json.loads((folder / "template.json").read_text())["name"] == "summarize"
+    assert filled.json("corpus", "show", "c")["adapter_digest"] == second["adapter_digest"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"question": ', "line 2"),
+        ({"question": "Who?", "answer": "A", "document": "treaty.txt"}, "'treaty.txt' came"),
+        ({"question": "Who?", "answer": "A"}, "none is named"),
+        ({"question": "Who?", "document": "lease.txt"}, "line 2"),
+        ({"answer": "A", "document": "lease.txt"}, "`question`"),
+        ({"question": "W?", "answer": "C", "options": ["x", "y"], "document": "lease.txt"}, "one of the options"),
+        ({"question": "W?", "answer": "x", "options": ["x", "y"], "document": "lease.txt"}, "several kinds"),
+        ([1, 2], "line 2"),
+    ],
+)
+def test_a_question_line_that_cannot_be_learned_is_named(filled: Run, tmp_path: Path, line: object, words: str) -> None:
+    good = {"question": "Who signed?", "answer": "Agnes Webb", "document": "lease.txt"}
+    lines = write_lines(tmp_path / "qa.jsonl", good, line)
+    assert words in filled.fails("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    assert filled.json("corpus", "show", "c")["adapter_digest"] is None
+
+
+def test_multiple_choice_is_learned_as_letters(filled: Run, tmp_path: Path) -> None:
+    question = {"question": "Who?", "options": ["Webb", "Crane"], "answer": "Crane", "document": "voyage.md"}
+    lines = write_lines(tmp_path / "qa.jsonl", question, {**question, "answer": "A"})
+    filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    template = json.loads((Path("finetune-c") / "adapter" / "template.json").read_text())
+    assert template["name"] == "multiple_choice"
+    assert "wants options" in filled.fails("ask", "--corpus", "c", "Who was master?")
+    argv = ["ask", "--corpus", "c", "Who was master?", "--option", "Webb", "--option", "Crane", "--max-tokens", "2"]
+    assert filled(*argv) == 0
+
+
+def test_finetune_without_a_corpus_or_data_is_explained(run: Run, tmp_path: Path) -> None:
+    wrong = ["finetune", "--corpus", "new", "--data", "x", "--learning-rate", "-1"]
+    assert "learning_rate is -1.0: it must be greater than 0" in run.fails(*wrong)
+    lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "A", "document": "a"})
+    assert "wanted corpus 'new', the store" in run.fails("finetune", "--corpus", "new", "--data", lines)
+    assert "cannot read" in run.fails("finetune", "--corpus", "new", "--data", tmp_path / "nowhere.jsonl")
+    assert run.json("corpus", "list")["corpora"] == []
+
+
+def test_finetune_of_a_corpus_that_is_not_there_names_those_that_are(filled: Run, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "A", "document": "lease.txt"})
+    assert "wanted corpus 'nope', the store" in filled.fails("finetune", "--corpus", "nope", "--data", lines)
+    assert "has c: choose" in filled.err and "lease.txt" not in filled.err
+
+
+def test_other_processes_wait_until_the_first_one_has_compressed_the_documents(
+    run: Run, tmp_path: Path, qa: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_stored: list[int] = []
+
+    class SecondProcess:
+        is_main_process = False
+
+        def wait_for_everyone(self) -> None:
+            num_stored.append(sum(one.num_documents for one in store.corpora()))
+            raise KeyboardInterrupt
+
+    def compress_as_the_first_process() -> None:
+        loaded, corpus = load_compressor(compressor), store.corpus("new")
+        for id, text in (("l", LEASE), ("v", VOYAGE)):
+            compress_into(corpus, [Document(id, text)], loaded)
+
+    monkeypatch.setattr("lloco.training.loop.process_state", lambda device: SecondProcess())
+    monkeypatch.setattr("lloco.cli.finetune.WAIT_SECONDS", 0.01)
+    with Store() as store:
+        timer = threading.Timer(0.5, compress_as_the_first_process)
+        timer.start()
+        try:
+            run.fails("finetune", "--corpus", "new", "--task", "fairytaleqa", "--data", qa, *QUICK, code=130)
+        finally:
+            timer.join()
+    assert num_stored == [2]

@@ -1,0 +1,314 @@
+"""Push and pull: what comes back is what went, bit for bit; texts stay here; nothing odd is fetched."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lloco.cli.main import main
+from lloco.compress import compress_into
+from lloco.compressors.load import load_compressor
+from lloco.corpus_folder import export_corpus
+from lloco.hub.artifact import MANIFEST
+from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.models.decoder import load_decoder
+from lloco.prompt import DEFAULT_TEMPLATE
+from lloco.store.store import Store
+from tests.corpora import LEASE, VOYAGE, lease_and_voyage, save_compressor
+from tests.hub_server import TOKEN, HubServer, running_hub
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A compressor, an adapter and a store with a corpus that has both; files of a training run lie beside them."""
+    folder = tmp_path_factory.mktemp("made")
+    save_compressor(folder / "compressor")
+    (folder / "compressor" / "optimizer.pt").write_bytes(b"not to be pushed")
+    decoder = load_decoder(folder / "compressor")
+    model = attach_adapter(decoder, LoraOptions(r=2, alpha=4))
+    save_adapter(model, folder / "adapter", decoder=decoder, template=DEFAULT_TEMPLATE)
+    (folder / "adapter" / "training_args.bin").write_bytes(b"not to be pushed")
+    model.unload()
+    with Store(folder / "home") as store:
+        corpus = store.corpus("stories")
+        compress_into(corpus, lease_and_voyage(), load_compressor(folder / "compressor"))
+        corpus.set_adapter(folder / "adapter")
+    texts = folder / "texts"
+    texts.mkdir()
+    (texts / "lease.txt").write_text(LEASE)
+    (texts / "voyage.txt").write_text(VOYAGE)
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLOCO_HOME", str(made / "home"))
+    monkeypatch.delenv("LLOCO_DEBUG", raising=False)
+
+    def run(*argv: object, code: int = 0) -> Any:
+        assert main([*map(str, argv), *(["--json"] if code == 0 else [])]) == code
+        out, err = capsys.readouterr()
+        return json.loads(out) if code == 0 else err
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def exported(home: Path, out: Path) -> dict[str, bytes]:
+    with Store(home) as store:
+        export_corpus(store.corpus("stories", create=False), out)
+    return contents(out)
+
+
+@pytest.mark.parametrize("kind", ["compressor", "adapter"])
+def test_a_folder_that_was_pushed_is_pulled_bit_for_bit_and_again_without_work(
+    run: Any, made: Path, tmp_path: Path, kind: str
+) -> None:
+    assert run("push", kind, made / kind, "./hub/x", "--license", "mit")["is_new"]
+    pulled = run("pull", tmp_path / "./hub/x", "--out", "got")
+    assert pulled["is_new"] and pulled["kind"] == kind
+    got, own = contents(tmp_path / "got"), contents(made / kind)
+    del got[MANIFEST], own["optimizer.pt" if kind == "compressor" else "training_args.bin"]
+    assert got == own
+    assert not run("push", kind, made / kind, "./hub/x")["is_new"]
+    before = (tmp_path / "got").stat().st_mtime_ns
+    assert not run("pull", "./hub/x", "--out", "got")["is_new"]
+    assert (tmp_path / "got").stat().st_mtime_ns == before
+
+
+def test_a_corpus_with_texts_is_pulled_bit_for_bit_and_again_without_work(run: Any, made: Path, tmp_path: Path) -> None:
+    value = run("push", "corpus", "stories", "./out/stories", "--with-text")
+    assert value["num_documents"] == 2 and value["has_text"]
+    home = tmp_path / "other"
+    assert run("pull", "./out/stories", "--store", home)["is_new"]
+    assert exported(home, tmp_path / "b") == exported(made / "home", tmp_path / "a")
+    assert not run("pull", "./out/stories", "--store", home)["is_new"]
+    run("pull", "./out/stories", "--store", home, "--corpus", "renamed")
+    assert run("corpus", "show", "renamed", "--store", home)["num_documents"] == 2
+
+
+def test_the_texts_of_a_corpus_stay_here_unless_asked_for_and_are_put_back_from_ones_own_files(
+    run: Any, made: Path, tmp_path: Path
+) -> None:
+    run("push", "corpus", "stories", "./out/stories")
+    everything = b"".join(contents(tmp_path / "./out/stories").values())
+    for secret in (b"Agnes", b"Petrel", b"lease.txt", b"Voyage"):
+        assert secret not in everything
+    home = tmp_path / "other"
+    message = run("pull", "./out/stories", "--store", home, code=1)
+    assert "pushed without texts" in message and "--documents" in message
+    (made / "texts" / "more.txt").write_text("A text that the corpus does not have.")
+    run("pull", "./out/stories", "--store", home, "--documents", made / "texts")
+    with Store(home) as store, Store(made / "home") as own:
+        for id, text in (("lease", LEASE), ("voyage", VOYAGE)):
+            pulled, pushed = store.corpus("stories"), own.corpus("stories")
+            assert pulled.document(id).text == text
+            assert torch.equal(pulled.soft_prompt(id).embeds, pushed.soft_prompt(id).embeds)
+            assert [one.start for one in pulled.document_passages(id)] == [
+                one.start for one in pushed.document_passages(id)
+            ]
+
+
+def test_the_card_says_what_it_is_and_what_the_user_states(run: Any, made: Path, tmp_path: Path) -> None:
+    row = {"mode": "compressed+adapter", "n": 7, "metrics": {"answer_f1": 12.5}, "stderr": {"answer_f1": 1.25}}
+    (tmp_path / "results.json").write_text(json.dumps({"task": "qasper", "rows": [row]}))
+    run("push", "adapter", made / "adapter", "./a/x", "--license", "apache-2.0", "--results", "results.json")
+    card = (tmp_path / "a/x/README.md").read_text()
+    assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: peft\n")
+    assert "| hidden size | 48 |" in card and "| compressed+adapter | 7 | answer_f1 12.50 ± 1.25 |" in card
+    run("push", "corpus", "stories", "./a/y")
+    assert "| licence | not stated |" in (tmp_path / "a/y/README.md").read_text()
+    assert "licence identifier" in run("push", "corpus", "stories", "./a/z", "--license", "mine: yes\n- x", code=1)
+    (tmp_path / "bad.json").write_text("[]")
+    assert "results of" in run("push", "corpus", "stories", "./a/z", "--results", "bad.json", code=1)
+    assert not (tmp_path / "./a/z").exists()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_cannot_be_used_is_not_pushed(run: Any, made: Path, tmp_path: Path) -> None:
+    assert "wanted corpus .absent." in run("push", "corpus", "absent", "x/y/z", code=1).replace("'", ".")
+    assert "it is a plain language model" in run("push", "compressor", plain(made, tmp_path), "x/y/z", code=1)
+    assert "adapter" in run("push", "adapter", made / "compressor", "x/y/z", code=1)
+    bins = tmp_path / "bins"
+    shutil.copytree(made / "compressor", bins)
+    weights = load_decoder(bins).model.state_dict()
+    torch.save({**weights, "embed_summary.weight": torch.randn(4, 48)}, bins / "pytorch_model.bin")
+    (bins / "model.safetensors").unlink()
+    assert "lloco import" in run("push", "compressor", bins, "x/y/z", code=1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    assert "holds something else" in run("push", "adapter", made / "adapter", "mine", code=1)
+    assert contents(tmp_path / "mine") == {"thesis.txt": b"mine"}
+    assert "write ./mine/new for the folder" in run("push", "adapter", made / "adapter", "mine/new", code=1)
+    assert "is a folder: leave the flags out" in run("push", "adapter", made / "adapter", "./n", "--private", code=1)
+    assert not (tmp_path / "x").exists()
+
+
+def plain(made: Path, tmp_path: Path) -> Path:
+    load_decoder(made / "compressor").model.save_pretrained(tmp_path / "plain")
+    return tmp_path / "plain"
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    values = json.loads((folder / MANIFEST).read_text())
+    change(values)
+    (folder / MANIFEST).write_text(json.dumps(values))
+
+
+RECORD = {"num_bytes": 1, "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda one: one["files"].update({"../evil.json": RECORD}), "'../evil.json', which none has"),
+        (lambda one: one["files"].update({"/etc/passwd": RECORD}), "'/etc/passwd', which none has"),
+        (lambda one: one["files"].update({"adapter_model.bin": RECORD}), "pickles, code and paths"),
+        (lambda one: one["files"].update({"modeling.py": RECORD}), "'modeling.py', which none has"),
+        (lambda one: one["files"].update({"adapter_config.json": {"num_bytes": "1"}}), "size and digest"),
+        (lambda one: one.update(kind="dataset"), "a compressor, adapter, corpus was wanted"),
+        (lambda one: one.update(kind=["adapter"]), "a compressor, adapter, corpus was wanted"),
+        (lambda one: one.update(format="other"), "something that `lloco push` wrote was wanted"),
+        (lambda one: one.update(format_version=2), "upgrade this one"),
+        (lambda one: one.update(files={}), "a list of files was wanted"),
+        (lambda one: one["files"]["adapter_model.safetensors"].update(num_bytes=1 << 50), "--max-gigabytes"),
+        (lambda one: one["files"]["adapter_model.safetensors"].update(sha256="0" * 64), "damaged or changed"),
+        (lambda one: one["files"].update({"LICENSE": RECORD}), "it is not there"),
+    ],
+)
+def test_a_manifest_that_lies_is_refused_and_nothing_is_written(
+    run: Any, made: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    run("push", "adapter", made / "adapter", "./pushed/x")
+    edit(tmp_path / "./pushed/x", change)
+    assert words in run("pull", "./pushed/x", "--out", "got", code=1)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["pushed"]
+
+
+def test_damage_on_the_way_is_found_and_nothing_is_written(run: Any, made: Path, tmp_path: Path) -> None:
+    run("push", "compressor", made / "compressor", "./a/x")
+    weights = tmp_path / "a/x/model.safetensors"
+    data = weights.read_bytes()
+    for broken in (data[:-100], data[:-1] + bytes([data[-1] ^ 1]), b""):
+        weights.write_bytes(broken)
+        assert "model.safetensors" in run("pull", "./a/x", "--out", "got", code=1)
+        assert not (tmp_path / "got").exists()
+    run("push", "corpus", "stories", "./b/y", "--with-text")
+    soft_prompt = next((tmp_path / "b/y/soft_prompts").iterdir())
+    soft_prompt.write_bytes(soft_prompt.read_bytes()[:-1])
+    assert "damaged or changed" in run("pull", "./b/y", "--store", tmp_path / "s", code=1)
+    assert run("corpus", "list", "--store", tmp_path / "s")["corpora"] == []
+    (tmp_path / "b/y" / MANIFEST).write_text("{")
+    assert "cannot be read" in run("pull", "./b/y", code=1)
+
+
+def test_a_pull_overwrites_nothing_of_the_users(run: Any, made: Path, tmp_path: Path) -> None:
+    run("push", "adapter", made / "adapter", "./a/x")
+    (tmp_path / "got").mkdir()
+    (tmp_path / "got" / "thesis.txt").write_text("mine")
+    assert "holds something else" in run("pull", "./a/x", "--out", "got", code=1)
+    assert contents(tmp_path / "got") == {"thesis.txt": b"mine"}
+    run("push", "corpus", "stories", "./b/y", "--with-text")
+    with Store(tmp_path / "s") as store:
+        compressor = load_compressor(save_compressor(tmp_path / "c", seed=3))
+        compressor.decoder.require_tokenizer()
+        compress_into(store.corpus("stories"), lease_and_voyage(), compressor)
+    assert "of its own" in run("pull", "./b/y", "--store", tmp_path / "s", code=1)
+    assert run("pull", "./b/y", "--store", tmp_path / "s", "--replace")["is_new"]
+
+
+SCRIPT = """
+import json, sys
+from lloco.cli.main import main
+for argv in json.loads(sys.argv[1]):
+    code = main(argv)
+    print(f"<{code}>", file=sys.stderr, flush=True)
+"""
+
+
+def on_hub(hub: HubServer, tmp_path: Path, home: Path, *commands: list[str], token: str = TOKEN) -> tuple[str, str]:
+    """Run commands in a process whose Hub this is; returns what it wrote to both streams."""
+    env = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "LLOCO_DEBUG")}
+    env |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": token, "LLOCO_HOME": str(home)}
+    env["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    argv = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def codes(err: str) -> list[int]:
+    return [int(line[1:-1]) for line in err.splitlines() if line.startswith("<") and line.endswith(">")]
+
+
+def test_a_hub_repository_gets_one_commit_a_push_and_gives_back_what_went(made: Path, tmp_path: Path) -> None:
+    with running_hub() as hub:
+        compressor, adapter = str(made / "compressor"), str(made / "adapter")
+        _, err = on_hub(
+            hub, tmp_path, made / "home",
+            ["push", "compressor", compressor, "me/c", "--private", "--quiet"],
+            ["push", "compressor", compressor, "me/c", "--quiet"],
+            ["pull", "me/c", "--out", "got", "--quiet"],
+            ["push", "adapter", adapter, "me/a", "--revision", "v2", "--quiet"],
+            ["pull", "me/a", "--revision", "v2", "--quiet"],
+            ["pull", "me/a", "--out", "main-is-empty", "--quiet"],
+            ["push", "corpus", "stories", "me/s", "--quiet"],
+            ["pull", "me/s", "--store", "s", "--documents", str(made / "texts"), "--quiet"],
+            ["push", "adapter", adapter, "me/c", "--quiet"],
+        )  # fmt: skip
+        assert codes(err) == [0, 0, 0, 0, 0, 1, 0, 0, 0]
+        assert "me/a has no lloco_artifact.json" in err
+        commits = hub.repositories["me/c"]["main"]
+        assert len(commits) == 3, "made, pushed, replaced; the same push again made none"
+        assert {name: data for name, data in contents(tmp_path / "got").items() if name != MANIFEST} == {
+            name: data for name, data in commits[1].items() if name not in (MANIFEST, "README.md", ".gitattributes")
+        }
+        assert "optimizer.pt" not in commits[1]
+        assert set(commits[2]) - {".gitattributes"} == {*contents(tmp_path / "a"), "README.md"}, "no stale weights"
+        assert hub.private == {"me/c"}
+        assert b"Agnes" not in b"".join(hub.files("me/s").values())
+        assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == hub.files("me/a", "v2")[
+            "adapter_model.safetensors"
+        ]
+
+
+def test_what_a_hub_refuses_or_offers_wrongly_is_explained(made: Path, tmp_path: Path) -> None:
+    with running_hub() as hub:
+        adapter = str(made / "adapter")
+        hub.repositories["me/thesis"] = {"main": [{"thesis.tex": b"mine"}]}
+        on_hub(hub, tmp_path, made / "home", ["push", "adapter", adapter, "me/a", "--private", "--quiet"])
+        hub.repositories["me/big"] = {"main": [{**hub.files("me/a"), "adapter_model.safetensors": b"x" * 999}]}
+        _, err = on_hub(
+            hub, tmp_path, made / "home",
+            ["push", "adapter", adapter, "me/thesis", "--quiet"],
+            ["pull", "me/absent", "--quiet"],
+            ["pull", "me/big", "--quiet"],
+        )  # fmt: skip
+        assert codes(err) == [1, 1, 1]
+        assert "me/thesis holds thesis.tex" in err and len(hub.repositories["me/thesis"]["main"]) == 1
+        assert "could not pull me/absent" in err and "check the name" in err
+        assert "me/big has 999: do not use it" in err
+        assert not any("/me/big/resolve" in one and "safetensors" in one for one in hub.requests)
+        _, err = on_hub(
+            hub, tmp_path, made / "home",
+            ["push", "adapter", adapter, "me/b", "--quiet"],
+            ["pull", "me/a", "--quiet"],
+            token="hf_wrong",
+        )  # fmt: skip
+        assert codes(err) == [1, 1] and "HF_TOKEN" in err
+        address = hub.address
+    hub = type("Gone", (), {"address": address})()
+    _, err = on_hub(hub, tmp_path, made / "home", ["pull", "me/a", "--quiet"])
+    assert codes(err) == [1] and "check the name and the connection" in err
+    assert sorted(one.name for one in tmp_path.iterdir() if one.name != "hf") == []
