@@ -82,6 +82,11 @@ def test_a_port_that_is_taken_is_an_error_that_names_it(store: Path, capsys: pyt
     assert f"port {port}" in capsys.readouterr().err
 
 
+def test_a_port_that_no_machine_has_is_wrong_usage(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--port", "99999", "--store", str(store)]) == 2
+    assert "from 0 to 65535 was wanted, 99999 came" in " ".join(capsys.readouterr().err.split())
+
+
 def test_keys_may_let_other_machines_in(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,16 +32,17 @@ def task_name(value: str) -> str:
     return one_of(TASKS)(value)
 
 
-def at_least(smallest: int) -> Callable[[str], int]:
-    """Return a parser that takes whole numbers from this one on."""
+def at_least(smallest: int, largest: int | None = None) -> Callable[[str], int]:
+    """Return a parser that takes whole numbers from this one on, up to the largest where there is one."""
+    wanted = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
 
     def parse(value: str) -> int:
         try:
             number = int(value)
         except ValueError:
             number = smallest - 1
-        if number < smallest:
-            raise typer.BadParameter(f"a whole number of at least {smallest} was wanted, {value} came")
+        if number < smallest or (largest is not None and number > largest):
+            raise typer.BadParameter(f"a whole number {wanted} was wanted, {value} came")
         return number
 
     return parse

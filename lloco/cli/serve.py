@@ -20,7 +20,7 @@ class _Flags:
 
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
-        int, typer.Option("--port", parser=options.at_least(0), metavar="N", help="Port; 0 takes a free one.")
+        int, typer.Option("--port", parser=options.at_least(0, 65535), metavar="N", help="Port; 0 takes a free one.")
     ] = 8000
     corpus: Annotated[
         list[str] | None, typer.Option("--corpus", metavar="NAME", help="Serve only this corpus; repeat it.")

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The figures of docs/results.md about speed and memory: each bench in one run, on this machine. OUT gets a folder for each.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+OUT=${1:-work-bench}
+mkdir -p "$OUT"
+cat > "$OUT/llama-100m.json" <<'JSON'
+{"model_type": "llama", "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 10,
+ "num_attention_heads": 12, "num_key_value_heads": 12, "tie_word_embeddings": true, "rms_norm_eps": 1e-5}
+JSON
+lloco bench latency --repeats 5 --out "$OUT/latency"
+lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 1024,4096 --repeats 2 --out "$OUT/latency-100m"
+lloco bench compress --lengths 512,2048,8192 --batch-sizes 1,4,8 --documents 8 --out "$OUT/compress"
+lloco bench finetune --out "$OUT/finetune"
+lloco bench store --out "$OUT/store"

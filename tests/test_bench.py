@@ -1,0 +1,212 @@
+"""Benches: their arithmetic against numbers worked out by hand, and what they feed. Times themselves are not tested."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lloco.bench.compress import (
+    CompressBenchOptions,
+    compress_work,
+    make_documents,
+    measure_compress,
+    random_compressor,
+)
+from lloco.bench.finetune import FinetuneBenchOptions, measure_finetune
+from lloco.bench.floor import ModelCost
+from lloco.bench.latency import LatencyOptions, answer, make_prompts, measure_latency
+from lloco.bench.memory import NoMemoryError, check_fits
+from lloco.bench.naive_compress import compress_naively
+from lloco.bench.store import StoreBenchOptions, measure_store
+from lloco.engine.engine import SamplingParams
+from lloco.engine.transformers_engine import TransformersEngine
+from tests.command import Run
+from tests.tiny import tiny_decoder, tiny_llama
+
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture
+def lloco(capsys: pytest.CaptureFixture[str]) -> Run:
+    return Run(capsys)
+
+
+@pytest.fixture
+def shape(tmp_path: Path) -> Path:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA))
+    return file
+
+
+def test_the_floor_of_a_decoder_is_the_one_counted_by_hand() -> None:
+    """Width 48, 4 heads of 12, 2 key heads, 96 between, 2 layers, 272 words, float32, tables not shared."""
+    cost = ModelCost.of(tiny_llama(tie_word_embeddings=False))
+    body = 2 * (48 * 48 + 2 * 48 * 24 + 48 * 48 + 3 * 48 * 96)
+    head, norms = 272 * 48, 5 * 48
+    assert (cost.body_weights, cost.head_weights) == (body, head)
+    assert cost.weight_bytes == 4 * (body + 2 * head + norms)
+    assert cost.read_bytes == 4 * (body + head + norms)
+    assert cost.kv_cache_bytes(10) == 2 * 2 * 24 * 4 * 10
+    decode = cost.decode(10, batch_size=3)
+    assert decode.flops == 3 * (2 * (body + head) + 4 * 2 * 48 * 10)
+    assert decode.num_bytes == cost.read_bytes + 3 * cost.kv_cache_bytes(10)
+    assert cost.prefill(4).flops == 2 * body * 4 + 2 * head + 4 * 2 * 48 * (1 + 2 + 3 + 4)
+
+
+def test_a_shared_table_is_the_output_layer_and_is_read() -> None:
+    cost = ModelCost.of(tiny_llama(tie_word_embeddings=True))
+    assert cost.read_bytes == cost.weight_bytes
+
+
+def test_latency_feeds_the_context_or_its_share_of_vectors() -> None:
+    decoder, options = tiny_decoder(), LatencyOptions(ratio=30, question_tokens=5, batch_size=2)
+    full, compressed = (make_prompts(decoder, options, 100, mode) for mode in ("full", "compressed"))
+    assert [len(prompt.pieces[0]) for prompt in full] == [100, 100]
+    assert [tuple(prompt.pieces[0].shape) for prompt in compressed] == [(4, 48), (4, 48)]
+    assert [prompt.length for prompt in (*full, *compressed)] == [105, 105, 9, 9]
+    assert all(torch.equal(a.pieces[1], b.pieces[1]) for a, b in zip(full, compressed, strict=True))
+
+
+def test_an_answer_of_the_latency_bench_takes_as_many_steps_as_the_engine_writes_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoder = tiny_decoder()
+    prompts = make_prompts(decoder, LatencyOptions(question_tokens=5), 60, "compressed")
+    lengths: list[int] = []
+    forward = decoder.model.forward
+
+    def counted(**inputs: Any) -> Any:
+        lengths.append(inputs["attention_mask"].shape[1])
+        return forward(**inputs)
+
+    monkeypatch.setattr(decoder.model, "forward", counted)
+    assert answer(decoder, prompts, 6).answer_seconds > 0
+    ours, lengths[:] = list(lengths), []
+    TransformersEngine(decoder).generate(prompts, SamplingParams(max_tokens=6))
+    assert ours == [7, 8, 9, 10, 11, 12]
+    assert len(lengths) <= 6  # the engine may meet an end token
+
+
+def test_ratios_are_the_full_contexts_figures_over_the_compressed_ones() -> None:
+    runs: list[tuple[int, int]] = []
+    options = LatencyOptions(contexts=(64, 2000), ratio=8, new_tokens=3, repeats=2)
+    results = measure_latency(tiny_decoder(), options, lambda done, total: runs.append((done, total)))
+    full, compressed, too_long, long = results.rows
+    assert [row["mode"] for row in results.rows] == ["full", "compressed"] * 2
+    assert (compressed["context_tokens"], compressed["virtual_tokens"], full["virtual_tokens"]) == (64, 8, 0)
+    assert compressed["ratio"] == pytest.approx(full["per_token_seconds"] / compressed["per_token_seconds"])
+    assert compressed["ratio_first_token"] == pytest.approx(
+        full["first_token_seconds"] / compressed["first_token_seconds"]
+    )
+    assert full["ratio"] == 1.0
+    assert full["floor_fraction"] == pytest.approx(full["floor_per_token_seconds"] / full["per_token_seconds"])
+    assert (full["n"], too_long["n"], long["n"]) == (2, 0, 2)
+    assert "2,035 positions" in too_long["skipped"]
+    assert too_long["ratio"] is long["ratio"] is None
+    assert sum(done for done, _ in runs) == runs[0][1] == 12
+
+
+def test_the_naive_way_and_ours_make_the_same_vectors() -> None:
+    compressor = random_compressor(tiny_decoder(), segment_len=16, summary_length=4)
+    documents = make_documents(compressor, CompressBenchOptions(documents=3), 50)
+    ours = compressor.compress_ids(documents, batch_size=3, long_documents="windows")
+    for naive, one in zip(compress_naively(compressor, documents), ours, strict=True):
+        assert one.shape == (16, 48)
+        torch.testing.assert_close(naive, one, atol=1e-4, rtol=1e-4)
+
+
+def test_the_work_of_compressing_is_every_segments_row_with_the_vectors_before_it() -> None:
+    compressor = random_compressor(tiny_decoder(), segment_len=16, summary_length=4)
+    cost = ModelCost.of(compressor.decoder.model)
+    work = compress_work(compressor, cost, CompressBenchOptions(documents=2), 40, batch_size=2)
+    rows = (0 + 16 + 4, 4 + 16 + 4, 8 + 8 + 4)
+    assert work.flops == 2 * sum(cost.encode(row).flops for row in rows)
+    assert work.num_bytes == 3 * cost.encode(1).num_bytes
+
+
+def test_bench_compress_has_a_row_for_the_naive_way_and_each_batch_size() -> None:
+    compressor = random_compressor(tiny_decoder(), segment_len=16, summary_length=4)
+    results = measure_compress(compressor, CompressBenchOptions((32,), (1, 2), documents=2, repeats=1))
+    naive, one, two = results.rows
+    assert [row["mode"] for row in results.rows] == ["naive", "batch 1", "batch 2"]
+    assert naive["ratio"] == 1.0
+    assert two["ratio"] == pytest.approx(two["tokens_per_second"] / naive["tokens_per_second"])
+    assert one["floor_flops"] == two["floor_flops"]
+
+
+def test_bench_finetune_compares_samples_a_second_of_the_two_modes() -> None:
+    options = FinetuneBenchOptions(contexts=(90,), ratio=30, batch_size=2, num_steps=1, repeats=1)
+    full, compressed = measure_finetune(tiny_decoder(), options).rows
+    assert (full["mode"], compressed["mode"]) == ("full", "compressed")
+    assert compressed["ratio"] == pytest.approx(compressed["samples_per_second"] / full["samples_per_second"])
+    assert compressed["floor_samples_per_second"] > 2 * full["floor_samples_per_second"]
+
+
+def test_bench_store_grows_one_corpus_a_storage_dtype_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    options = StoreBenchOptions(100, ("float32", "int8"), virtual_tokens=32, hidden_size=128)
+    results = measure_store(options, tmp_path)
+    assert {row["storage_dtype"] for row in results.rows} == {"float32", "int8"}
+    assert all(row["documents"] == 100 and row["retrieved_right"] > 0.5 for row in results.rows)
+    plain, small = results.rows
+    assert small["disk_bytes_per_document"] < plain["disk_bytes_per_document"]
+    assert plain["quantisation_error"] == 0 < small["quantisation_error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_the_memory_is_refused_before_it_runs() -> None:
+    with pytest.raises(NoMemoryError, match=r"this row needs about 1,000,000,000\.0 GB"):
+        check_fits(10**18, torch.device("cpu"), "this row")
+
+
+def test_a_context_larger_than_the_memory_is_a_row_that_says_so(lloco: Run, shape: Path) -> None:
+    wide = shape.parent / "wide.json"
+    wide.write_text(json.dumps({**LLAMA, "num_hidden_layers": 1, "hidden_size": 4096, "num_attention_heads": 1}))
+    flags = ("--contexts", "100000000", "--ratio", "100000000", "--new-tokens", 2, "--repeats", 1)
+    full, compressed = lloco.json("bench", "latency", "--random-weights", wide, *flags, "--quiet")["rows"]
+    assert "GB are free" in full["skipped"]
+    assert compressed["skipped"] is None and compressed["virtual_tokens"] == 1
+
+
+def test_bench_prints_rows_and_machine_and_writes_files(lloco: Run, shape: Path, tmp_path: Path) -> None:
+    """`--random-weights` reads contexts longer than the config's positions."""
+    out = tmp_path / "out"
+    flags = ("--contexts", "96", "--new-tokens", 2, "--repeats", 1, "--out", out)
+    printed = lloco.json("bench", "latency", "--random-weights", shape, *flags)
+    assert set(printed) == {"rows", "machine"}
+    assert [row["skipped"] for row in printed["rows"]] == [None, None]
+    assert printed["machine"]["matmul_flops_per_second"] > 0
+    assert printed["machine"]["options"]["contexts"] == [96]
+    assert json.loads((out / "results.json").read_text()) == printed
+    with (out / "latency.csv").open() as file:
+        assert [row["mode"] for row in csv.DictReader(file)] == ["full", "compressed"]
+    assert all((out / f"{name}.png").read_bytes()[:4] == b"\x89PNG" for name in ("per_token", "first_token", "memory"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "reason"),
+    [
+        (("latency", "--contexts", "12,x"), 2, "whole numbers"),
+        (("latency", "--contexts", "12,12"), 2, "each number once"),
+        (("latency", "--ratio", "0.5"), 2, "at least 1"),
+        (("latency", "--new-tokens", "1"), 2, "at least 2"),
+        (("latency", "--model", "no/such/folder"), 1, "no/such/folder"),
+        (("latency", "--random-weights", "no-such.json"), 1, "no-such.json"),
+        (("compress", "--batch-sizes", "0"), 2, "at least 1"),
+        (("store", "--storage-dtypes", "int3"), 2, "int3"),
+        (("wibble",), 2, "wibble"),
+    ],
+)
+def test_what_a_bench_cannot_measure_is_refused(lloco: Run, flags: tuple[str, ...], code: int, reason: str) -> None:
+    assert reason in lloco.fails("bench", *flags, code=code)
