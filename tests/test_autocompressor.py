@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, OPTConfig, PreTrainedModel
 
 import lloco.compressors.autocompressor as autocompressor
 from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
@@ -653,3 +653,15 @@ def test_checkpoints_of_something_else_are_refused(
     damage(folder)
     with pytest.raises(CheckpointError, match=message):
         load_autocompressor(folder)
+
+
+def test_a_checkpoint_on_opt_is_refused_since_its_summary_tokens_have_no_positions(tmp_path: Path) -> None:
+    config = OPTConfig(
+        vocab_size=VOCAB_SIZE, hidden_size=48, ffn_dim=96, num_hidden_layers=1, num_attention_heads=4,
+        word_embed_proj_dim=48,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    save_file({**load_file(weights), KEY: torch.zeros(4, 48)}, weights, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"is built on OPT, .* name one on Llama"):
+        load_autocompressor(tmp_path)

@@ -293,7 +293,7 @@ def load_autocompressor(
     """Load a checkpoint in the published AutoCompressor layout.
 
     Raises:
-        CheckpointError: unreadable, or without `embed_summary.weight` (a plain language model cannot compress).
+        CheckpointError: unreadable, without `embed_summary.weight` (a plain language model cannot compress), or on OPT.
     """
     folder = checkpoint_folder(path_or_hub_id)
     summaries = find_tensor(folder, SUMMARY_KEY)
@@ -303,6 +303,11 @@ def load_autocompressor(
             "name an AutoCompressor checkpoint, or train one with `lloco pretrain`"
         )
     decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
+    if decoder.model.config.model_type == "opt":
+        raise CheckpointError(
+            f"an AutoCompressor with rotary positions was wanted, {path_or_hub_id} is built on OPT, whose summary "
+            "tokens were trained without positions and would come out wrong: name one on Llama"
+        )
     segment_len = _declared(decoder, "segment_len")
     if segment_len is None:
         room = decoder.max_len - summaries.shape[0] if summaries.ndim else 0
