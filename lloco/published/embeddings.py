@@ -77,6 +77,8 @@ def read_embeddings(path: Path, compressor: MadeBy) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0][:200]
+        if isinstance(error, pickle.UnpicklingError):  # its own words advise to run the code
+            reason = "it is damaged, of another kind, or holds more than tensors"
         raise DataError(
             f"an embeddings file with tensors alone was wanted, {path} cannot be read as one ({reason}): copy it "
             "again, or do not use it where it holds code"
