@@ -98,6 +98,19 @@ def test_a_corpus_with_texts_is_pulled_bit_for_bit_and_again_without_work(run: A
     assert run("corpus", "show", "renamed", "--store", home)["num_documents"] == 2
 
 
+def test_an_adapter_that_the_manifest_does_not_list_is_not_pulled(run: Any, made: Path, tmp_path: Path) -> None:
+    """It would answer every question of the corpus, and nobody has checked it."""
+    run("push", "corpus", "stories", "./out/stories", "--with-text")
+    manifest = tmp_path / "out/stories" / MANIFEST
+    values = json.loads(manifest.read_text())
+    values["files"] = {name: one for name, one in values["files"].items() if not name.startswith("adapter/")}
+    values["summary"]["adapter_digest"] = None
+    manifest.write_text(json.dumps(values))
+    home = tmp_path / "other"
+    run("pull", "./out/stories", "--store", home)
+    assert run("corpus", "show", "stories", "--store", home)["adapter_digest"] is None
+
+
 def test_the_texts_of_a_corpus_stay_here_unless_asked_for_and_are_put_back_from_ones_own_files(
     run: Any, made: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
 from lloco.errors import CheckpointError
-from lloco.hub.artifact import CARD, MANIFEST, MAX_MANIFEST_BYTES, PATTERNS, Artifact, read_artifact
+from lloco.hub.artifact import CARD, MANIFEST, MAX_MANIFEST_BYTES, Artifact, read_artifact
 from lloco.models.decoder import quiet_transformers
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -112,6 +112,11 @@ class HubPlace:
             if self.revision is not None:
                 api.create_branch(self.name, branch=self.revision, exist_ok=True)
             info = api.model_info(self.name, revision=self.revision)
+            if self.is_private and info.private is False:
+                raise CheckpointError(
+                    f"a private repository was wanted, {self.name} is there and public: make it private on the Hub, or "
+                    "choose another name"
+                )
             there = {one.rfilename for one in info.siblings or []} - {".gitattributes", CARD}
             if there and MANIFEST not in there:
                 raise CheckpointError(
@@ -152,9 +157,9 @@ class HubPlace:
         return artifact
 
     def fetch(self, artifact: Artifact) -> Path:
-        """Download the files of the artifact's kind into the client's cache."""
+        """Download the files that the manifest lists into the client's cache."""
         with _hub(f"pull {self.name}"):
-            patterns = [MANIFEST, CARD, *PATTERNS[artifact.kind]]
+            patterns = [MANIFEST, CARD, *artifact.files]
             return Path(snapshot_download(self.name, revision=self.revision, allow_patterns=patterns))
 
     def _manifest(self, api: HfApi, sha: str | None) -> Path:

@@ -84,12 +84,17 @@ def pull_corpus(
         StoreError: a text is missing, or the store has another corpus of that name.
     """
     folder = place.fetch(artifact)
-    artifact.check_files(folder, place.name)
     chosen = name or str(artifact.summary.get("name"))
     with tempfile.TemporaryDirectory(prefix="lloco-pull-") as temporary:
+        # Only what the manifest lists is imported: an adapter that lies beside it was checked by nobody.
+        listed, filled = Path(temporary, "listed"), Path(temporary, "filled")
+        listed.mkdir()
+        copy_files(artifact, folder, listed, place.name)
+        folder = listed
         if artifact.summary.get("has_text") is not True:
-            fill_texts(folder, Path(temporary), {one.digest: one for one in documents})
-            folder = Path(temporary)
+            filled.mkdir()
+            fill_texts(listed, filled, {one.digest: one for one in documents})
+            folder = filled
         if not replace and chosen in store and _holds(store, chosen, artifact):
             return chosen, len(store.corpus(chosen).document_ids()), False
         return (*import_corpus(store, folder, name, replace=replace), True)

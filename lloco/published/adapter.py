@@ -57,7 +57,7 @@ def import_adapter(
         CheckpointError: not plain LoRA, damaged, without a wording, or `out` holds something else.
         MismatchError: the model is of another width.
     """
-    folder = checkpoint_folder(source)
+    folder, out = checkpoint_folder(source), out.absolute()
     _, weights = read_adapter(folder)
     wording = template or Template.of_adapter(folder) or published_wording(source)
     if wording is None:
