@@ -12,6 +12,7 @@ from lloco.errors import LlocoError
 LongDocuments: TypeAlias = Literal["windows", "truncate", "refuse"]
 StorageDtype: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+ENGINES = ("transformers", "vllm")
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], str]:
@@ -114,6 +115,11 @@ Task = Annotated[
                  "longbench, needle, squad_articles, fairytaleqa or jsonl."),
 ]  # fmt: skip
 Data = Annotated[str, typer.Option("--data", metavar="FILE", help="Task data: a file, a folder or a hub id.")]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", parser=one_of(ENGINES), metavar="|".join(ENGINES), help="What generates; vllm is an extra "
+                 "to install."),
+]  # fmt: skip
 MaxTokens = Annotated[
     int | None,
     typer.Option("--max-tokens", parser=at_least(1), metavar="N", help="Tokens an answer may have [default: the task's "

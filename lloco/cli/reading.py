@@ -12,7 +12,7 @@ from lloco.evals.mode import needs_soft_prompt
 
 if TYPE_CHECKING:
     from lloco.compressors.compressor import Compressor
-    from lloco.engine.transformers_engine import TransformersEngine
+    from lloco.engine.engine import Engine
     from lloco.evals.predict import SoftPromptOf
     from lloco.evals.sample import Sample
     from lloco.evals.work_log import Prediction
@@ -39,13 +39,14 @@ class ReadingFlags:
     device: options.Device = None
     dtype: options.DtypeName = None
     batch_size: options.BatchSize = 8
+    engine: options.EngineName = "transformers"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What is loaded for them."""
 
-    engine: "TransformersEngine"
+    engine: "Engine"
     soft_prompt_of: "SoftPromptOf | None"
     adapter: Path | None
     provenance: dict[str, object]
@@ -58,7 +59,6 @@ def open_reading(
     """Load what the modes need; the store stays open inside the block."""
     from lloco.compressors.load import load_named_decoder
     from lloco.corpus_models import check_decoder
-    from lloco.engine.transformers_engine import TransformersEngine
     from lloco.store.store import Store
 
     with ExitStack() as stack:
@@ -75,7 +75,7 @@ def open_reading(
         is_read_with = flags.adapter is not None or any(mode.startswith("compressed") for mode in modes)
         if adapter is not None and is_read_with:
             warn_of_other_model(output, adapter, decoder)
-        engine = TransformersEngine(decoder, batch_size=flags.batch_size)
+        engine = _engine(flags, decoder, adapter if is_read_with else None)
         if compressor is None:
             yield Reading(engine, None, adapter, {"corpus": flags.corpus})
             return
@@ -105,6 +105,17 @@ def warn_of_other_model(output: Output, adapter: Path, decoder: "Decoder") -> No
             f"adapter {adapter} names {name} as its model, {decoder.name} is to read with it: an adapter of other "
             "weights spoils answers, use that model if they are not the same"
         )
+
+
+def _engine(flags: ReadingFlags, decoder: "Decoder", adapter: Path | None) -> "Engine":
+    from lloco.engine.transformers_engine import TransformersEngine
+    from lloco.engine.vllm_engine import VllmEngine
+    from lloco.models.adapter import lora_options
+
+    if flags.engine == "transformers":
+        return TransformersEngine(decoder, batch_size=flags.batch_size)
+    rank = 8 if adapter is None else lora_options(adapter, 0.0).r
+    return VllmEngine(decoder, flags.batch_size, max_lora_rank=rank)
 
 
 def _load_compressor(flags: ReadingFlags, corpus: "Corpus | None") -> "Compressor":

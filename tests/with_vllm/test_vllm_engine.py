@@ -1,0 +1,162 @@
+"""The vLLM engine against the transformers engine, in float32: the same greedy tokens, the same refusals."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lloco.engine.engine import SamplingParams
+from lloco.engine.transformers_engine import TransformersEngine
+from lloco.engine.vllm_engine import VllmEngine
+from lloco.errors import LlocoError, MismatchError
+from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.models.decoder import Decoder
+from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
+from tests.tiny import tiny_decoder, tiny_llama
+
+# vLLM and its libraries warn of themselves.
+pytestmark = pytest.mark.filterwarnings("default")
+
+GREEDY = SamplingParams(max_tokens=24)
+DOCUMENT_LENGTHS = (5, 70, 33, 129)
+NAMES = (None, "a", "b")
+
+
+def decoder() -> Decoder:
+    """Llama whose heads are as wide as vLLM's kernels want them."""
+    return tiny_decoder(tiny_llama(hidden_size=128, head_dim=32))
+
+
+def soft_prompt(length: int) -> torch.Tensor:
+    return torch.randn(length, 128, generator=torch.Generator().manual_seed(length))
+
+
+def prompts() -> list[Prompt]:
+    tokenizer = decoder().require_tokenizer()
+    return [
+        build_prompt(DEFAULT_TEMPLATE, tokenizer, question, soft_prompts=[soft_prompt(length)])
+        for length in DOCUMENT_LENGTHS
+        for question in ("Who signs?", "When does the lease end, and why?")
+    ]
+
+
+def save_random_adapter(folder: Path, seed: int, *, r: int = 4) -> Path:
+    base = decoder()
+    modules = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    model = attach_adapter(base, LoraOptions(r=r, alpha=8, target_modules=modules))
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    save_adapter(model, folder, decoder=base, template=DEFAULT_TEMPLATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("adapters")
+    return {name: save_random_adapter(folder / name, seed) for seed, name in enumerate(("a", "b", "c"), 1)}
+
+
+@pytest.fixture(scope="module")
+def reference(adapters: dict[str, Path]) -> TransformersEngine:
+    engine = TransformersEngine(decoder())
+    for name in ("a", "b"):
+        engine.add_adapter(name, adapters[name])
+    return engine
+
+
+@pytest.fixture(scope="module")
+def engine(adapters: dict[str, Path]) -> VllmEngine:
+    # 64 positions a step, so that the longer documents are read in pieces.
+    made = VllmEngine(decoder(), 16, max_adapters=2, max_lora_rank=8, kv_cache_bytes=64 << 20, max_read_len=64)
+    for name in ("a", "b"):
+        made.add_adapter(name, adapters[name])
+    return made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_greedy_equals_the_transformers_engine_for_every_adapter_and_again_from_cached_prefixes(
+    engine: VllmEngine, reference: TransformersEngine, name: str | None
+) -> None:
+    names = [name] * len(prompts())
+    wanted = reference.generate(prompts(), GREEDY, adapters=names)
+    assert engine.generate(prompts(), GREEDY, adapters=names) == wanted
+    assert engine.generate(prompts(), GREEDY, adapters=names) == wanted
+    assert len({one.token_ids for one in wanted}) > 4
+
+
+def test_adapters_and_the_base_model_mixed_in_one_batch_equal_the_transformers_engine(
+    engine: VllmEngine, reference: TransformersEngine
+) -> None:
+    asked = [prompt for prompt in prompts() for _ in NAMES]
+    names = list(NAMES) * len(prompts())
+    wanted = reference.generate(asked, GREEDY, adapters=names)
+    assert engine.generate(asked, GREEDY, adapters=names) == wanted
+    assert wanted[0] != wanted[1] != wanted[2] != wanted[0]
+
+
+def test_stop_strings_and_eos_end_answers_as_in_the_transformers_engine(
+    engine: VllmEngine, reference: TransformersEngine
+) -> None:
+    free = reference.generate(prompts(), GREEDY)
+    text = next(one.text for one in free if one.text[4:6].isascii() and len(one.text) > 8)
+    stopped = replace(GREEDY, stop=(text[4:6], "never written"))
+    wanted = reference.generate(prompts(), stopped)
+    assert engine.generate(prompts(), stopped) == wanted
+    assert "stop" in {one.finish_reason for one in wanted}
+    config = engine.decoder.model.generation_config, reference.decoder.model.generation_config
+    eos = [one.eos_token_id for one in config]
+    try:
+        for one in config:
+            one.eos_token_id = [1, free[0].token_ids[3]]
+        wanted = reference.generate(prompts(), GREEDY)
+        assert engine.generate(prompts(), GREEDY) == wanted
+        assert wanted[0].finish_reason == "stop"
+    finally:
+        for one, before in zip(config, eos, strict=True):
+            one.eos_token_id = before
+
+
+def test_a_seed_makes_sampling_repeatable_whoever_shares_the_batch(engine: VllmEngine) -> None:
+    sampling = SamplingParams(max_tokens=12, temperature=1.5, top_p=0.95, seed=3)
+    short, long = prompts()[:2], prompts()[-1]
+    together = engine.generate(short, sampling)
+    assert together == [engine.generate([prompt], sampling)[0] for prompt in short]
+    assert together != engine.generate(short, replace(sampling, seed=4))
+    with pytest.raises(LlocoError, match="positions came for steps of 64"):
+        engine.generate([*short, long], sampling)
+
+
+def test_what_vllm_would_die_of_or_misread_is_refused_before_it_sees_it(engine: VllmEngine) -> None:
+    zero, nan = soft_prompt(4), soft_prompt(4)
+    zero[2], nan[1, 3] = 0.0, float("nan")
+    for embeds, why in ((zero, "a row of zeros"), (nan, "NaN"), (torch.ones(3, 40), r"40 wide .* 128 wide")):
+        with pytest.raises(MismatchError, match=why):
+            engine.generate([*prompts(), Prompt((embeds,))], GREEDY)
+    with pytest.raises(LlocoError, match="prompt 0 has 500 tokens"):
+        engine.generate([Prompt((soft_prompt(500),))], GREEDY)
+    with pytest.raises(LlocoError, match="no adapter is named 'x'"):
+        engine.generate(prompts()[:1], GREEDY, adapters=["x"])
+    assert engine.generate([], GREEDY) == []
+
+
+def test_adapters_that_vllm_has_no_room_for_are_refused(
+    engine: VllmEngine, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    engine.add_adapter("again", adapters["a"])
+    with pytest.raises(LlocoError, match="'a' stands for another adapter"):
+        engine.add_adapter("a", adapters["b"])
+    with pytest.raises(LlocoError, match="this engine holds 2"):
+        engine.add_adapter("c", adapters["c"])
+    with pytest.raises(LlocoError, match="rank 16, this engine takes 8"):
+        engine.add_adapter("wide", save_random_adapter(tmp_path / "wide", 9, r=16))
+    with pytest.raises(LlocoError, match="carries one"):
+        VllmEngine(reference_decoder_with(adapters["a"]))
+
+
+def reference_decoder_with(folder: Path) -> Decoder:
+    engine = TransformersEngine(decoder())
+    engine.add_adapter("a", folder)
+    return engine.decoder
