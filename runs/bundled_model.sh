@@ -16,6 +16,6 @@ pretrain() {
   lloco pretrain --data "$OUT/train.jsonl" --validation "$OUT/validation.jsonl" --tokenizer-text "$TEXT" \
     --compressor-learning-rate 1.5e-3 "$@"
 }
-pretrain --language-model-steps 1800 --learning-rate 2.5e-3 --compressor-steps 600 --out "$OUT/first"
+pretrain --lookup-steps 0 --language-model-steps 1800 --learning-rate 2.5e-3 --compressor-steps 600 --out "$OUT/first"
 pretrain --init "$OUT/first/model" --language-model-steps 0 --compressor-steps 1700 --batch-tokens 2048 --copy-ratio 0.2 \
   --start-fraction 0.5 --out "$OUT/second"

@@ -19,7 +19,17 @@ def test_pretrain_makes_a_compressor_that_compress_reads(run: Run, tmp_path: Pat
     data = write_lines(tmp_path / "t.jsonl", *[{"text": f"{LEASE} {n}", "questions": questions} for n in range(40)])
     small = "--vocab-size 300 --hidden-size 16 --intermediate-size 16 --num-hidden-layers 1 --num-attention-heads 2"
     argv = ["pretrain", "--data", data, "--out", "run", *small.split(), "--segment-len", "16", "--summary-length", "2"]
-    steps = ["--language-model-steps", "2", "--compressor-steps", "2", "--batch-tokens", "256", "--no-bf16"]
+    steps = [
+        "--lookup-steps",
+        "0",
+        "--language-model-steps",
+        "2",
+        "--compressor-steps",
+        "2",
+        "--batch-tokens",
+        "256",
+        "--no-bf16",
+    ]
     value = run.json(*argv, *steps)
     assert value["stages"]["compressor"]["step"] == 2
     assert run.json("compress", docs, "--corpus", "c", "--compressor", value["model"])["num_new"] == 2
@@ -47,7 +57,7 @@ def test_what_pretrain_cannot_read_is_said_in_plain_words(run: Run, tmp_path: Pa
 def test_a_batch_size_is_so_many_documents_of_full_length(run: Run, tmp_path: Path) -> None:
     data = write_lines(tmp_path / "t.jsonl", *[{"text": f"{LEASE} {n}"} for n in range(9)])
     small = "--vocab-size 300 --hidden-size 16 --intermediate-size 16 --num-hidden-layers 1 --num-attention-heads 2"
-    steps = "--language-model-steps 1 --compressor-steps 0 --no-bf16 --max-document-tokens 50"
+    steps = "--lookup-steps 0 --language-model-steps 1 --compressor-steps 0 --no-bf16 --max-document-tokens 50"
     argv = ["pretrain", "--data", data, *small.split(), *steps.split()]
     by_size, by_tokens = (
         run.json(*argv, "--out", flag, flag, number)

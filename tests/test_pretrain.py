@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import get_args
@@ -28,6 +29,7 @@ from lloco.training.reading_data import (
     Row,
     as_tensor,
     iter_lines,
+    lookup_row,
     questions_row,
     text_row,
     tokenize_lines,
@@ -65,6 +67,7 @@ def options_for(folder: Path, **changes: object) -> PretrainOptions:
     values: dict[str, object] = {
         "data": (write_lines(folder / "lines.jsonl"),),
         "shape": SHAPE,
+        "lookup_steps": 0,
         "language_model_steps": 5,
         "compressor_steps": 5,
         "batch_tokens": 200,
@@ -359,3 +362,23 @@ def test_batches_of_a_step_are_the_same_whenever_they_are_drawn() -> None:
                 assert (a.is_compressed, a.segment_len) == (b.is_compressed, b.segment_len)
                 assert all(torch.equal(x, y) for x, y in zip(a.contexts, b.contexts, strict=True))
                 assert all(torch.equal(x.ids, y.ids) for (_, x), (_, y) in zip(a.rows, b.rows, strict=True))
+
+
+def test_a_lookup_row_asks_only_for_tokens_that_the_context_puts_after_the_one_before() -> None:
+    ids = torch.arange(10, 22)
+    row = lookup_row(ids, 4, Random(3))
+    assert sorted(row.ids.tolist()) == ids.tolist() != row.ids.tolist()
+    for place, weight in enumerate(row.weights.tolist()):
+        assert weight == (1 if place % 4 else 0)
+        assert not weight or row.ids[place] == row.ids[place - 1] + 1
+
+
+def test_the_lookup_stage_comes_first_and_not_again(tmp_path: Path) -> None:
+    stages: list[str] = []
+    options = options_for(tmp_path, lookup_steps=3, language_model_steps=1, compressor_steps=0)
+    pretrain(options, tmp_path / "out", lambda stage, _: stages.append(stage))
+    assert stages == ["lookup"] * 3 + ["language_model"]
+    again = options_for(tmp_path, init=tmp_path / "out/model", language_model_steps=1, compressor_steps=0)
+    stages.clear()
+    pretrain(replace(again, lookup_steps=3), tmp_path / "again", lambda stage, _: stages.append(stage))
+    assert stages == ["language_model"]

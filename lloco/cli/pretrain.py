@@ -47,13 +47,16 @@ class _Recipe:
     max_document_tokens: Annotated[
         int, _number("--max-document-tokens", "Longer texts are cut into documents of this length.", 8)
     ] = 512
-    language_model_steps: Annotated[int, _number("--language-model-steps", "Steps of the first stage.", 0)] = 3000
-    compressor_steps: Annotated[int, _number("--compressor-steps", "Steps of the second stage.", 0)] = 3000
+    lookup_steps: Annotated[
+        int, _number("--lookup-steps", "Steps on random tokens, which teach a new model to look up.", 0)
+    ] = 2500
+    language_model_steps: Annotated[int, _number("--language-model-steps", "Steps on text.", 0)] = 3000
+    compressor_steps: Annotated[int, _number("--compressor-steps", "Steps on soft prompts.", 0)] = 3000
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", metavar="X", min=0, help="Peak of the first stage.")
+        float, typer.Option("--learning-rate", metavar="X", min=0, help="Peak of the stages before soft prompts.")
     ] = 2e-3
     compressor_learning_rate: Annotated[
-        float, typer.Option("--compressor-learning-rate", metavar="X", min=0, help="Peak of the second stage.")
+        float, typer.Option("--compressor-learning-rate", metavar="X", min=0, help="Peak on soft prompts.")
     ] = 1e-3
     batch_tokens: Annotated[int, _number("--batch-tokens", "Tokens of one step.")] = 3072
     copy_ratio: Annotated[
@@ -98,7 +101,7 @@ def pretrain(
 ) -> None:
     """Train a compressor and its language model from text.
 
-    Each of the two stages goes on where it was killed.
+    Each of the three stages goes on where it was killed.
 
     \b
     Example:
@@ -129,7 +132,7 @@ def _train(chosen: "PretrainOptions", out: Path, output: Output) -> dict[str, di
     from lloco.training.pretrain import pretrain as train_models
 
     last: dict[str, dict[str, Any]] = {}
-    num_steps = chosen.language_model_steps + chosen.compressor_steps
+    num_steps = (0 if chosen.init else chosen.lookup_steps) + chosen.language_model_steps + chosen.compressor_steps
     with output.progress("pretraining", "steps") as advance:
 
         def on_step(stage: str, line: LogLine) -> None:

@@ -1,4 +1,4 @@
-"""Train a small Llama-layout language model and its compressor from text: tokenizer, two stages, one folder.
+"""Train a small Llama-layout language model and its compressor from text: tokenizer, three stages, one folder.
 
 Each stage resumes exactly from its own checkpoint; the result is an AutoCompressor checkpoint folder that stock
 transformers reads as a plain Llama. What the stages learn is `reading_stage`'s.
@@ -20,7 +20,7 @@ from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, train
 from lloco.training.reading_data import ReadingDocument, documents_digest, iter_lines, tokenize_lines
-from lloco.training.reading_stage import ReadingOptions, ReadingStage
+from lloco.training.reading_stage import ReadingOptions, ReadingStage, StageName
 from lloco.training.text_tokenizer import train_tokenizer
 
 OnStep = Callable[[str, LogLine], None]
@@ -81,7 +81,7 @@ def new_model(shape: ModelShape, eos_token_id: int, seed: int) -> tuple[LlamaFor
 
 @dataclass(frozen=True, slots=True)
 class PretrainOptions:
-    """A whole run: data, shape, the two stages."""
+    """A whole run: data, shape, the three stages."""
 
     data: tuple[Path, ...]
     """JSON-lines files: document-QA lines or plain text lines, gzipped or not."""
@@ -95,14 +95,16 @@ class PretrainOptions:
     """The model."""
     max_document_tokens: int = 512
     """Longer texts are cut into documents of this length."""
+    lookup_steps: int = 2500
+    """Optimiser steps on random tokens, which teach a new model to look up; 0 when going on from an earlier run."""
     language_model_steps: int = 3000
-    """Optimiser steps of the first stage."""
+    """Optimiser steps on text."""
     compressor_steps: int = 3000
-    """Optimiser steps of the second stage."""
+    """Optimiser steps on soft prompts."""
     learning_rate: float = 2e-3
-    """Peak learning rate of the first stage."""
+    """Peak learning rate of the lookup and language-model stages."""
     compressor_learning_rate: float = 1e-3
-    """Peak learning rate of the second stage."""
+    """Peak learning rate of the compressor stage."""
     batch_tokens: int = 3072
     """Document and question tokens of one step."""
     copy_ratio: float = 0.5
@@ -139,9 +141,13 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     attention = compressor.model.config._attn_implementation
     compressor.model.set_attn_implementation("eager")  # its bfloat16 backward on a CPU is 1.6 times as fast
     nn.Module.to(compressor, resolve_device(options.device))
-    stages = {"language_model": options.language_model_steps, "compressor": options.compressor_steps}
-    for name in (name for name, num_steps in stages.items() if num_steps):
-        log = _run_stage(name, compressor, documents, validation, options, out, on_step)
+    stages: dict[StageName, int] = {
+        "lookup": 0 if options.init else options.lookup_steps,
+        "language_model": options.language_model_steps,
+        "compressor": options.compressor_steps,
+    }
+    for name, num_steps in ((name, num_steps) for name, num_steps in stages.items() if num_steps):
+        log = _run_stage(name, num_steps, compressor, documents, validation, options, out, on_step)
         write_curves(out / name, log)
     compressor.model.set_attn_implementation(attention)
     compressor.eval()
@@ -174,7 +180,8 @@ def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
 
 
 def _run_stage(
-    name: str,
+    name: StageName,
+    num_steps: int,
     compressor: AutoCompressor,
     documents: Sequence[ReadingDocument],
     validation: Sequence[ReadingDocument],
@@ -182,12 +189,11 @@ def _run_stage(
     out: Path,
     on_step: OnStep | None,
 ) -> list[LogLine]:
-    is_first = name == "language_model"
-    num_steps = options.language_model_steps if is_first else options.compressor_steps
     loop = LoopOptions(
         num_steps=num_steps,
-        learning_rate=options.learning_rate if is_first else options.compressor_learning_rate,
-        min_lr_ratio=0.05,
+        learning_rate=options.compressor_learning_rate if name == "compressor" else options.learning_rate,
+        # What lookup needs comes all at once, at a step that nobody knows beforehand.
+        min_lr_ratio=1.0 if name == "lookup" else 0.05,
         weight_decay=0.01,
         beta2=0.98,
         seed=options.seed,
@@ -195,7 +201,7 @@ def _run_stage(
         bf16=options.bf16,
     )
     reading = ReadingOptions(
-        stage="language_model" if is_first else "compressor",
+        stage=name,
         batch_tokens=options.batch_tokens,
         copy_ratio=options.copy_ratio,
         start_fraction=options.start_fraction,

@@ -37,7 +37,7 @@ class ReadingDocument:
     ids: IdArray
     pairs: tuple[tuple[IdArray, IdArray], ...]
     is_random: bool = False
-    """Tokens without meaning, to be copied."""
+    """Tokens without meaning, to be looked up or copied."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +133,17 @@ def text_row(ids: Tensor, target_ratio: float, chooser: random.Random, lead: Ten
     if lead is None:
         return Row(ids, weights)
     return Row(torch.cat([lead, ids]), torch.cat([torch.zeros(len(lead)), weights]))
+
+
+def lookup_row(ids: Tensor, chunk_len: int, chooser: random.Random) -> Row:
+    """Lay out the context's chunks again in another order; all tokens are targets that follow one of their own chunk.
+
+    Position says nothing of what comes next, only the token before does: so tokens are looked up by what stood there.
+    """
+    chunks = list(ids.split(chunk_len))
+    chooser.shuffle(chunks)
+    weights = torch.cat([torch.arange(len(chunk)) > 0 for chunk in chunks]).float()
+    return Row(torch.cat(chunks), weights)
 
 
 def random_targets(num_tokens: int, target_ratio: float, chooser: random.Random) -> Tensor:

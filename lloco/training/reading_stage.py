@@ -1,8 +1,9 @@
-"""Batches and losses of the two pretraining stages, for the one loop.
+"""Batches and losses of the pretraining stages, for the one loop.
 
-`language_model`: next-token prediction of documents followed by their questions. `compressor`: the same weights read
-segments through summary tokens: questions, reconstruction and continuation from the soft prompt, beside full-text rows
-that keep the first skill. Short documents come first (the lookup plateau). arXiv 2305.14788 section 3, 2404.07979.
+`lookup`: random tokens, then their chunks in another order, until what followed a token is found. `language_model`:
+next-token prediction of documents followed by their questions. `compressor`: the same weights read segments through
+summary tokens: questions, reconstruction and continuation from the soft prompt, beside full-text rows that keep the
+first skill. Short documents come first (the lookup plateau). arXiv 2305.14788 section 3, 2404.07979.
 """
 
 import random
@@ -22,6 +23,7 @@ from lloco.training.reading_data import (
     ReadingDocument,
     Row,
     as_tensor,
+    lookup_row,
     questions_row,
     random_targets,
     text_row,
@@ -29,7 +31,7 @@ from lloco.training.reading_data import (
 
 NUM_SPECIAL_TOKENS = 3
 
-StageName = Literal["language_model", "compressor"]
+StageName = Literal["lookup", "language_model", "compressor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,12 @@ class ReadingOptions:
     """That share from the end of the curriculum on."""
     max_copy_len: int = 32
     """Longest sequence of random tokens that is to be copied."""
+    max_lookup_len: int = 48
+    """Longest sequence of random tokens that is looked up in."""
+    max_chunk_len: int = 16
+    """Longest run of tokens that keeps its order there."""
+    long_chunks_ratio: float = 0.85
+    """Share of the lookup stage's steps with chunks of half that length at least: short ones alone teach nothing."""
     curriculum_ratio: float = 0.35
     """Share of the steps until the longest documents are in; short ones come first."""
     start_fraction: float = 0.1
@@ -111,6 +119,9 @@ class ReadingStage:
         """Draw documents of about `batch_tokens` tokens in all, the same ones whenever the step is done."""
         options = self.options
         chooser = random.Random(self.seed * 1_000_003 + step)
+        if options.stage == "lookup":
+            has_long_chunks = step < options.long_chunks_ratio * self.num_steps
+            return [self._lookups(options.max_chunk_len // 2 if has_long_chunks else 2, chooser)]
         progress = min(1.0, step / max(1, options.curriculum_ratio * self.num_steps))
         drawn = self._draw(progress, chooser)
         if options.stage == "language_model":
@@ -153,8 +164,23 @@ class ReadingStage:
         chooser.shuffle(drawn)
         return drawn
 
+    def _lookups(self, min_chunk_len: int, chooser: random.Random) -> ReadingBatch:
+        """Draw sequences of one length, cut into chunks of one length, so that nothing is padded."""
+        options = self.options
+        chunk_len = chooser.randint(min_chunk_len, options.max_chunk_len)
+        num_tokens = (
+            max(2, chooser.randint(options.max_lookup_len // 3, options.max_lookup_len) // chunk_len) * chunk_len
+        )
+        batch = ReadingBatch([], False, 0, [], [])
+        for place in range(max(1, options.batch_tokens // (2 * num_tokens))):
+            ids = as_tensor(self._random_document(num_tokens, chooser).ids)
+            batch.contexts.append(ids)
+            batch.rows.append((place, lookup_row(ids, chunk_len, chooser)))
+            batch.context_weights.append(torch.zeros(num_tokens))
+        return batch
+
     def _random_document(self, num_tokens: int, chooser: random.Random) -> ReadingDocument:
-        ids = [chooser.randrange(NUM_SPECIAL_TOKENS, self.vocab_size) for _ in range(num_tokens)]
+        ids = chooser.sample(range(NUM_SPECIAL_TOKENS, self.vocab_size), num_tokens)
         return ReadingDocument(np.asarray(ids, dtype=np.int32), (), is_random=True)
 
     def _batch(
@@ -176,7 +202,10 @@ class ReadingStage:
         options = self.options
         ids = as_tensor(document.ids)
         pairs = chooser.sample(document.pairs, min(options.max_questions, len(document.pairs)))
-        if document.is_random:
+        if document.is_random and not is_compressed:
+            longest = max(2, min(options.max_chunk_len, len(ids) // 2))
+            yield ids, lookup_row(ids, chooser.randint(2, longest), chooser)
+        elif document.is_random:
             yield ids, text_row(ids, 1.0, chooser, self.repeat)
         elif not is_compressed:
             is_repeat = not pairs or chooser.random() < options.repeat_ratio
@@ -262,7 +291,7 @@ class ReadingStage:
         if not self.validation or (step + 1) % self.evaluate_every:
             return {}
         self.compressor.eval()
-        modes = {"full": False} if self.options.stage == "language_model" else {"full": False, "compressed": True}
+        modes = {"full": False, "compressed": True} if self.options.stage == "compressor" else {"full": False}
         figures = {f"{mode}_exact_match": self._exact_match(is_compressed) for mode, is_compressed in modes.items()}
         self.compressor.train()
         return figures
