@@ -184,6 +184,47 @@ def finetune(
     _finish(results, place)
 
 
+@bench_app.command("serve", no_args_is_help=False)
+@verb(kept=NOTHING)
+def serve(
+    *,
+    compressor: options.CompressorName = None,
+    clients: Annotated[
+        str, typer.Option("--clients", metavar="N,N,...", help="How many ask at the same time.")
+    ] = "1,4,16",
+    context_tokens: Annotated[int, _number("--context-tokens", "Tokens of a document.")] = 1024,
+    questions: Annotated[int, _number("--questions", "Questions of a client in a measurement.")] = 2,
+    new_tokens: Annotated[int, _number("--new-tokens", "Tokens of an answer.")] = 16,
+    max_batch_size: Annotated[int, _number("--max-batch-size", "Questions that the server answers at once.")] = 16,
+    repeats: Repeats = 2,
+    place: _Place,
+) -> None:
+    """Load on the server: answers a second and waiting times, documents read as text and as soft prompts.
+
+    \b
+    Examples:
+      lloco bench serve
+      lloco bench serve --clients 1,8,64 --context-tokens 3000 --out bench-serve
+    """
+    chosen_clients = numbers(clients, "--clients")
+    from lloco.bench.serve import ServeBenchOptions, measure_serve
+    from lloco.compressors.load import load_compressor
+
+    chosen = ServeBenchOptions(
+        chosen_clients,
+        context_tokens,
+        questions=questions,
+        new_tokens=new_tokens,
+        max_batch_size=max_batch_size,
+        repeats=repeats,
+        seed=place.seed,
+    )
+    served = load_compressor(compressor, device=place.device, dtype=place.dtype)
+    with place.output.progress("measuring", "runs") as advance:
+        results = measure_serve(served, chosen, place.device, advance)
+    _finish(results, place)
+
+
 @bench_app.command("store", no_args_is_help=False)
 @verb(kept="its documents were removed again")
 def store(

@@ -140,7 +140,7 @@ def lookup_row(ids: Tensor, chunk_len: int, chooser: random.Random) -> Row:
 
     Position says nothing of what comes next, only the token before does: so tokens are looked up by what stood there.
     """
-    chunks = list(ids.split(chunk_len))
+    chunks = list(torch.split(ids, chunk_len))
     chooser.shuffle(chunks)
     weights = torch.cat([torch.arange(len(chunk)) > 0 for chunk in chunks]).float()
     return Row(torch.cat(chunks), weights)
