@@ -64,6 +64,7 @@ def test_it_serves_until_it_is_told_to_end_and_finishes_what_runs(store: Path) -
         (["--host", "0.0.0.0"], "--api-key-file"),
         (["--corpus", "absent"], "wanted corpus 'absent'"),
         (["--api-key-file", "no-such-file.json"], "API keys"),
+        (["--engine", "vllm"], "the vLLM engine needs vLLM"),
         (["--host", "no.such.host.invalid", "--no-auth"], "could not listen"),
     ],
 )

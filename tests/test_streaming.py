@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from lloco.engine.engine import Generation, SamplingParams
-from lloco.engine.streaming import Event, QueueFullError, StreamingEngine, Ticket
+from lloco.engine.request_queue import Event, QueueFullError, Ticket
+from lloco.engine.streaming import StreamingEngine
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.decoder import Decoder

@@ -42,6 +42,7 @@ class _Flags:
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", parser=options.at_least(1), metavar="N", help="Questions that may wait.")
     ] = 256
+    engine: options.EngineName = "transformers"
 
 
 @verb(kept="the corpora are as they were")
@@ -63,6 +64,7 @@ def serve(
     Examples:
       lloco serve
       lloco serve --corpus contracts --port 9000
+      lloco serve --engine vllm --max-batch-size 64
       lloco serve --host 0.0.0.0 --api-key-file keys.json
     """
     output = Output(is_json, quiet)
@@ -74,6 +76,10 @@ def serve(
     from lloco.store.store import Store
 
     access = _access(flags)
+    if flags.engine == "vllm":
+        from lloco.engine.vllm_start import import_vllm
+
+        import_vllm()
     with Store(store) as opened, open_socket(flags.host, flags.port) as bound:
         for name in flags.corpus or ():
             opened.corpus(name, create=False)
@@ -81,7 +87,7 @@ def serve(
             opened,
             access,
             Limits(requests_per_minute=flags.requests_per_minute),
-            EngineOptions(flags.max_batch_size, flags.max_waiting, compressor, device, dtype),
+            EngineOptions(flags.max_batch_size, flags.max_waiting, compressor, device, dtype, flags.engine),
         )
         names = flags.corpus or [one.name for one in opened.corpora()]
         page = f"{address_of(bound)}/"

@@ -9,9 +9,14 @@ from pathlib import Path
 
 from lloco.compressors.compressor import Compressor
 from lloco.corpus_models import check_compressor, decoder_digest_of, load_corpus_compressor, load_corpus_decoder
+from lloco.engine.request_queue import AsyncEngine
 from lloco.engine.streaming import StreamingEngine
+from lloco.engine.vllm_engine import VllmEngine
 from lloco.server.errors import ApiError
 from lloco.store.corpus import Corpus
+
+VLLM_ADAPTERS = 8
+"""Adapters that one vLLM makes room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class EngineOptions:
     """Folder or hub id of the compressor for corpora without documents; the bundled one when not given."""
     device: str | None = None
     dtype: str | None = None
+    engine: str = "transformers"
+    """What generates: "transformers" or "vllm"."""
 
 
 class Engines:
@@ -33,7 +40,7 @@ class Engines:
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
-        self._engines: dict[str, StreamingEngine] = {}
+        self._engines: dict[str, AsyncEngine] = {}
         self._compressors: dict[str, Compressor] = {}
         self._added: set[tuple[str, str]] = set()
         self._loading = threading.RLock()
@@ -49,7 +56,7 @@ class Engines:
         """Questions waiting for a place in a batch."""
         return sum(engine.num_waiting for engine in list(self._engines.values()))
 
-    def engine(self, corpus: Corpus, adapter: Path | None) -> StreamingEngine:
+    def engine(self, corpus: Corpus, adapter: Path | None) -> AsyncEngine:
         """Return the engine of the decoder that reads this corpus with this adapter; it may have to load it.
 
         Raises:
@@ -66,7 +73,7 @@ class Engines:
                     self._engines[digest] = self._load_engine(corpus, adapter, digest == summary.compressor_digest)
         return self._engines[digest]
 
-    def add_adapter(self, engine: StreamingEngine, name: str, folder: Path) -> None:
+    def add_adapter(self, engine: AsyncEngine, name: str, folder: Path) -> None:
         """Make an adapter known to the engine, the first time it is used."""
         place = (engine.decoder.digest, name)
         if place not in self._added:
@@ -100,7 +107,7 @@ class Engines:
         """Return the compressor of the same digest that is loaded already, if there is one."""
         return self._compressors.get(loaded.digest, loaded)
 
-    def _load_engine(self, corpus: Corpus, adapter: Path | None, is_compressors: bool) -> StreamingEngine:
+    def _load_engine(self, corpus: Corpus, adapter: Path | None, is_compressors: bool) -> AsyncEngine:
         options = self._options
         if self._is_closed:
             raise ApiError(503, "the server is shutting down: ask another one")
@@ -108,4 +115,8 @@ class Engines:
             decoder = self.compressor(corpus).decoder
         else:
             decoder = load_corpus_decoder(corpus, adapter=adapter, device=options.device, dtype=options.dtype)
+        if options.engine == "vllm":
+            return VllmEngine(
+                decoder, options.max_batch_size, max_adapters=VLLM_ADAPTERS, max_waiting=options.max_waiting
+            )
         return StreamingEngine(decoder, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting)

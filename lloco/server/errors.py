@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from lloco.engine.streaming import QueueFullError
+from lloco.engine.request_queue import QueueFullError
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
 from lloco.evidence import NoRoomError, NothingFoundError
 

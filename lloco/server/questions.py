@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from lloco.answer import PreparedQuestion, prepare
 from lloco.engine.engine import Generation, SamplingParams
-from lloco.engine.streaming import Event, StreamingEngine, Ticket
+from lloco.engine.request_queue import AsyncEngine, Event, Ticket
 from lloco.errors import LlocoError, StoreError
 from lloco.evidence import NothingFoundError, find_evidence
 from lloco.prompt import History
@@ -35,7 +35,7 @@ class RunningAnswer:
 
     corpus: str
     prepared: PreparedQuestion
-    engine: StreamingEngine
+    engine: AsyncEngine
     events: "asyncio.Queue[Event]"
     started: float
     metrics: Metrics
@@ -133,7 +133,7 @@ class Questions:
 
     def _prepare(
         self, corpus: Corpus, question: str, history: History, options: LlocoOptions, sampling: SamplingParams
-    ) -> tuple[StreamingEngine, PreparedQuestion]:
+    ) -> tuple[AsyncEngine, PreparedQuestion]:
         """Find the documents and lay out the prompt; once more, removals waiting, where it changed meanwhile."""
         adapter = corpus.adapter_folder()
         engine = self._engines.engine(corpus, adapter)

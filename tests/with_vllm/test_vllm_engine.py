@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 
 import pytest
 import torch
 
-from lloco.engine.engine import SamplingParams
+from lloco.engine.engine import Generation, SamplingParams
+from lloco.engine.request_queue import Event, OnEvent, QueueFullError
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.engine.vllm_engine import VllmEngine
 from lloco.errors import LlocoError, MismatchError
@@ -160,3 +162,53 @@ def reference_decoder_with(folder: Path) -> Decoder:
     engine = TransformersEngine(decoder())
     engine.add_adapter("a", folder)
     return engine.decoder
+
+
+def test_requests_of_many_threads_are_streamed_side_by_side_and_can_be_cancelled(
+    engine: VllmEngine, reference: TransformersEngine
+) -> None:
+    wanted = reference.generate(prompts(), GREEDY, adapters=["a"] * len(prompts()))
+    heard: list[list[Event]] = [[] for _ in prompts()]
+    ends: Queue[int] = Queue()
+
+    def listener(index: int) -> OnEvent:
+        def on_event(event: Event) -> None:
+            heard[index].append(event)
+            if not isinstance(event, str):
+                ends.put(index)
+
+        return on_event
+
+    for index, prompt in enumerate(prompts()):
+        engine.submit(prompt, GREEDY, listener(index), adapter="a")
+    for _ in prompts():
+        ends.get(timeout=60)
+    assert [events[-1] for events in heard] == wanted
+    assert ["".join(map(str, events[:-1])) for events in heard] == [one.text for one in wanted]
+    cancelled: Queue[Event] = Queue()
+    ticket = engine.submit(prompts()[0], replace(GREEDY, max_tokens=300), cancelled.put)
+    first = cancelled.get(timeout=60)
+    ticket.cancel()
+    while not isinstance(last := cancelled.get(timeout=60), Generation):
+        assert isinstance(last, str)
+    assert isinstance(first, str)
+    assert last.finish_reason == "cancelled" and len(last.token_ids) < 300
+    assert engine.generate(prompts(), GREEDY, adapters=["a"] * len(prompts())) == wanted
+    assert (engine.num_running, engine.num_waiting) == (0, 0)
+
+
+def test_what_runs_is_finished_or_cancelled_when_the_engine_is_closed_and_a_full_queue_refuses() -> None:
+    engine = VllmEngine(decoder(), 1, kv_cache_bytes=64 << 20, max_waiting=1)
+    events: Queue[Event] = Queue()
+    long = replace(GREEDY, max_tokens=400)
+    engine.submit(prompts()[0], long, events.put)
+    events.get(timeout=60)
+    engine.submit(prompts()[1], long, events.put)
+    with pytest.raises(QueueFullError, match="1 requests are waiting"):
+        engine.submit(prompts()[2], long, events.put)
+    engine.close(finish=False)
+    ended = [events.get() for _ in range(events.qsize())]
+    reasons = [event.finish_reason for event in ended if isinstance(event, Generation)]
+    assert reasons == ["cancelled", "cancelled"]
+    with pytest.raises(LlocoError, match="closed"):
+        engine.generate(prompts()[:1], GREEDY)

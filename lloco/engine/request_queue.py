@@ -1,0 +1,215 @@
+"""Requests that wait for an engine's one thread, and the events that its answers are passed on as.
+
+The thread is alive while there is work. Which requests are next, and how they are answered, is the engine's.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeAlias
+
+from lloco.engine.decoding import Decoding
+from lloco.engine.engine import Generation, SamplingParams
+from lloco.errors import LlocoError
+from lloco.models.decoder import Decoder
+from lloco.prompt import Prompt
+
+Event: TypeAlias = str | Generation | LlocoError
+"""Pieces of text as they become certain; at last the generation, or what went wrong."""
+OnEvent: TypeAlias = Callable[[Event], None]
+
+_log = logging.getLogger(__name__)
+
+
+class QueueFullError(LlocoError):
+    """Too many requests are waiting."""
+
+
+class Ticket(Protocol):
+    """What `submit` returns."""
+
+    def cancel(self) -> None:
+        """End it soon: its last event is a generation with finish_reason "cancelled", unless it has ended."""
+        ...
+
+
+class AsyncEngine(Protocol):
+    """An engine that answers whoever asks, while others are being answered."""
+
+    @property
+    def decoder(self) -> Decoder:
+        """The model that reads the prompts."""
+        ...
+
+    @property
+    def num_running(self) -> int:
+        """Requests that are being answered."""
+        ...
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that no token has been read of yet."""
+        ...
+
+    def add_adapter(self, name: str, folder: Path) -> None:
+        """Make the adapter of that folder available under a name."""
+        ...
+
+    def submit(
+        self, prompt: Prompt, sampling: SamplingParams, on_event: OnEvent, *, adapter: str | None = None
+    ) -> Ticket:
+        """Queue one prompt; `on_event` is called from the engine's thread and holds all rows up while it runs.
+
+        Raises:
+            QueueFullError: too many requests are waiting.
+            LlocoError: prompt and `max_tokens` do not fit the decoder, no such adapter, or the engine was closed.
+            CheckpointError: a stop string was given and the decoder has no tokenizer.
+        """
+        ...
+
+    def close(self, *, finish: bool = True) -> None:
+        """Take no more requests and return when the last has ended: answered, or else cancelled."""
+        ...
+
+
+def _ignore(_: Event) -> None:
+    pass
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A prompt on its way to its answer."""
+
+    prompt: Prompt
+    adapter: Any
+    """What the engine knows the adapter by."""
+    decoding: Decoding
+    on_event: OnEvent = _ignore
+    is_cancelled: bool = False
+    has_ended: bool = False
+
+    def cancel(self) -> None:
+        """End it soon."""
+        self.is_cancelled = True
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on, nothing after the last; a listener that raises is not called again."""
+        if self.has_ended:
+            return
+        self.has_ended = not isinstance(event, str)
+        try:
+            self.on_event(event)
+        except Exception:
+            self.has_ended = True
+            _log.exception("a listener failed: its request ends here, the others go on")
+
+    def advance(self, piece: str) -> None:
+        """Pass on the text that became certain, and the generation if that was all."""
+        if piece:
+            self.emit(piece)
+        if self.decoding.finish_reason is not None:
+            self.emit(self.decoding.generation)
+
+    def fail(self, error: Exception, decoder: Decoder) -> None:
+        """End with an error that holds no tensors of the frames it went through."""
+        if not isinstance(error, LlocoError):
+            _log.error("the decoder failed on a request", exc_info=error)
+            error = LlocoError(
+                f"an answer was wanted, {decoder.name} failed on it ({type(error).__name__}: {error}): try again, "
+                "with a shorter prompt if memory ran out"
+            )
+        self.emit(error.with_traceback(None))
+
+
+class RequestQueue:
+    """What waits; starts the thread when something comes."""
+
+    def __init__(self, answer: Callable[[], None], max_waiting: int) -> None:
+        """Args: what the thread runs until `take` returns None; how many `put` lets wait."""
+        if max_waiting < 1:
+            raise LlocoError(f"max_waiting is {max_waiting}: it must be at least 1")
+        self._answer = answer
+        self._max_waiting = max_waiting
+        self._lock = threading.Lock()
+        self._waiting: deque[Request] = deque()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._cancels_all = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, request: Request) -> Ticket:
+        """Queue one. Raises `QueueFullError`, or `LlocoError` after `close`."""
+        self._enqueue([request], self._max_waiting)
+        return request
+
+    def answer_all(self, requests: Sequence[Request]) -> list[Generation]:
+        """Queue as many as are given and wait for their generations, in order.
+
+        Raises:
+            LlocoError: what went wrong with one of them; the others are then cancelled.
+        """
+        ended: SimpleQueue[tuple[int, Generation | LlocoError]] = SimpleQueue()
+
+        def listener(index: int) -> OnEvent:
+            return lambda event: None if isinstance(event, str) else ended.put((index, event))
+
+        for index, request in enumerate(requests):
+            request.on_event = listener(index)
+        self._enqueue(requests, None)
+        generations: dict[int, Generation] = {}
+        try:
+            while len(generations) < len(requests):
+                index, event = ended.get()
+                if isinstance(event, LlocoError):
+                    raise event
+                generations[index] = event
+        finally:
+            for request in requests:
+                request.cancel()
+        return [generations[index] for index in range(len(requests))]
+
+    def take(self, is_idle: bool, choose: Callable[[Sequence[Request]], int]) -> list[Request] | None:
+        """Return the requests that are next: `choose` says how many of those that wait.
+
+        The cancelled leave at once, before the others, so that they get their last event. None ends the thread: nothing
+        waits and, where `is_idle`, nothing runs.
+        """
+        with self._lock:
+            if not self._waiting and is_idle:
+                self._thread = None
+                return None
+            taken = [request for request in self._waiting if self.is_to_end(request)]
+            for request in taken:
+                self._waiting.remove(request)
+            return taken + [self._waiting.popleft() for _ in range(choose(self._waiting))]
+
+    def is_to_end(self, request: Request) -> bool:
+        """Whether the request was cancelled, by itself or with all others."""
+        return request.is_cancelled or self._cancels_all
+
+    def close(self, *, finish: bool) -> None:
+        """Take no more and return when the last has ended: answered, or else cancelled."""
+        with self._lock:
+            self._is_closed = True
+            self._cancels_all |= not finish
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _enqueue(self, requests: Sequence[Request], max_waiting: int | None) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise LlocoError("a request came after the engine was closed: make a new engine")
+            if max_waiting is not None and len(self._waiting) >= max_waiting:
+                raise QueueFullError(f"{len(self._waiting)} requests are waiting, the most there may be: try later")
+            if self._thread is None and requests:
+                thread = threading.Thread(target=self._answer, name="lloco-engine")
+                thread.start()
+                self._thread = thread
+            self._waiting.extend(requests)
