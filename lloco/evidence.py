@@ -143,7 +143,7 @@ def pack_passages(
 def join_pieces(pieces: Sequence[Tensor], separator: Tensor) -> Tensor:
     """Concatenate with the separator between pieces."""
     parts = [part for piece in pieces for part in (separator, piece)]
-    return torch.cat(parts[1:])
+    return torch.cat(parts[1:]) if parts else torch.empty(0, dtype=torch.int64)
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:

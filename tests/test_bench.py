@@ -229,6 +229,8 @@ def test_bench_prints_rows_and_machine_and_writes_files(lloco: Run, shape: Path,
         (("latency", "--random-weights", "no-such.json"), 1, "no-such.json"),
         (("compress", "--batch-sizes", "0"), 2, "at least 1"),
         (("store", "--storage-dtypes", "int3"), 2, "int3"),
+        (("store", "--storage-dtypes", "int8,int8"), 2, "each once"),
+        (("latency", "--out", __file__), 1, "test_bench.py"),
         (("wibble",), 2, "wibble"),
     ],
 )

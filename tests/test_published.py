@@ -234,6 +234,13 @@ def test_an_imported_adapter_becomes_that_of_a_corpus_and_answers(run: Any, rele
     assert run("corpus", "show", "mill")["adapter_digest"] == value["adapter_digest"]
     answer = run("ask", "--corpus", "mill", "Who signed the lease of the mill?", "--max-tokens", "4")
     assert answer["num_virtual_tokens"] == 50
+    assert not (tmp_path / "nqa/lloco.json").exists()
+    named = ("import", "adapter", source, "--out", tmp_path / "nqa", "--model")
+    run(*named, release / "autocompressor")
+    assert json.loads((tmp_path / "nqa/lloco.json").read_text())
+    run(*named, release / "autocompressor")
+    (tmp_path / "nqa/lloco.json").write_text("{}")
+    assert "names another model" in run(*named, release / "autocompressor", code=1)
 
 
 def test_an_adapter_of_another_width_or_without_a_wording_or_damaged_is_refused(
@@ -336,6 +343,8 @@ def test_without_texts_documents_are_read_by_id_alone(run: Any, release: Path, t
     assert not value["has_text"]
     answer = run("ask", "--corpus", "m", "--document", "2", "Who signed?", "--max-tokens", "4")
     assert answer["num_virtual_tokens"] == 50
+    run("push", "corpus", "m", tmp_path / "pushed")
+    assert run("pull", tmp_path / "pushed", "--store", tmp_path / "other")["num_documents"] == 2
 
 
 def nan(vectors: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """`lloco bench`: soft prompts beside what a user would pick instead, and beside what the machine can do at most."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,8 +9,9 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.bench_tables import bench_table, skipped_rows
-from lloco.cli.output import Output
+from lloco.cli.output import Advance, Output
 from lloco.cli.verb import verb
+from lloco.durable import make_folder_durably
 
 if TYPE_CHECKING:
     from lloco.bench.results import BenchResults
@@ -71,6 +73,12 @@ class _Place:
         """Where words go."""
         return Output(self.is_json, self.quiet)
 
+    def progress(self, what: str = "measuring", unit: str = "runs") -> "AbstractContextManager[Advance]":
+        """Make the folder for results, which may be refused, before anything is measured; then show how far it is."""
+        if self.out is not None:
+            make_folder_durably(self.out)
+        return self.output.progress(what, unit)
+
 
 @bench_app.command("latency", no_args_is_help=False)
 @verb(kept=NOTHING)
@@ -99,7 +107,7 @@ def latency(
     chosen = LatencyOptions(chosen_contexts, ratio, new_tokens, batch_size=batch_size, repeats=repeats, seed=place.seed)
     num_positions = chosen.num_positions(max(chosen_contexts or DEFAULT_CONTEXTS))
     decoder = _decoder(model, random_weights, place, num_positions)
-    with place.output.progress("measuring", "runs") as advance:
+    with place.progress() as advance:
         results = measure_latency(decoder, chosen, advance)
     _finish(results, place)
 
@@ -143,7 +151,7 @@ def compress(
         most = num_positions(max(chosen_lengths), segment_len, summary_length)
         decoder = _decoder(compressor, random_weights, place, most)
         measured = random_compressor(decoder, segment_len=segment_len, summary_length=summary_length, seed=place.seed)
-    with place.output.progress("measuring", "runs") as advance:
+    with place.progress() as advance:
         results = measure_compress(measured, chosen, advance)
     _finish(results, place)
 
@@ -179,7 +187,7 @@ def finetune(
         chosen_contexts, ratio, batch_size, micro_batch_size, num_steps, gradient_checkpointing, repeats, place.seed
     )
     decoder = _decoder(model, random_weights, place, max(chosen_contexts or DEFAULT_CONTEXTS) + ROOM)
-    with place.output.progress("measuring", "runs") as advance:
+    with place.progress() as advance:
         results = measure_finetune(decoder, chosen, advance)
     _finish(results, place)
 
@@ -220,7 +228,7 @@ def serve(
         seed=place.seed,
     )
     served = load_compressor(compressor, device=place.device, dtype=place.dtype)
-    with place.output.progress("measuring", "runs") as advance:
+    with place.progress() as advance:
         results = measure_serve(served, chosen, place.device, advance)
     _finish(results, place)
 
@@ -257,9 +265,11 @@ def store(
     from lloco.soft_prompt import STORAGE_DTYPES
 
     dtypes = tuple(map(options.one_of(tuple(STORAGE_DTYPES)), storage_dtypes.split(",")))
+    if len(set(dtypes)) != len(dtypes):
+        raise typer.BadParameter(f"each once was wanted, {storage_dtypes} came", param_hint="'--storage-dtypes'")
     chosen = StoreBenchOptions(max_documents, dtypes, virtual_tokens, hidden_size, seed)
     place = _Place(seed, out=out, is_json=is_json, quiet=quiet)
-    with place.output.progress("adding", "documents") as advance:
+    with place.progress("adding", "documents") as advance:
         results = measure_store(chosen, work, advance)
     _finish(results, place)
 

@@ -38,7 +38,8 @@ def fill_texts(folder: Path, out: Path, documents: Mapping[str, Document]) -> No
             raise StoreError(
                 f"documents without texts were wanted in {folder / DOCUMENTS}, it has others: push it again"
             )
-        document = documents.get(str(line["text_digest"]))
+        empty = Document(str(line["id"]), "")
+        document = empty if line["text_digest"] == empty.digest else documents.get(str(line["text_digest"]))
         if document is None:
             raise StoreError(
                 f"the text of document {line['id']!r} with digest {str(line['text_digest'])[:12]} was wanted, this "

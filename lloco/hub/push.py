@@ -105,7 +105,10 @@ def _corpus(corpus: Corpus, folder: Path, with_text: bool) -> Artifact:
         "name": corpus.name,
         "num_documents": num_documents,
         "num_virtual_tokens": summary.num_virtual_tokens,
-        "compressor": summary.compressor,
+        # The name of a folder of this machine, without those that it is in.
+        "compressor": Path(summary.compressor or "").name
+        if Path(summary.compressor or "").is_absolute()
+        else summary.compressor,
         "compressor_digest": summary.compressor_digest,
         "hidden_size": summary.hidden_size,
         "adapter_digest": summary.adapter_digest,

@@ -89,9 +89,21 @@ def import_adapter(
                 f"a new folder was wanted for the adapter {source}, {out} exists and holds something else: choose "
                 "another --out, or remove it"
             )
+        elif (temporary / ORIGIN_FILE).is_file():
+            _keep_origin(out / ORIGIN_FILE, (temporary / ORIGIN_FILE).read_bytes())
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return digest
+
+
+def _keep_origin(file: Path, origin: bytes) -> None:
+    """Write which model an adapter that is there already was trained on, unless it names one."""
+    if not file.exists():
+        write_durably(file, origin)
+    elif file.read_bytes() != origin:
+        raise CheckpointError(
+            f"{file} names another model, or another source, for the same adapter: choose another --out"
+        )
 
 
 def _origin(model: str | Path, width: int | None, source: str | Path) -> bytes:

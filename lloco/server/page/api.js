@@ -20,7 +20,11 @@ export function hasKey() {
 
 async function send(path, options = {}) {
   const headers = new Headers(options.headers);
-  if (hasKey()) headers.set("authorization", `Bearer ${sessionStorage.getItem(KEY)}`);
+  try {
+    if (hasKey()) headers.set("authorization", `Bearer ${sessionStorage.getItem(KEY)}`);
+  } catch {
+    throw unknownKey(); // It has letters that no header can carry.
+  }
   let response;
   try {
     response = await fetch(path, { ...options, headers });
@@ -31,10 +35,14 @@ async function send(path, options = {}) {
   return response;
 }
 
+function unknownKey() {
+  return new ApiError(401, "The server does not know this key. Ask its operator for one.");
+}
+
 async function failure(response) {
   const body = await response.json().catch(() => null);
   const said = body?.error?.message ?? response.statusText;
-  if (response.status === 401) return new ApiError(401, "The server does not know this key. Ask its operator for one.");
+  if (response.status === 401) return unknownKey();
   if (response.status === 429) {
     const seconds = response.headers.get("retry-after") ?? "a few";
     return new ApiError(429, `Too many questions at once. Try again in ${seconds} s.`);
