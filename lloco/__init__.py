@@ -10,12 +10,23 @@ if TYPE_CHECKING:
     from lloco.compressors.load import load_compressor
     from lloco.documents import Document
     from lloco.models.decoder import load_decoder
+    from lloco.routing import route
     from lloco.soft_prompt import SoftPrompt
     from lloco.store.store import Store
 
     __version__: str
 
-__all__ = ["Answer", "Document", "SoftPrompt", "Store", "__version__", "ask", "load_compressor", "load_decoder"]
+__all__ = [
+    "Answer",
+    "Document",
+    "SoftPrompt",
+    "Store",
+    "__version__",
+    "ask",
+    "load_compressor",
+    "load_decoder",
+    "route",
+]
 
 _HOMES = {
     "Answer": "lloco.answer",
@@ -25,6 +36,7 @@ _HOMES = {
     "ask": "lloco.answer",
     "load_compressor": "lloco.compressors.load",
     "load_decoder": "lloco.models.decoder",
+    "route": "lloco.routing",
 }
 
 

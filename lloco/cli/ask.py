@@ -15,13 +15,23 @@ from lloco.errors import LlocoError
 
 if TYPE_CHECKING:
     from lloco.answer import Answer
+    from lloco.routing import Route
     from lloco.store.corpus import Corpus
+    from lloco.store.store import Store
 
 SNIPPET_LEN = 160
 BUNDLED_HINT = (
     "the bundled model answers: it is tiny and reads only records like those it comes with; for your own documents "
     "name a real one: lloco compress PATH... --corpus NAME --compressor princeton-nlp/AutoCompressor-Llama-2-7b-6k"
 )
+
+
+Corpora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--corpus", metavar="NAME", help="Corpus to ask; repeat it to choose from several [default: from all]."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,9 @@ class _Flags:
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
     ] = 64
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a question that passages of several corpora fit.")
+    ] = False
     model: options.Model = None
     compressor: options.CompressorName = None
     adapter: options.Adapter = None
@@ -50,7 +63,7 @@ class _Flags:
 def ask(
     *,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="In words that the documents use.")],
-    corpus: options.CorpusName,
+    corpus: Corpora = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="TEXT", help="An answer to choose from; repeat it.")
     ] = None,
@@ -60,12 +73,13 @@ def ask(
 ) -> None:
     """Answer a question from a corpus, with its source.
 
-    Finds the document, reads its soft prompt with the corpus's adapter, answers and cites.
+    Finds the corpus and the document, reads its soft prompt with the corpus's adapter, answers and cites.
 
     \b
     Examples:
       lloco ask --corpus contracts "When does the lease of Mill Lane end?"
       lloco ask --corpus contracts --document lease.pdf "Who signs?" --json
+      lloco ask "Which corpus has the answer to this?"
     """
     if not question.strip():
         raise typer.BadParameter("the question is empty: type one in quotes")
@@ -73,16 +87,16 @@ def ask(
     from lloco.store.store import Store
 
     with Store(flags.store) as opened:
-        answer = _asker(opened.corpus(corpus, create=False), flags, output)(question, tuple(option or ()))
-    output.result(_values(question, answer), "\n".join([_answer(answer), "", *_sources(answer)]))
-    if answer.is_cut:
+        routed = _Library(opened, corpus, flags, output).ask(question, tuple(option or ()))
+    output.result(routed.values(), "\n".join([_answer(routed.answer), "", *routed.sources()]))
+    if routed.answer.is_cut:
         output.say(f"the answer was cut at {flags.max_tokens} tokens: --max-tokens allows more")
 
 
 @verb(kept="nothing was changed")
 def chat(
     *,
-    corpus: options.CorpusName,
+    corpus: Corpora = None,
     flags: _Flags,
     is_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per question, each on a line, and nothing else.")
@@ -103,24 +117,82 @@ def chat(
     from lloco.store.store import Store
 
     with Store(flags.store) as opened:
-        found = opened.corpus(corpus, create=False)
-        answer_to = _asker(found, flags, output)
-        output.say(f"corpus {found.name}: {found.summary().num_documents} documents; /sources, /quit")
-        last: Answer | None = None
+        library = _Library(opened, corpus, flags, output)
+        for one in library.corpora:
+            output.say(f"corpus {one.name}: {one.summary().num_documents} documents")
+        output.say("/sources shows what was read, /quit ends")
+        last: _Routed | None = None
         tell = output.say if is_json else print
         while (line := _next_line(is_json)) is not None:
             if line == "/sources":
-                tell("\n".join(_sources(last)) if last else "nothing has been read yet")
+                tell("\n".join(last.sources()) if last else "nothing has been read yet")
             elif line.startswith("/"):
                 tell(f"there is no {line.split()[0]}: /sources shows what was read for the last answer, /quit ends")
             elif line:
                 try:
-                    last = answer_to(line, ())
+                    last = library.ask(line, ())
                 except LlocoError as error:
                     output.result({"question": line, "error": str(error)}, f"error: {error}")
                 else:
-                    output.result(_values(line, last), _answer(last))
-                    output.say(_read_line(last))
+                    output.result(last.values(), _answer(last.answer))
+                    output.say("\n".join(last.read_lines()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Routed:
+    """An answer, the corpus that it is from, and why that one was asked."""
+
+    question: str
+    answer: "Answer"
+    corpus: str
+    route: "Route | None"
+    """None where there was nothing to choose."""
+
+    def values(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        fields = {key: value for key, value in asdict(self.answer).items() if key != "text"}
+        votes = None if self.route is None else dict(self.route.votes)
+        return {"question": self.question, "answer": self.answer.text, "corpus": self.corpus, "votes": votes, **fields}
+
+    def read_lines(self) -> list[str]:
+        """Say where it was looked, and what was read."""
+        chosen = [] if self.route is None else [f"corpus {self.corpus}, by the passages found: {self.route.reason()}"]
+        return [*chosen, _read_line(self.answer)]
+
+    def sources(self) -> list[str]:
+        """Say what it was read from."""
+        return [*_sources(self.answer), *self.read_lines()]
+
+
+class _Library:
+    """The corpora that may be asked; what answers is loaded when a corpus is first asked."""
+
+    def __init__(self, store: "Store", names: list[str] | None, flags: _Flags, output: Output) -> None:
+        named = dict.fromkeys(names or [one.name for one in store.corpora()])
+        self.corpora = [store.corpus(name, create=False) for name in named]
+        if flags.document is not None and len(self.corpora) != 1:
+            raise typer.BadParameter("it is in one corpus: name that with --corpus", param_hint="'--document'")
+        self._flags = flags
+        self._output = output
+        self._askers: dict[str, Callable[[str, tuple[str, ...]], Answer]] = {}
+        if len(self.corpora) == 1:
+            self._asker(self.corpora[0])
+
+    def ask(self, question: str, choices: tuple[str, ...]) -> _Routed:
+        """Ask the corpus that the question is about."""
+        from lloco.routing import route
+
+        if len(self.corpora) == 1:
+            corpus, chosen = self.corpora[0], None
+        else:
+            chosen = route(self.corpora, question, strict=self._flags.strict)
+            corpus = next(one for one in self.corpora if one.name == chosen.corpus)
+        return _Routed(question, self._asker(corpus)(question, choices), corpus.name, chosen)
+
+    def _asker(self, corpus: "Corpus") -> "Callable[[str, tuple[str, ...]], Answer]":
+        if corpus.name not in self._askers:
+            self._askers[corpus.name] = _asker(corpus, self._flags, self._output)
+        return self._askers[corpus.name]
 
 
 def _asker(corpus: "Corpus", flags: _Flags, output: Output) -> "Callable[[str, tuple[str, ...]], Answer]":
@@ -174,10 +246,6 @@ def _next_line(is_json: bool) -> str | None:
     return None if line in ("/quit", "/exit", "/q") else line
 
 
-def _values(question: str, answer: "Answer") -> dict[str, Any]:
-    return {"question": question, "answer": answer.text, **{k: v for k, v in asdict(answer).items() if k != "text"}}
-
-
 def _answer(answer: "Answer") -> str:
     return printable(answer.text) or "(no answer)"
 
@@ -192,7 +260,7 @@ def _sources(answer: "Answer") -> list[str]:
         snippet = " ".join(printable(one.text).split())
         snippet = snippet if len(snippet) <= SNIPPET_LEN else f"{snippet[:SNIPPET_LEN].rsplit(' ', 1)[0]} ..."
         lines.append(f"from {name}, characters {one.start}-{one.end}: {snippet}")
-    return [*lines, _read_line(answer)]
+    return lines
 
 
 def _read_line(answer: "Answer") -> str:

@@ -1,0 +1,96 @@
+"""Routing: which of several corpora a question is about, by the votes of the passages found in all of them.
+
+Scores of different indexes do not compare, so the best passages of every corpus are scored again in one index. Each of
+the best then votes for its corpus, the more the better it fits (relevance-weighted majority). Knows nothing of models.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lloco.errors import LlocoError
+from lloco.evidence import NothingFoundError
+from lloco.retriever import Hit, Retriever
+from lloco.store.corpus import Corpus
+from lloco.store.passage import PassageText
+
+NUM_CANDIDATES = 20
+"""Passages of each corpus that are scored again."""
+NUM_VOTES = 5
+"""Passages that vote."""
+POWER = 4
+"""Votes are scores to this power, so that several passages that fit somewhat do not outvote one that fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The corpus that a question goes to, and why."""
+
+    corpus: str
+    votes: Mapping[str, float]
+    """Each corpus's share of the votes, the highest first; they add up to 1."""
+
+    @property
+    def is_unanimous(self) -> bool:
+        """Whether all passages voted for the same corpus."""
+        return len(self.votes) == 1
+
+    def reason(self) -> str:
+        """Say why, for people."""
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.votes.items())
+
+
+def route(
+    corpora: Sequence[Corpus],
+    question: str,
+    *,
+    strict: bool = False,
+    retrievers: Mapping[str, Retriever] | None = None,
+) -> Route:
+    """Return the corpus that a question is about.
+
+    Args:
+        corpora: those to choose from.
+        question: words in common with the documents find them.
+        strict: refuse where passages vote for different corpora.
+        retrievers: open indexes by the corpora's names; by default those in the store.
+
+    Raises:
+        NothingFoundError: no corpus has a word of the question.
+        LlocoError: an empty question, no corpus to choose from, or `strict` and the votes differ.
+    """
+    if not question.strip():
+        raise LlocoError("a question was wanted, it is empty: type one")
+    if not corpora:
+        raise LlocoError("a corpus to ask was wanted, the store has none: lloco compress PATH... --corpus NAME")
+    opened = {one.name: (retrievers or {}).get(one.name) or Retriever.of_corpus(one) for one in corpora}
+    found = vote(question, {name: one.search(question, NUM_CANDIDATES) for name, one in opened.items()})
+    if found is None:
+        raise NothingFoundError(
+            f"a corpus about {question.strip()[:60]!r} was wanted, none of {', '.join(opened)} has a word of it: ask "
+            "in the documents' words, or name one with --corpus"
+        )
+    if strict and not found.is_unanimous:
+        raise LlocoError(
+            f"one corpus about {question.strip()[:60]!r} was wanted, passages of several fit it ({found.reason()}): "
+            "name one with --corpus, or leave --strict out"
+        )
+    return found
+
+
+def vote(question: str, hits: Mapping[str, Sequence[Hit]]) -> Route | None:
+    """Let the best of these passages vote for the corpora that they are from; None where there are no passages."""
+    owners: list[str] = []
+    candidates: list[PassageText] = []
+    for name, of_corpus in hits.items():
+        for hit in of_corpus:
+            candidates.append(PassageText(str(len(owners)), hit.start, hit.end, hit.text))
+            owners.append(name)
+    if not candidates:
+        return None
+    scores: dict[str, float] = {}
+    for best in Retriever.build(candidates).search(question, NUM_VOTES):
+        owner = owners[int(best.document_id)]
+        scores[owner] = scores.get(owner, 0.0) + best.score**POWER
+    total = sum(scores.values())
+    ordered = sorted(scores.items(), key=lambda one: -one[1])
+    return Route(ordered[0][0], {name: score / total for name, score in ordered})
