@@ -1,6 +1,5 @@
 """A server that runs for tests, ways to it, and what tests ask it."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from lloco.documents import Document
 from lloco.server.access import Access
 from lloco.server.app import create_app
 from lloco.server.engines import EngineOptions
-from lloco.server.listen import address_of, make_server, open_socket
+from lloco.server.listen import address_of, open_socket, serving_in_thread
 from lloco.server.service import Limits, Service
 from lloco.store.store import Store
 
@@ -49,22 +48,12 @@ class Site:
 def serving(store: Path, access: Access | None = None, limits: Limits | None = None, **engines: Any) -> Iterator[Site]:
     with Store(store) as opened, open_socket("127.0.0.1", 0) as bound:
         service = Service(opened, access or Access(), limits, EngineOptions(**engines))
-        server = make_server(create_app(service))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-        thread.start()
+        with serving_in_thread(create_app(service), bound) as server:
 
-        def stop() -> None:
-            server.should_exit = True
+            def stop() -> None:
+                server.should_exit = True
 
-        try:
-            while not server.started:
-                assert thread.is_alive()
-                time.sleep(0.01)
             yield Site(address_of(bound), service, opened, stop)
-        finally:
-            stop()
-            thread.join(60)
-            assert not thread.is_alive()
 
 
 def fill_store(path: Path, compressor: Path, **corpora: list[Document]) -> Path:

@@ -9,7 +9,6 @@ import json
 import random
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +35,7 @@ from lloco.evals.evaluate import versions
 from lloco.server.access import Access
 from lloco.server.app import create_app
 from lloco.server.engines import EngineOptions
-from lloco.server.listen import address_of, make_server, open_socket
+from lloco.server.listen import address_of, open_socket, serving_in_thread
 from lloco.server.service import Service
 from lloco.store.store import Store
 
@@ -147,15 +146,8 @@ def _server(compressor: Compressor, options: ServeBenchOptions, device: str | No
         )
         service = Service(store, Access(), engines=engines)
         service.engines.engine(store.corpus(CORPUS), None).decoder.model.generation_config.eos_token_id = []
-        with open_socket("127.0.0.1", 0) as bound:
-            server = make_server(create_app(service))
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-            thread.start()
-            try:
-                yield address_of(bound)
-            finally:
-                server.should_exit = True
-                thread.join()
+        with open_socket("127.0.0.1", 0) as bound, serving_in_thread(create_app(service), bound):
+            yield address_of(bound)
 
 
 def put_load(url: str, mode: str, clients: int, options: ServeBenchOptions) -> Load:
@@ -192,7 +184,7 @@ def ask(http: httpx.Client, mode: str, document: str, options: ServeBenchOptions
     started = time.perf_counter()
     first: float | None = None
     usage: dict[str, Any] = {}
-    with http.stream("POST", "/v1/chat/completions", json=body) as response:
+    with _request_errors(), http.stream("POST", "/v1/chat/completions", json=body) as response:
         if response.is_error:
             raise LlocoError(f"the server refused it: {_message(response)}")
         for line in response.iter_lines():
@@ -208,6 +200,14 @@ def ask(http: httpx.Client, mode: str, document: str, options: ServeBenchOptions
     return ServedAnswer(
         seconds if first is None else first, seconds, usage["completion_tokens"], usage["prompt_tokens"]
     )
+
+
+@contextmanager
+def _request_errors() -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise LlocoError(f"the server was asked, it did not answer ({type(error).__name__}: {error})") from error
 
 
 def _message(response: httpx.Response) -> str:
@@ -234,7 +234,7 @@ def _row(
     way: Way[Load], full: Way[Load], clients: int, options: ServeBenchOptions, cost: ModelCost, machine: Machine
 ) -> Row:
     """Return one line of the results; the ratio is this way's answers a second over those of the full text."""
-    answers = [answer for load in way.measured for answer in load.answers]
+    answers = _answers(way)
     figures, whole = _figures(way), _figures(full)
     floor = _floor(answers, min(clients, options.max_batch_size), cost, machine)
     return {
@@ -255,8 +255,12 @@ def _row(
     }
 
 
+def _answers(way: Way[Load]) -> list[ServedAnswer]:
+    return [answer for load in way.measured for answer in load.answers]
+
+
 def _figures(way: Way[Load]) -> dict[str, float | None]:
-    answers = [answer for load in way.measured for answer in load.answers]
+    answers = _answers(way)
     fields = spread_fields("answers_per_second", [len(load.answers) / load.seconds for load in way.measured])
     for name in ("first_token_seconds", "answer_seconds"):
         values = sorted(getattr(answer, name) for answer in answers)

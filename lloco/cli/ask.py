@@ -15,6 +15,7 @@ from lloco.errors import LlocoError
 
 if TYPE_CHECKING:
     from lloco.answer import Answer
+    from lloco.retriever import Retriever
     from lloco.routing import Route
     from lloco.store.corpus import Corpus
     from lloco.store.store import Store
@@ -174,6 +175,7 @@ class _Library:
             raise typer.BadParameter("it is in one corpus: name that with --corpus", param_hint="'--document'")
         self._flags = flags
         self._output = output
+        self._retrievers: dict[str, Retriever] = {}
         self._askers: dict[str, Callable[[str, tuple[str, ...]], Answer]] = {}
         if len(self.corpora) == 1:
             self._asker(self.corpora[0])
@@ -185,23 +187,34 @@ class _Library:
         if len(self.corpora) == 1:
             corpus, chosen = self.corpora[0], None
         else:
-            chosen = route(self.corpora, question, strict=self._flags.strict)
+            for one in self.corpora:
+                self._retriever(one)
+            chosen = route(self.corpora, question, strict=self._flags.strict, retrievers=self._retrievers)
             corpus = next(one for one in self.corpora if one.name == chosen.corpus)
         return _Routed(question, self._asker(corpus)(question, choices), corpus.name, chosen)
 
     def _asker(self, corpus: "Corpus") -> "Callable[[str, tuple[str, ...]], Answer]":
         if corpus.name not in self._askers:
-            self._askers[corpus.name] = _asker(corpus, self._flags, self._output)
+            retriever = None if self._flags.document is not None else self._retriever(corpus)
+            self._askers[corpus.name] = _asker(corpus, retriever, self._flags, self._output)
         return self._askers[corpus.name]
 
+    def _retriever(self, corpus: "Corpus") -> "Retriever":
+        from lloco.retriever import Retriever
 
-def _asker(corpus: "Corpus", flags: _Flags, output: Output) -> "Callable[[str, tuple[str, ...]], Answer]":
+        if corpus.name not in self._retrievers:
+            self._retrievers[corpus.name] = Retriever.of_corpus(corpus)
+        return self._retrievers[corpus.name]
+
+
+def _asker(
+    corpus: "Corpus", retriever: "Retriever | None", flags: _Flags, output: Output
+) -> "Callable[[str, tuple[str, ...]], Answer]":
     """Load what answers; returns a function of a question and the answers to choose from."""
     from lloco.answer import ask as ask_corpus
     from lloco.compressors.load import BUNDLED
     from lloco.corpus_models import load_corpus_decoder
     from lloco.engine.transformers_engine import TransformersEngine
-    from lloco.retriever import Retriever
 
     if flags.document is not None:
         corpus.document(flags.document)
@@ -220,7 +233,6 @@ def _asker(corpus: "Corpus", flags: _Flags, output: Output) -> "Callable[[str, t
     if decoder.name == BUNDLED:
         output.say(BUNDLED_HINT)
     engine = TransformersEngine(decoder, batch_size=1)
-    retriever = None if flags.document is not None else Retriever.of_corpus(corpus)
     return lambda question, choices: ask_corpus(
         corpus,
         question,

@@ -132,7 +132,7 @@ def _train(chosen: "PretrainOptions", out: Path, output: Output) -> dict[str, di
     from lloco.training.pretrain import pretrain as train_models
 
     last: dict[str, dict[str, Any]] = {}
-    num_steps = (0 if chosen.init else chosen.lookup_steps) + chosen.language_model_steps + chosen.compressor_steps
+    num_steps = sum(chosen.stages.values())
     with output.progress("pretraining", "steps") as advance:
 
         def on_step(stage: str, line: LogLine) -> None:

@@ -3,7 +3,7 @@
 What every engine in this process needs of adapters. Does not know about prompts, sampling or batches.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,8 @@ class NamedAdapters:
         with self.decoder.lock:
             digest = adapter_digest(folder)
             if name in self._peft_names:
-                if self._digests.get(name) == digest:
-                    return
-                raise LlocoError(
-                    f"adapter name {name!r} stands for another adapter than {folder}: use a name of its own"
-                )
+                check_same_adapter(name, folder, self._digests.get(name), digest)
+                return
             loaded = next((other for other in self._digests if self._digests[other] == digest), None)
             if loaded is None:
                 # PEFT puts names into module paths, where dots and some prefixes are not allowed.
@@ -58,13 +55,29 @@ class NamedAdapters:
         Raises:
             LlocoError: a name is unknown, or there is not one per prompt.
         """
-        names = [None] * num_prompts if names is None else list(names)
-        if len(names) != num_prompts:
-            raise LlocoError(f"one adapter name (or None) per prompt was wanted, {len(names)} came for {num_prompts}")
-        if unknown := sorted({name for name in names if name is not None} - set(self._peft_names)):
-            known = ", ".join(sorted(self._peft_names)) or "none"
-            raise LlocoError(f"no adapter is named {unknown[0]!r} (there are: {known}): add it to the engine first")
+        names = known_names(num_prompts, names, self._peft_names)
         return [BASE_ADAPTER if name is None else self._peft_names[name] for name in names]
+
+
+def check_same_adapter(name: str, folder: Path, known_digest: str | None, digest: str) -> None:
+    """Raise `LlocoError` where a name that is taken is given to other weights."""
+    if known_digest != digest:
+        raise LlocoError(f"adapter name {name!r} stands for another adapter than {folder}: use a name of its own")
+
+
+def known_names(num_prompts: int, names: Sequence[str | None] | None, known: Collection[str]) -> Sequence[str | None]:
+    """Return each prompt's adapter name; None stands for the base model, no names for that everywhere.
+
+    Raises:
+        LlocoError: a name is unknown, or there is not one per prompt.
+    """
+    names = [None] * num_prompts if names is None else names
+    if len(names) != num_prompts:
+        raise LlocoError(f"one adapter name (or None) per prompt was wanted, {len(names)} came for {num_prompts}")
+    if unknown := sorted({name for name in names if name is not None} - set(known)):
+        there = ", ".join(sorted(known)) or "none"
+        raise LlocoError(f"no adapter is named {unknown[0]!r} (there are: {there}): add it to the engine first")
+    return names
 
 
 @contextmanager

@@ -114,15 +114,17 @@ class Request:
         if self.decoding.finish_reason is not None:
             self.emit(self.decoding.generation)
 
-    def fail(self, error: Exception, decoder: Decoder) -> None:
-        """End with an error that holds no tensors of the frames it went through."""
-        if not isinstance(error, LlocoError):
-            _log.error("the decoder failed on a request", exc_info=error)
-            error = LlocoError(
-                f"an answer was wanted, {decoder.name} failed on it ({type(error).__name__}: {error}): try again, "
-                "with a shorter prompt if memory ran out"
-            )
-        self.emit(error.with_traceback(None))
+
+def fail_all(requests: Sequence[Request], error: Exception, decoder: Decoder) -> None:
+    """End the requests with an error that holds no tensors of the frames it went through."""
+    if not isinstance(error, LlocoError):
+        _log.error("the decoder failed on %d requests", len(requests), exc_info=error)
+        error = LlocoError(
+            f"an answer was wanted, {decoder.name} failed on it ({type(error).__name__}: {error}): try again, "
+            "with a shorter prompt if memory ran out"
+        )
+    for request in requests:
+        request.emit(error.with_traceback(None))
 
 
 class RequestQueue:

@@ -14,7 +14,7 @@ from lloco.engine.decode_batch import DecodeBatch, check_cache
 from lloco.engine.decoding import Decoding, next_token_ids
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import NamedAdapters
-from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket
+from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, fail_all
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt
@@ -97,8 +97,7 @@ class StreamingEngine:
                     self._advance(self._running, self._batch.step(self.decoder, last))
                     self._drop_ended()
             except Exception as error:
-                for request in (*self._running, *self._arrivals):
-                    request.fail(error, self.decoder)
+                fail_all([*self._running, *self._arrivals], error, self.decoder)
                 self._arrivals, self._running, self._batch = [], [], None
 
     def _num_admitted(self, waiting: Sequence[Request]) -> int:
@@ -127,7 +126,7 @@ class StreamingEngine:
             batch, logits = DecodeBatch.read(self.decoder, prompts, peft_names)
         except Exception as error:
             if len(arrivals) == 1:
-                arrivals[0].fail(error, self.decoder)
+                fail_all(arrivals, error, self.decoder)
                 return
         # Out of the handler, whose error keeps the failed read's memory alive.
         if batch is None:

@@ -8,6 +8,7 @@ One thread, alive while there is work, takes its steps.
 import itertools
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import torch
 
 from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Generation, SamplingParams
-from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket
+from lloco.engine.named_adapters import check_same_adapter, known_names
+from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, fail_all
 from lloco.engine.vllm_start import cpu_kv_cache_bytes, prompt_embeds, start_vllm, vllm_params
 from lloco.errors import CheckpointError, LlocoError
 from lloco.models.adapter import check_adapter, read_adapter
@@ -111,11 +113,8 @@ class VllmEngine:
         with self._lock:
             digest = adapter_digest(folder)
             if name in self._digests:
-                if self._digests[name] == digest:
-                    return
-                raise LlocoError(
-                    f"adapter name {name!r} stands for another adapter than {folder}: use a name of its own"
-                )
+                check_same_adapter(name, folder, self._digests[name], digest)
+                return
             if digest not in self._lora:
                 self._check_adapter(folder)
                 # vLLM knows cached prefixes by this name, which therefore must never stand for other weights.
@@ -160,7 +159,8 @@ class VllmEngine:
         decodings = [
             Decoding(self.decoder, prompt, sampling, name) for prompt, name in zip(prompts, names, strict=True)
         ]
-        lora_requests = self._lora_requests(len(prompts), adapters)
+        adapters = known_names(len(prompts), adapters, self._digests)
+        lora_requests = [None if name is None else self._lora[self._digests[name]] for name in adapters]
         embedded = [replace(prompt, pieces=(prompt_embeds(prompt, self.decoder),)) for prompt in prompts]
         if self._is_rewound(sampling):
             self._check_read_at_once(prompts)
@@ -183,16 +183,16 @@ class VllmEngine:
         if self.decoder.device.type == "cuda":
             torch.cuda.set_device(self.decoder.device)
         while (arrivals := self._queue.take(not self._running, self._num_admitted)) is not None:
-            try:
-                with self._lock:
+            with self._lock:
+                try:
                     self._add(arrivals)
                     self._cancel()
                     if self._running:
                         self._step()
-            except Exception as error:
-                for request in (*self._running.values(), *arrivals):
-                    request.fail(error, self.decoder)
-                self._abort(list(self._running))
+                except Exception as error:
+                    fail_all([*self._running.values(), *arrivals], error, self.decoder)
+                    with suppress(Exception):  # vLLM may be beyond that too, and the next request is to be told so
+                        self._abort(list(self._running))
 
     def _num_admitted(self, waiting: Sequence[Request]) -> int:
         """Return how many may join; one whose random numbers would be rewound is answered alone."""
@@ -206,9 +206,6 @@ class VllmEngine:
 
     def _add(self, arrivals: Sequence[Request]) -> None:
         for request in arrivals:
-            if self._queue.is_to_end(request):
-                request.advance(request.decoding.cancel())
-                continue
             request_id = str(next(self._numbers))
             self._running[request_id] = request
             (embeds,) = request.prompt.pieces
@@ -241,20 +238,11 @@ class VllmEngine:
                     f"an answer was wanted, vLLM ended it early ({output.outputs[0].finish_reason}) on "
                     f"{self.decoder.name}: give it more memory for keys and values, or ask fewer at once"
                 )
-                request.fail(error, self.decoder)
+                request.emit(error)
             if request.has_ended:
                 del self._running[output.request_id]
                 if not output.finished:
                     self._vllm.abort_request([output.request_id])
-
-    def _lora_requests(self, num_prompts: int, names: Sequence[str | None] | None) -> list[Any]:
-        names = [None] * num_prompts if names is None else list(names)
-        if len(names) != num_prompts:
-            raise LlocoError(f"one adapter name (or None) per prompt was wanted, {len(names)} came for {num_prompts}")
-        if unknown := sorted({name for name in names if name is not None} - set(self._digests)):
-            known = ", ".join(sorted(self._digests)) or "none"
-            raise LlocoError(f"no adapter is named {unknown[0]!r} (there are: {known}): add it to the engine first")
-        return [None if name is None else self._lora[self._digests[name]] for name in names]
 
     def _check_adapter(self, folder: Path) -> None:
         """Refuse what vLLM would apply wrongly without a word."""

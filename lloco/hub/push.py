@@ -94,6 +94,11 @@ def _adapter_summary(folder: Path) -> dict[str, Any]:
     }
 
 
+def _public_name(name: str) -> str:
+    """Return a hub id as it is, and a folder of this machine without those that it is in."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
 def _corpus(corpus: Corpus, folder: Path, with_text: bool) -> Artifact:
     num_documents = export_corpus(corpus, folder)
     if not num_documents:
@@ -105,10 +110,7 @@ def _corpus(corpus: Corpus, folder: Path, with_text: bool) -> Artifact:
         "name": corpus.name,
         "num_documents": num_documents,
         "num_virtual_tokens": summary.num_virtual_tokens,
-        # The name of a folder of this machine, without those that it is in.
-        "compressor": Path(summary.compressor or "").name
-        if Path(summary.compressor or "").is_absolute()
-        else summary.compressor,
+        "compressor": _public_name(summary.compressor or ""),
         "compressor_digest": summary.compressor_digest,
         "hidden_size": summary.hidden_size,
         "adapter_digest": summary.adapter_digest,

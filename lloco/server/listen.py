@@ -6,6 +6,7 @@ The first interrupt stops taking requests and finishes those that run; the secon
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,23 @@ def address_of(bound: socket.socket) -> str:
 def make_server(app: FastAPI) -> uvicorn.Server:
     """Return a server of the application; `run(sockets=[...])` serves until `should_exit` is set."""
     return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+
+
+@contextmanager
+def serving_in_thread(app: FastAPI, bound: socket.socket) -> Iterator[uvicorn.Server]:
+    """Serve beside the block, from when it begins; what runs is finished when it ends, or when `should_exit` is set."""
+    server = make_server(app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="lloco-server")
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise LlocoError(f"a server on {address_of(bound)} was wanted, it ended while it started")
+            time.sleep(0.01)
+        yield server
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def serve(app: FastAPI, bound: socket.socket) -> None:

@@ -120,6 +120,16 @@ class PretrainOptions:
     device: str | None = None
     """Where to train."""
 
+    @property
+    def stages(self) -> dict[StageName, int]:
+        """The stages that are run, in order, with their steps."""
+        steps: dict[StageName, int] = {
+            "lookup": 0 if self.init else self.lookup_steps,
+            "language_model": self.language_model_steps,
+            "compressor": self.compressor_steps,
+        }
+        return {name: num_steps for name, num_steps in steps.items() if num_steps}
+
 
 def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None) -> AutoCompressor:
     """Train or go on training in `out`; leaves the checkpoint in `out`/model and curves beside it.
@@ -141,12 +151,7 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     attention = compressor.model.config._attn_implementation
     compressor.model.set_attn_implementation("eager")  # its bfloat16 backward on a CPU is 1.6 times as fast
     nn.Module.to(compressor, resolve_device(options.device))
-    stages: dict[StageName, int] = {
-        "lookup": 0 if options.init else options.lookup_steps,
-        "language_model": options.language_model_steps,
-        "compressor": options.compressor_steps,
-    }
-    for name, num_steps in ((name, num_steps) for name, num_steps in stages.items() if num_steps):
+    for name, num_steps in options.stages.items():
         log = _run_stage(name, num_steps, compressor, documents, validation, options, out, on_step)
         write_curves(out / name, log)
     compressor.model.set_attn_implementation(attention)
