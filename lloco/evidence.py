@@ -76,8 +76,9 @@ def find_evidence(
                 f"a document about {question.strip()[:60]!r} was wanted, no document of corpus {corpus.name!r} has a "
                 "word of it: ask in the documents' words, or name one with --document"
             )
+    within = retriever or Retriever.build([])
     return [
-        Evidence(corpus.document(one), tuple(Retriever.build(corpus.document_passages(one)).search(question, 1000)))
+        Evidence(corpus.document(one), tuple(within.search_within(one, corpus.document_passages(one), question)))
         for one in named
     ]
 

@@ -1,27 +1,26 @@
-"""The retriever: which passages, and which documents, a question is about. BM25 over passages.
+"""The retriever: which passages, and which documents, a question is about.
 
-English question words ("who", "did", "the") are dropped from the question. The index is made in memory, or kept beside
-a store's corpus, where it is derived: made again whenever the corpus has changed. Knows nothing of models.
+By words (BM25), by meaning (an embedder's vectors), or by both. English question words ("who", "did", "the") are not
+searched for. Indexes are made in memory, or kept beside a store's corpus. Knows nothing of decoders.
 """
 
-import contextlib
-import errno
-import os
 import re
-import shutil
-import sqlite3
-import threading
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from lloco.bm25 import INDEX_VERSION, Bm25Index, default_index
-from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
-from lloco.errors import StoreError
+from lloco.dense import INDEX_VERSION as DENSE_VERSION
+from lloco.dense import DenseIndex
+from lloco.embedder import Embedder
+from lloco.errors import LlocoError
+from lloco.index_folder import kept_index
 from lloco.store.corpus import Corpus
 from lloco.store.passage import Passage, PassageText
 
+Method: TypeAlias = Literal["bm25", "dense", "hybrid"]
+"""Search by words, by meaning, or by both."""
 _STOP_WORDS = (
     "a about after all also am an and any are as at be because been before being but by can could did do does doing "
     "during each for from had has have having he her hers him his how i if in into is it its just me much many my no "
@@ -35,6 +34,10 @@ _WORD = re.compile(r"\S{1,32}")
 """A word of a passage; what has no white space for longer (Chinese, a table) is counted in pieces."""
 _BOUNDARY = re.compile(r"""[.!?]["'”’)\]]*(?=\s)|[。！？]|\n\s*\n""")
 """End of a sentence or, all white space, of a paragraph."""
+FUSION_DEPTH = 100
+"""Passages of each ranking that are merged, at least."""
+RANK_OFFSET = 60
+"""Of reciprocal rank fusion: how little the first ranks count beyond the later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +60,42 @@ class DocumentHit:
 
 
 class Retriever:
-    """Finds passages by the words of a question."""
+    """Finds passages by the words of a question, by its meaning, or by both."""
 
-    def __init__(self, index: Bm25Index) -> None:
-        self._index = index
-
-    @classmethod
-    def build(cls, passages: Iterable[PassageText], folder: Path | None = None) -> "Retriever":
-        """Index the passages in memory, or in an existing empty folder."""
-        return cls(default_index().build(passages, folder))
+    def __init__(self, bm25: Bm25Index | None = None, dense: DenseIndex | None = None) -> None:
+        self._bm25 = bm25
+        self._dense = dense
 
     @classmethod
-    def of_corpus(cls, corpus: Corpus) -> "Retriever":
-        """Index of a store's corpus: the one on the disk, made first where it is missing, stale or damaged."""
-        with contextlib.suppress(ValueError, OSError, sqlite3.Error):  # what cannot be opened is made again
-            return cls(default_index().open(_index_folder(corpus, corpus.contents_digest())))
-        digest, passages = corpus.contents()
-        try:
-            return cls(_build_on_disk(corpus, digest, passages))
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                return cls.build(passages)
-            raise StoreError(
-                f"could not write the index of corpus {corpus.name!r} in {corpus.index_folder}: "
-                f"{error.strerror or error}; the corpus itself is as it was: free space, then ask again"
-            ) from error
+    def build(
+        cls, passages: Iterable[PassageText], method: Method = "bm25", embedder: Embedder | None = None
+    ) -> "Retriever":
+        """Index the passages in memory; the embedder is for methods other than "bm25"."""
+        rows = list(passages)
+        dense = _used(method, embedder)
+        return cls(
+            None if method == "dense" else default_index().build(rows, None),
+            None if dense is None else DenseIndex.build(rows, dense, None),
+        )
+
+    @classmethod
+    def of_corpus(cls, corpus: Corpus, method: Method = "bm25", embedder: Embedder | None = None) -> "Retriever":
+        """Indexes of a store's corpus: those on the disk, made first where they are missing, stale or damaged."""
+        dense = _used(method, embedder)
+        return cls(
+            None if method == "dense" else _kept_bm25(corpus), None if dense is None else _kept_dense(corpus, dense)
+        )
 
     def search(self, question: str, top_k: int) -> list[Hit]:
-        """Best passages first, at most `top_k`; none where no word of the question occurs."""
-        words = question_words(question)
-        if not words or top_k < 1:
+        """Best passages first, at most `top_k`; by words alone none where no word of the question occurs."""
+        if top_k < 1:
             return []
-        found = self._index.search(words, top_k)
-        return [Hit(one.document_id, one.start, one.end, one.text, score) for one, score in found]
+        if self._dense is None:
+            return self._by_words(question, top_k)
+        if self._bm25 is None:
+            return self._by_meaning(question, top_k)
+        depth = max(top_k, FUSION_DEPTH)
+        return fuse([self._by_words(question, depth), self._by_meaning(question, depth)])[:top_k]
 
     def search_documents(self, question: str, top_k: int) -> list[DocumentHit]:
         """Best documents first, at most `top_k`, each by its best passage."""
@@ -102,6 +108,69 @@ class Retriever:
             if len(best) >= top_k or len(hits) < num_passages:
                 return [DocumentHit(id, score) for id, score in list(best.items())[:top_k]]
             num_passages *= 4
+
+    def search_within(self, document_id: str, passages: Sequence[PassageText], question: str) -> list[Hit]:
+        """All passages of one document that fit, best first; words are weighed as they occur in it."""
+        by_words = Retriever.build(passages).search(question, len(passages)) if self._bm25 is not None else []
+        if self._dense is None:
+            return by_words
+        by_meaning = self._by_meaning(question, len(passages), document_id)
+        return by_meaning if self._bm25 is None else fuse([by_words, by_meaning])
+
+    def _by_words(self, question: str, top_k: int) -> list[Hit]:
+        words = question_words(question)
+        if not words or self._bm25 is None:
+            return []
+        return [_hit(passage, score) for passage, score in self._bm25.search(words, top_k)]
+
+    def _by_meaning(self, question: str, top_k: int, document_id: str | None = None) -> list[Hit]:
+        assert self._dense is not None
+        return [_hit(passage, score) for passage, score in self._dense.search(question, top_k, document_id)]
+
+
+def fuse(rankings: Iterable[Sequence[Hit]]) -> list[Hit]:
+    """Merge rankings by reciprocal rank (Cormack et al., SIGIR 2009): scores of different kinds do not compare."""
+    found: dict[tuple[str, int], Hit] = {}
+    scores: dict[tuple[str, int], float] = {}
+    for ranking in rankings:
+        for rank, hit in enumerate(ranking, start=1):
+            place = (hit.document_id, hit.start)
+            found.setdefault(place, hit)
+            scores[place] = scores.get(place, 0.0) + 1 / (RANK_OFFSET + rank)
+    ordered = sorted(scores, key=lambda place: -scores[place])
+    return [replace(found[place], score=scores[place]) for place in ordered]
+
+
+def _hit(passage: PassageText, score: float) -> Hit:
+    return Hit(passage.document_id, passage.start, passage.end, passage.text, score)
+
+
+def _used(method: Method, embedder: Embedder | None) -> Embedder | None:
+    """Return the embedder where the method has a use for it. Raises `LlocoError` where it needs one."""
+    if method == "bm25":
+        return None
+    if embedder is None:
+        raise LlocoError(f"retrieval by {method} needs an embedder, none was given: name one with --embedder")
+    return embedder
+
+
+def _kept_bm25(corpus: Corpus) -> Bm25Index:
+    index = default_index()
+    return kept_index(
+        corpus,
+        f"{index.__name__}{INDEX_VERSION}",
+        index.open,
+        lambda passages, folder, older: index.build(passages, folder),
+    )
+
+
+def _kept_dense(corpus: Corpus, embedder: Embedder) -> DenseIndex:
+    return kept_index(
+        corpus,
+        f"dense{DENSE_VERSION}-{embedder.digest[:16]}",
+        lambda folder: DenseIndex.open(folder, embedder),
+        lambda passages, folder, older: DenseIndex.build(passages, embedder, folder, older),
+    )
 
 
 def question_words(question: str) -> list[str]:
@@ -142,29 +211,3 @@ def _sentences(text: str) -> Iterator[tuple[list[tuple[int, int]], bool]]:
         yield [word.span() for word in _WORD.finditer(text, start, boundary.end())], boundary.group().isspace()
         start = boundary.end()
     yield [word.span() for word in _WORD.finditer(text, start)], True
-
-
-def _index_folder(corpus: Corpus, contents_digest: str) -> Path:
-    return corpus.index_folder / f"{contents_digest}-{default_index().__name__}{INDEX_VERSION}"
-
-
-def _build_on_disk(corpus: Corpus, digest: str, passages: list[PassageText]) -> Bm25Index:
-    """Build beside the final place and rename, so that an index that is there is whole; drop stale ones."""
-    folder = _index_folder(corpus, digest)
-    temp = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}{TEMP_SUFFIX}")
-    make_folder_durably(folder.parent)
-    temp.mkdir()
-    try:
-        default_index().build(passages, temp)
-        # Other processes may be doing the same at this moment, so what is gone already is no error.
-        for other in folder.parent.iterdir():
-            if other.suffix != TEMP_SUFFIX:
-                shutil.rmtree(other, ignore_errors=True)
-        temp.replace(folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-    finally:
-        shutil.rmtree(temp, ignore_errors=True)
-    fsync_folder(folder.parent)
-    return default_index().open(folder)

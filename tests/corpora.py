@@ -6,6 +6,9 @@ import torch
 
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.documents import Document
+from lloco.retriever import split_passages
+from lloco.soft_prompt import Provenance, SoftPrompt
+from lloco.store.corpus import Corpus
 from tests.tiny import tiny_decoder, tiny_llama
 
 SUMMARY_LENGTH = 4
@@ -30,3 +33,10 @@ def save_compressor(folder: Path, *, seed: int = 0, **model: int) -> Path:
 
 def lease_and_voyage() -> list[Document]:
     return [Document("lease", LEASE, "Lease", "lease.txt"), Document("voyage", VOYAGE, "Voyage", "voyage.txt")]
+
+
+def add_document(corpus: Corpus, id: str, text: str) -> None:
+    """Put a document with a made-up soft prompt and passages of 8 words into the store."""
+    document = Document(id, text)
+    provenance = Provenance(id, document.digest, 30, "tiny", "c" * 64, "base", 4, 30, 1, "float32")
+    corpus.add(document, SoftPrompt(torch.ones(1, 4), provenance), split_passages(text, 8))

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("durable", "document_formats", "documents", "soft_prompt", "strict_json", "template", "text_encoding"),
     ("models",),
-    ("bm25", "compressors", "prompt", "retriever", "segment_rows", "store"),
+    ("bm25", "compressors", "dense", "embedder", "index_folder", "prompt", "retriever", "segment_rows", "store"),
     ("engine", "training"),
     (
         "answer",
@@ -34,7 +34,17 @@ APART = {"engine", "training"}
 DOORS = {"lloco", "lloco.cli"}
 """The public package and the command line start fast: they may import anything inside a function."""
 LATE = {
-    *("charset_normalizer", "datasets", "docx", "huggingface_hub", "lxml", "matplotlib", "pypdfium2", "tantivy"),
+    *(
+        "charset_normalizer",
+        "datasets",
+        "docx",
+        "huggingface_hub",
+        "lxml",
+        "matplotlib",
+        "pyarrow",
+        "pypdfium2",
+        "tantivy",
+    ),
     *("trafilatura", "lance", "ray", "sentence_transformers", "uvicorn", "vllm"),
 }
 """Optional or slow to import, and needed by few calls: these may be imported inside a function."""

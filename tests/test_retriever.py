@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloco.bm25 import Fts5Index, TantivyIndex, default_index
-from lloco.documents import Document
 from lloco.errors import StoreError
 from lloco.retriever import Retriever, question_words, split_passages
-from lloco.soft_prompt import Provenance, SoftPrompt
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 from lloco.store.store import Store
+from tests.corpora import add_document
 
 FACTS = {
     "whales": "The blue whale is the largest animal. Its heart weighs as much as a car.",
@@ -45,14 +43,8 @@ def corpus(tmp_path: Path) -> Iterator[Corpus]:
     with Store(tmp_path / "store") as store:
         corpus = store.corpus("facts")
         for id, text in FACTS.items():
-            add(corpus, id, text)
+            add_document(corpus, id, text)
         yield corpus
-
-
-def add(corpus: Corpus, id: str, text: str) -> None:
-    document = Document(id, text)
-    provenance = Provenance(id, document.digest, 30, "tiny", "c" * 64, "base", 4, 30, 1, "float32")
-    corpus.add(document, SoftPrompt(torch.ones(1, 4), provenance), split_passages(text, 8))
 
 
 def test_without_tantivy_sqlite_takes_over(backend: str) -> None:
@@ -167,7 +159,7 @@ def test_the_index_of_a_corpus_is_kept_and_follows_its_changes(corpus: Corpus, m
     with monkeypatch.context() as patch:
         patch.setattr(default_index(), "build", None)
         assert Retriever.of_corpus(corpus).search("oven", 1) == first.search("oven", 1)
-    add(corpus, "bread", "Nothing to eat today.")
+    add_document(corpus, "bread", "Nothing to eat today.")
     assert Retriever.of_corpus(corpus).search("oven", 1) == []
     assert Retriever.of_corpus(corpus).search("eat", 1)[0].text == "Nothing to eat today."
     (newer,) = corpus.index_folder.iterdir()
