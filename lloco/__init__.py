@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from lloco.answer import Answer, ask
     from lloco.compressors.load import load_compressor
     from lloco.documents import Document
+    from lloco.embedder import load_embedder
     from lloco.models.decoder import load_decoder
+    from lloco.retriever import Retriever
     from lloco.routing import route
     from lloco.soft_prompt import SoftPrompt
     from lloco.store.store import Store
@@ -19,23 +21,27 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Document",
+    "Retriever",
     "SoftPrompt",
     "Store",
     "__version__",
     "ask",
     "load_compressor",
     "load_decoder",
+    "load_embedder",
     "route",
 ]
 
 _HOMES = {
     "Answer": "lloco.answer",
     "Document": "lloco.documents",
+    "Retriever": "lloco.retriever",
     "SoftPrompt": "lloco.soft_prompt",
     "Store": "lloco.store.store",
     "ask": "lloco.answer",
     "load_compressor": "lloco.compressors.load",
     "load_decoder": "lloco.models.decoder",
+    "load_embedder": "lloco.embedder",
     "route": "lloco.routing",
 }
 

@@ -102,6 +102,7 @@ def ask(
     adapter: Path | None = None,
     template: Template | None = None,
     max_tokens: int = 64,
+    max_virtual_tokens: int | None = None,
 ) -> Answer:
     """Answer a question from the soft prompts of the documents that it is about.
 
@@ -116,6 +117,7 @@ def ask(
         adapter: folder of another adapter than the corpus's.
         template: wording of the prompt; by default the adapter's own, else the packaged one.
         max_tokens: tokens that the answer may have.
+        max_virtual_tokens: vectors that may be read; by default as many as fit the decoder.
 
     Raises:
         LlocoError: an empty question, nothing found for it, no such document, or no room to read anything.
@@ -134,6 +136,7 @@ def ask(
         adapter=adapter,
         template=template,
         options=options,
+        max_virtual_tokens=max_virtual_tokens,
     )
     if prepared.adapter is not None and prepared.adapter_folder is not None:
         engine.add_adapter(prepared.adapter, prepared.adapter_folder)
@@ -153,6 +156,7 @@ def prepare(
     options: Sequence[str] = (),
     history: History = NO_HISTORY,
     mode: Mode = "compressed",
+    max_virtual_tokens: int | None = None,
 ) -> PreparedQuestion:
     """Lay out the question behind its evidence, for an engine of this decoder.
 
@@ -167,6 +171,7 @@ def prepare(
         options: answers to choose from, for an adapter that was trained on such.
         history: what was said before.
         mode: "full" reads the documents' text instead of their vectors; adapters are trained on vectors alone.
+        max_virtual_tokens: vectors that may be read; by default as many as fit.
 
     Raises:
         NoRoomError: there is no room to read anything.
@@ -182,7 +187,8 @@ def prepare(
         text, is_whole = read_text(corpus, evidence, decoder, room)
         prompt = lay_out(context_ids=text)
     else:
-        prompt = lay_out(soft_prompts=read_vectors(corpus, evidence, decoder, room, adapter=adapter))
+        limit = room if max_virtual_tokens is None else min(room, max_virtual_tokens)
+        prompt = lay_out(soft_prompts=read_vectors(corpus, evidence, decoder, limit, adapter=adapter))
         is_whole = prompt.num_virtual_tokens == sum(one.document.num_virtual_tokens for one in evidence)
     return PreparedQuestion(
         prompt=prompt,

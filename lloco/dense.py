@@ -30,7 +30,7 @@ class DenseIndex:
 
     def __init__(self, table: "pyarrow.Table", embedder: Embedder) -> None:
         self._table = table.combine_chunks()
-        self._embedder = embedder
+        self.embedder = embedder
 
     @classmethod
     def build(
@@ -61,7 +61,7 @@ class DenseIndex:
         """Best passages with their cosines, of one document alone where it is named; equal ones keep their order."""
         if not len(self._table):
             return []
-        scores = self._matrix() @ self._embedder.embed_question(question)
+        scores = self._matrix() @ self.embedder.embed_question(question)
         if document_id is not None:
             scores[np.asarray(self._table["document_id"]) != document_id] = -np.inf
         best = np.argsort(-scores, kind="stable")[:limit]

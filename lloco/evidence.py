@@ -173,8 +173,9 @@ def _fitting_vectors(
         made = soft_prompt.provenance
         if room < made.summary_length:
             raise NoRoomError(
-                f"{decoder.name} reads {decoder.max_len} positions, question and answer leave {max(room, 0)}, a "
-                f"segment of {made.document_id!r} takes {made.summary_length}: shorten the question or --max-tokens"
+                f"a segment of {made.document_id!r} takes {made.summary_length} virtual tokens, {max(room, 0)} may be "
+                f"read ({decoder.name} has {decoder.max_len} positions for these, question and answer): shorten the "
+                "question or --max-tokens, or raise --max-virtual-tokens"
             )
     if sum(soft_prompt.num_virtual_tokens for soft_prompt in soft_prompts) <= room:
         return [soft_prompt.embeds for soft_prompt in soft_prompts]

@@ -36,8 +36,8 @@ _BOUNDARY = re.compile(r"""[.!?]["'”’)\]]*(?=\s)|[。！？]|\n\s*\n""")
 """End of a sentence or, all white space, of a paragraph."""
 FUSION_DEPTH = 100
 """Passages of each ranking that are merged, at least."""
-RANK_OFFSET = 60
-"""Of reciprocal rank fusion: how little the first ranks count beyond the later ones."""
+MEANING_WEIGHT = 0.3
+"""Weight of scores by meaning beside those by words; chosen on 1,500 questions of SQuAD's training articles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,11 @@ class Retriever:
             None if method == "dense" else _kept_bm25(corpus), None if dense is None else _kept_dense(corpus, dense)
         )
 
+    @property
+    def embedder(self) -> Embedder | None:
+        """What passages are searched by meaning with, if they are."""
+        return None if self._dense is None else self._dense.embedder
+
     def search(self, question: str, top_k: int) -> list[Hit]:
         """Best passages first, at most `top_k`; by words alone none where no word of the question occurs."""
         if top_k < 1:
@@ -95,7 +100,7 @@ class Retriever:
         if self._bm25 is None:
             return self._by_meaning(question, top_k)
         depth = max(top_k, FUSION_DEPTH)
-        return fuse([self._by_words(question, depth), self._by_meaning(question, depth)])[:top_k]
+        return fuse(self._by_words(question, depth), self._by_meaning(question, depth))[:top_k]
 
     def search_documents(self, question: str, top_k: int) -> list[DocumentHit]:
         """Best documents first, at most `top_k`, each by its best passage."""
@@ -115,7 +120,7 @@ class Retriever:
         if self._dense is None:
             return by_words
         by_meaning = self._by_meaning(question, len(passages), document_id)
-        return by_meaning if self._bm25 is None else fuse([by_words, by_meaning])
+        return by_meaning if self._bm25 is None else fuse(by_words, by_meaning)
 
     def _by_words(self, question: str, top_k: int) -> list[Hit]:
         words = question_words(question)
@@ -128,15 +133,18 @@ class Retriever:
         return [_hit(passage, score) for passage, score in self._dense.search(question, top_k, document_id)]
 
 
-def fuse(rankings: Iterable[Sequence[Hit]]) -> list[Hit]:
-    """Merge rankings by reciprocal rank (Cormack et al., SIGIR 2009): scores of different kinds do not compare."""
-    found: dict[tuple[str, int], Hit] = {}
-    scores: dict[tuple[str, int], float] = {}
-    for ranking in rankings:
-        for rank, hit in enumerate(ranking, start=1):
-            place = (hit.document_id, hit.start)
-            found.setdefault(place, hit)
-            scores[place] = scores.get(place, 0.0) + 1 / (RANK_OFFSET + rank)
+def fuse(by_words: Sequence[Hit], by_meaning: Sequence[Hit]) -> list[Hit]:
+    """Merge two rankings: scores between the best and the worst of each, those by meaning with less weight.
+
+    It loses less with a weak embedder than reciprocal ranks do (Bruch et al., arXiv 2210.11934, compare the two).
+    """
+    found = {(hit.document_id, hit.start): hit for hit in (*by_meaning, *by_words)}
+    scores = dict.fromkeys(found, 0.0)
+    for hits, weight in ((by_words, 1.0), (by_meaning, MEANING_WEIGHT)):
+        worst = min((hit.score for hit in hits), default=0.0) if len(hits) >= FUSION_DEPTH else 0.0
+        best = max((hit.score for hit in hits), default=0.0)
+        for hit in hits:
+            scores[hit.document_id, hit.start] += weight * (hit.score - worst) / ((best - worst) or 1.0)
     ordered = sorted(scores, key=lambda place: -scores[place])
     return [replace(found[place], score=scores[place]) for place in ordered]
 

@@ -7,6 +7,7 @@ the best then votes for its corpus, the more the better it fits (relevance-weigh
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lloco.embedder import Embedder
 from lloco.errors import LlocoError
 from lloco.evidence import NothingFoundError
 from lloco.retriever import Hit, Retriever
@@ -63,7 +64,8 @@ def route(
     if not corpora:
         raise LlocoError("a corpus to ask was wanted, the store has none: lloco compress PATH... --corpus NAME")
     opened = {one.name: (retrievers or {}).get(one.name) or Retriever.of_corpus(one) for one in corpora}
-    found = vote(question, {name: one.search(question, NUM_CANDIDATES) for name, one in opened.items()})
+    embedder = next((one.embedder for one in opened.values() if one.embedder is not None), None)
+    found = vote(question, {name: one.search(question, NUM_CANDIDATES) for name, one in opened.items()}, embedder)
     if found is None:
         raise NothingFoundError(
             f"a corpus about {question.strip()[:60]!r} was wanted, none of {', '.join(opened)} has a word of it: ask "
@@ -77,20 +79,26 @@ def route(
     return found
 
 
-def vote(question: str, hits: Mapping[str, Sequence[Hit]]) -> Route | None:
-    """Let the best of these passages vote for the corpora that they are from; None where there are no passages."""
+def vote(question: str, hits: Mapping[str, Sequence[Hit]], embedder: Embedder | None = None) -> Route | None:
+    """Let the best of these passages vote for the corpora that they are from; None where none fits.
+
+    They are scored by the question's words; where no passage has one, by the embedder.
+    """
     owners: list[str] = []
     candidates: list[PassageText] = []
     for name, of_corpus in hits.items():
         for hit in of_corpus:
             candidates.append(PassageText(str(len(owners)), hit.start, hit.end, hit.text))
             owners.append(name)
-    if not candidates:
-        return None
     scores: dict[str, float] = {}
-    for best in Retriever.build(candidates).search(question, NUM_VOTES):
+    found = Retriever.build(candidates).search(question, NUM_VOTES)
+    if not found and embedder is not None:
+        found = Retriever.build(candidates, "dense", embedder).search(question, NUM_VOTES)
+    for best in found:
         owner = owners[int(best.document_id)]
-        scores[owner] = scores.get(owner, 0.0) + best.score**POWER
+        scores[owner] = scores.get(owner, 0.0) + max(best.score, 0.0) ** POWER
     total = sum(scores.values())
+    if not total:
+        return None
     ordered = sorted(scores.items(), key=lambda one: -one[1])
     return Route(ordered[0][0], {name: score / total for name, score in ordered})

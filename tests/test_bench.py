@@ -21,13 +21,17 @@ from lloco.bench.floor import ModelCost
 from lloco.bench.latency import LatencyOptions, answer, make_prompts, measure_latency
 from lloco.bench.memory import NoMemoryError, check_fits
 from lloco.bench.naive_compress import compress_naively
+from lloco.bench.retrieval import questions_and_documents, recall_of_documents
 from lloco.bench.serve import ServeBenchOptions, measure_serve
 from lloco.bench.store import StoreBenchOptions, measure_store
 from lloco.compressors.load import load_compressor
+from lloco.documents import Document
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
-from tests.command import Run
+from lloco.evals.sample import Sample
+from tests.command import Run, write_lines
 from tests.corpora import save_compressor
+from tests.embedders import save_synonym_embedder
 from tests.tiny import tiny_decoder, tiny_llama
 
 LLAMA = {
@@ -167,6 +171,37 @@ def test_bench_store_grows_one_corpus_a_storage_dtype_and_leaves_nothing_behind(
     assert small["disk_bytes_per_document"] < plain["disk_bytes_per_document"]
     assert plain["quantisation_error"] == 0 < small["quantisation_error"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: Path, lloco: Run) -> None:
+    lines = [
+        {"id": "sea", "text": "The brig left Leith.", "questions": [{"question": "Which brig?", "answers": ["brig"]}]},
+        {"id": "land", "text": "A loaf.", "questions": [{"question": "What bread is it?", "answers": ["A loaf"]}]},
+        {"id": "sky", "text": "Stars shine.", "questions": [{"question": "Stars?", "answers": ["not in the text"]}]},
+    ]
+    data = write_lines(tmp_path / "data.jsonl", *lines)
+    embedder = save_synonym_embedder(tmp_path / "embedder")
+    flags = ("--task", "jsonl", "--data", data, "--embedder", embedder, "--top-k", "1,2", "--out", tmp_path / "out")
+    rows = lloco.json("bench", "retrieval", *flags)["rows"]
+    recall = {(row["method"], row["found"], row["top_k"]): row["recall"] for row in rows}
+    assert recall["bm25", "document", 1] == pytest.approx(100 * 2 / 3)
+    assert recall["bm25", "passage", 2] == pytest.approx(100 / 3)
+    assert recall["hybrid", "document", 1] == 100
+    assert recall["hybrid", "passage", 1] == recall["dense", "passage", 1] == pytest.approx(100 * 2 / 3)
+    assert {row["n"] for row in rows} == {3}
+    assert (tmp_path / "out" / "recall.png").stat().st_size > 1000
+    assert lloco("bench", "retrieval", "--task", "jsonl", "--data", write_lines(tmp_path / "one.jsonl", lines[0])) == 1
+    assert "several documents" in lloco.err
+
+
+def test_bench_retrieval_looks_for_the_paragraphs_of_supporting_facts() -> None:
+    text = "Leith\nA port.\n\nOslo\nA city.\n\nRome\nAnother."
+    facts = (("Leith", 0), ("Rome", 0))
+    sample = Sample("1", "hotpotqa", "Which?", Document("d", text), ("yes",), supporting_facts=facts)
+    documents, [wanted] = questions_and_documents([sample])
+    assert [one.id for one in documents] == ["Leith", "Oslo", "Rome"]
+    assert recall_of_documents(["Rome", "Oslo"], wanted, 2) == 0.5
+    assert recall_of_documents(["Rome", "Leith"], wanted, 2) == 1.0
 
 
 def test_bench_serve_asks_a_real_server_in_both_modes_and_says_what_it_refused(tmp_path: Path) -> None:

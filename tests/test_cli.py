@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("home")
 GROUPS = {
     "corpus": ("list", "show", "remove", "verify", "export", "import"),
     "import": ("autocompressor", "adapter", "embeddings"),
-    "bench": ("latency", "compress", "finetune", "serve", "store"),
+    "bench": ("latency", "compress", "finetune", "serve", "retrieval", "store"),
 }
 VERBS = (
     *("demo", "compress", "finetune", "ask", "chat", "predict", "score", "evaluate", "pretrain", "serve"),

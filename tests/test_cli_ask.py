@@ -9,6 +9,7 @@ import pytest
 from lloco.cli.output import printable
 from tests.command import QUICK, Run, raiser, write_lines
 from tests.corpora import save_compressor
+from tests.embedders import save_synonym_embedder
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -22,6 +23,28 @@ def test_ask_answers_and_says_what_it_read(filled: Run) -> None:
     assert value["num_virtual_tokens"] < value["num_document_tokens"]
     pinned = filled.json("ask", "--corpus", "c", "Who?", "--document", "lease.txt", "--max-tokens", "4")
     assert pinned["documents"][0]["document_id"] == "lease.txt"
+
+
+def test_ask_finds_by_meaning_with_an_embedder(filled: Run, tmp_path: Path) -> None:
+    argv = ["ask", "--corpus", "c", "Which vessel?", "--max-tokens", "2"]
+    assert "has a word of it" in filled.fails(*argv)
+    embedder = save_synonym_embedder(tmp_path / "embedder")
+    [found] = filled.json(*argv, "--embedder", embedder)["documents"]
+    assert found["document_id"] == "voyage.md" and "brig" in found["text"]
+    [found] = filled.json(*argv, "--embedder", embedder, "--retrieval", "dense", "--document", "voyage.md")["documents"]
+    assert "brig" in found["text"] and found["score"] > 0.5
+    assert "it needs one" in filled.fails(*argv, "--retrieval", "dense", code=2)
+    assert "words alone" in filled.fails(*argv, "--retrieval", "bm25", "--embedder", embedder, code=2)
+    assert "model was wanted" in filled.fails(*argv, "--embedder", tmp_path)
+
+
+def test_ask_reads_no_more_virtual_tokens_than_it_may(filled: Run) -> None:
+    argv = ["ask", "--corpus", "c", "Who was master of the Petrel?", "--max-tokens", "2"]
+    whole = filled.json(*argv)
+    part = filled.json(*argv, "--max-virtual-tokens", whole["num_virtual_tokens"] - 1)
+    assert whole["is_whole"] and not part["is_whole"]
+    assert 0 < part["num_virtual_tokens"] < whole["num_virtual_tokens"]
+    assert "raise --max-virtual-tokens" in filled.fails(*argv, "--max-virtual-tokens", 1)
 
 
 def test_ask_says_whether_an_adapter_read(filled: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,18 +54,19 @@ def test_a_passage_without_a_word_of_the_question_is_found_by_meaning(embedder: 
 
 
 def test_hybrid_finds_what_either_finds_and_what_both_find_first(embedder: Embedder) -> None:
-    texts = ["vines and a brig", "vines", "a brig", "neither"]
+    texts = ["vines, a brig", "vines, a town", "ham, a brig", "ham, a town"]
     rows = [PassageText(str(number), 0, len(text), text) for number, text in enumerate(texts)]
     found = ids(Retriever.build(rows, "hybrid", embedder).search("vines vessel", 3))
     assert found[0] == "0"
     assert set(found[1:]) == {"1", "2"}
 
 
-def test_fusion_adds_reciprocal_ranks() -> None:
-    a, b, c = (Hit(name, 0, 1, "", 9.0) for name in "abc")
-    fused = fuse([[a, b], [b, c]])
+def test_fusion_weighs_both_rankings_between_their_best_and_nothing() -> None:
+    a, b, c = (Hit(name, 0, 1, "", 0.0) for name in "abc")
+    fused = fuse([replace(a, score=8.0), replace(b, score=6.0)], [replace(b, score=0.9), replace(c, score=0.45)])
     assert ids(fused) == ["b", "a", "c"]
-    assert [hit.score for hit in fused] == pytest.approx([1 / 62 + 1 / 61, 1 / 61, 1 / 62])
+    assert [hit.score for hit in fused] == pytest.approx([0.75 + 0.3, 1.0, 0.15])
+    assert ids(fuse([], [b])) == ids(fuse([b], [])) == ["b"]
 
 
 def test_documents_and_passages_within_one_are_ranked_by_meaning(embedder: Embedder) -> None:

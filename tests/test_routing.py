@@ -5,17 +5,21 @@ from pathlib import Path
 import pytest
 
 import lloco
+from lloco.embedder import load_embedder
 from lloco.errors import LlocoError
 from lloco.evidence import NothingFoundError
 from lloco.retriever import Hit, Retriever
 from lloco.routing import route, vote
 from lloco.store.passage import PassageText
 from tests.command import Run
+from tests.embedders import save_synonym_embedder
 
 pytestmark = pytest.mark.usefixtures("home")
 
 SHIPS = ("The brig Petrel left Dundee with slate.", "The schooner Heron lay in Leith.", "A brig needs two masts.")
 FARMS = ("The farm at Elm Cross keeps sheep.", "Barley is sown in March.", "The brig is a bridge in the north.")
+
+TEXTS = {"ships": SHIPS, "farms": ("The farm keeps sheep.", "Barley is sown in March.")}
 
 
 def hits(texts: tuple[str, ...], question: str) -> list[Hit]:
@@ -26,6 +30,18 @@ def hits(texts: tuple[str, ...], question: str) -> list[Hit]:
 def votes_for(question: str) -> dict[str, float] | None:
     found = vote(question, {"ships": hits(SHIPS, question), "farms": hits(FARMS, question)})
     return None if found is None else dict(found.votes)
+
+
+def test_where_no_passage_has_a_word_of_the_question_the_embedder_votes(tmp_path: Path) -> None:
+    embedder = load_embedder(save_synonym_embedder(tmp_path / "embedder"))
+    passages = {name: [PassageText("d", 0, len(one), one) for one in texts] for name, texts in TEXTS.items()}
+    found = {
+        name: Retriever.build(one, "hybrid", embedder).search("Which vessel?", 20) for name, one in passages.items()
+    }
+    assert vote("Which vessel?", found) is None
+    by_meaning = vote("Which vessel?", found, embedder)
+    assert by_meaning is not None and next(iter(by_meaning.votes)) == "ships"
+    assert vote("Which zebra?", found, embedder) is None
 
 
 def test_the_best_passages_vote_and_the_shares_add_up() -> None:

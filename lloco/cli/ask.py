@@ -9,6 +9,7 @@ import typer
 from lloco.cli import options
 from lloco.cli.output import Output, printable
 from lloco.cli.reading import warn_of_other_model
+from lloco.cli.retrieval import Retrieval
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template
 from lloco.errors import LlocoError
@@ -48,6 +49,11 @@ class _Flags:
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
     ] = 64
+    max_virtual_tokens: Annotated[
+        int | None,
+        typer.Option("--max-virtual-tokens", parser=options.at_least(1), metavar="N", help="Vectors that may be read "
+                     "[default: as many as fit the decoder]."),
+    ] = None  # fmt: skip
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a question that passages of several corpora fit.")
     ] = False
@@ -69,6 +75,7 @@ def ask(
         list[str] | None, typer.Option("--option", metavar="TEXT", help="An answer to choose from; repeat it.")
     ] = None,
     flags: _Flags,
+    retrieval: Retrieval,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -81,6 +88,7 @@ def ask(
       lloco ask --corpus contracts "When does the lease of Mill Lane end?"
       lloco ask --corpus contracts --document lease.pdf "Who signs?" --json
       lloco ask "Which corpus has the answer to this?"
+      lloco ask --corpus contracts --embedder minishlab/potion-base-8M "Who gets the house?"
     """
     if not question.strip():
         raise typer.BadParameter("the question is empty: type one in quotes")
@@ -88,7 +96,7 @@ def ask(
     from lloco.store.store import Store
 
     with Store(flags.store) as opened:
-        routed = _Library(opened, corpus, flags, output).ask(question, tuple(option or ()))
+        routed = _Library(opened, corpus, flags, retrieval, output).ask(question, tuple(option or ()))
     output.result(routed.values(), "\n".join([_answer(routed.answer), "", *routed.sources()]))
     if routed.answer.is_cut:
         output.say(f"the answer was cut at {flags.max_tokens} tokens: --max-tokens allows more")
@@ -99,6 +107,7 @@ def chat(
     *,
     corpus: Corpora = None,
     flags: _Flags,
+    retrieval: Retrieval,
     is_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per question, each on a line, and nothing else.")
     ] = False,
@@ -118,7 +127,7 @@ def chat(
     from lloco.store.store import Store
 
     with Store(flags.store) as opened:
-        library = _Library(opened, corpus, flags, output)
+        library = _Library(opened, corpus, flags, retrieval, output)
         for one in library.corpora:
             output.say(f"corpus {one.name}: {one.summary().num_documents} documents")
         output.say("/sources shows what was read, /quit ends")
@@ -168,13 +177,18 @@ class _Routed:
 class _Library:
     """The corpora that may be asked; what answers is loaded when a corpus is first asked."""
 
-    def __init__(self, store: "Store", names: list[str] | None, flags: _Flags, output: Output) -> None:
+    def __init__(
+        self, store: "Store", names: list[str] | None, flags: _Flags, retrieval: Retrieval, output: Output
+    ) -> None:
         named = dict.fromkeys(names or [one.name for one in store.corpora()])
         self.corpora = [store.corpus(name, create=False) for name in named]
         if flags.document is not None and len(self.corpora) != 1:
             raise typer.BadParameter("it is in one corpus: name that with --corpus", param_hint="'--document'")
         self._flags = flags
         self._output = output
+        self._open_retriever = retrieval.opener(flags.device)
+        # A document that is named is searched by words without the index of all.
+        self._is_found = flags.document is None or retrieval.embedder is not None
         self._retrievers: dict[str, Retriever] = {}
         self._askers: dict[str, Callable[[str, tuple[str, ...]], Answer]] = {}
         if len(self.corpora) == 1:
@@ -195,15 +209,13 @@ class _Library:
 
     def _asker(self, corpus: "Corpus") -> "Callable[[str, tuple[str, ...]], Answer]":
         if corpus.name not in self._askers:
-            retriever = None if self._flags.document is not None else self._retriever(corpus)
+            retriever = self._retriever(corpus) if self._is_found else None
             self._askers[corpus.name] = _asker(corpus, retriever, self._flags, self._output)
         return self._askers[corpus.name]
 
     def _retriever(self, corpus: "Corpus") -> "Retriever":
-        from lloco.retriever import Retriever
-
         if corpus.name not in self._retrievers:
-            self._retrievers[corpus.name] = Retriever.of_corpus(corpus)
+            self._retrievers[corpus.name] = self._open_retriever(corpus)
         return self._retrievers[corpus.name]
 
 
@@ -244,6 +256,7 @@ def _asker(
         adapter=flags.adapter,
         template=template,
         max_tokens=flags.max_tokens,
+        max_virtual_tokens=flags.max_virtual_tokens,
     )
 
 

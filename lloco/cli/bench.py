@@ -10,6 +10,7 @@ import typer
 from lloco.cli import options
 from lloco.cli.bench_tables import bench_table, skipped_rows
 from lloco.cli.output import Advance, Output
+from lloco.cli.retrieval import EmbedderName
 from lloco.cli.verb import verb
 from lloco.durable import make_folder_durably
 
@@ -55,6 +56,11 @@ RandomWeights = Annotated[
 ]  # fmt: skip
 
 
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for results.json, a CSV file and plots.")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """The flags that say where it runs and where results go."""
@@ -62,9 +68,7 @@ class _Place:
     seed: options.Seed = 0
     device: options.Device = None
     dtype: options.DtypeName = None
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder for results.json, a CSV file and plots.")
-    ] = None
+    out: Out = None
     is_json: options.Json = False
     quiet: options.Quiet = False
 
@@ -230,6 +234,43 @@ def serve(
     served = load_compressor(compressor, device=place.device, dtype=place.dtype)
     with place.progress() as advance:
         results = measure_serve(served, chosen, place.device, advance)
+    _finish(results, place)
+
+
+@bench_app.command("retrieval", no_args_is_help=True)
+@verb(kept=NOTHING)
+def retrieval(
+    *,
+    task: options.Task,
+    data: options.Data,
+    embedder: EmbedderName = None,
+    top_k: Annotated[
+        str, typer.Option("--top-k", metavar="N,N,...", help="How many of the first are looked at.")
+    ] = "1,5,10",
+    limit: options.Limit = None,
+    device: options.Device = None,
+    out: Out = None,
+    is_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Recall and speed of finding a task's documents and passages, by words and by meaning.
+
+    \b
+    Examples:
+      lloco bench retrieval --task squad_articles --data rajpurkar/squad
+      lloco bench retrieval --task hotpotqa --data hotpot_dev_distractor_v1.json --embedder minishlab/potion-base-8M
+    """
+    top_ks = numbers(top_k, "--top-k")
+    from lloco.bench.retrieval import RetrievalBenchOptions, measure_retrieval
+    from lloco.embedder import load_embedder
+    from lloco.evals.tasks import load_samples
+
+    chosen = RetrievalBenchOptions(task, data, top_ks, embedder, limit)
+    place = _Place(out=out, is_json=is_json, quiet=quiet)
+    loaded = None if embedder is None else load_embedder(embedder, device)
+    samples = load_samples(task, data)
+    with place.progress("searching", "methods") as advance:
+        results = measure_retrieval(samples, chosen, loaded, advance)
     _finish(results, place)
 
 

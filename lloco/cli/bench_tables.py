@@ -49,6 +49,11 @@ def _spread(name: str, scale: float = 1.0) -> Cell:
     return cell
 
 
+def _error(name: str) -> Cell:
+    """A mean and its standard error."""
+    return lambda row: _short(row[name]) + ("" if row[f"{name}_stderr"] is None else f" ± {row[f'{name}_stderr']:.1f}")
+
+
 def _short(value: float) -> str:
     """Return three digits, or all of those before the point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -103,6 +108,16 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "memory, MB": _scaled("working_memory_bytes", 1e-6),
         "ratio": _times("ratio"),
         "first token": _times("ratio_first_token"),
+    },
+    "retrieval": {
+        "method": _text("method"),
+        "found": _text("found"),
+        "first k": _count("top_k"),
+        "questions": _count("n"),
+        "recall, %": _error("recall"),
+        "search, ms": _spread("search_seconds", 1e3),
+        "index, s": _scaled("index_seconds"),
+        "ratio": _times("ratio"),
     },
     "store": {
         "documents": _count("documents"),

@@ -8,6 +8,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
+from lloco.cli.retrieval import Retrieval
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class _Flags:
 def serve(
     *,
     flags: _Flags,
+    retrieval: Retrieval,
     compressor: options.CompressorName = None,
     store: options.StorePath = None,
     device: options.Device = None,
@@ -80,6 +82,7 @@ def serve(
         from lloco.engine.vllm_start import import_vllm
 
         import_vllm()
+    open_retriever = retrieval.opener(device)
     with Store(store) as opened, open_socket(flags.host, flags.port) as bound:
         for name in flags.corpus or ():
             opened.corpus(name, create=False)
@@ -88,6 +91,7 @@ def serve(
             access,
             Limits(requests_per_minute=flags.requests_per_minute),
             EngineOptions(flags.max_batch_size, flags.max_waiting, compressor, device, dtype, flags.engine),
+            open_retriever,
         )
         names = flags.corpus or [one.name for one in opened.corpora()]
         page = f"{address_of(bound)}/"

@@ -27,8 +27,11 @@ MAX_TRIES = 4
 class Library:
     """The store behind a server, with the indexes of its corpora kept open."""
 
-    def __init__(self, store: Store, engines: Engines) -> None:
+    def __init__(
+        self, store: Store, engines: Engines, open_retriever: Callable[[Corpus], Retriever] = Retriever.of_corpus
+    ) -> None:
         self._store = store
+        self._open_retriever = open_retriever
         self._engines = engines
         self._retrievers: dict[str, tuple[str, Retriever]] = {}
         self._no_removals = threading.RLock()
@@ -98,7 +101,7 @@ class Library:
             known = self._retrievers.get(corpus.name)
             if known is not None and known[0] == digest:
                 return known[1]
-            made = Retriever.of_corpus(corpus)
+            made = self._open_retriever(corpus)
             # What was written meanwhile may be in it: it is kept only for contents that it surely has.
             if corpus.contents_digest() == digest:
                 self._retrievers[corpus.name] = (digest, made)

@@ -158,6 +158,7 @@ class Questions:
                 adapter=reads,
                 history=history,
                 mode=options.mode,
+                max_virtual_tokens=options.max_virtual_tokens,
             )
 
         try:

@@ -1,17 +1,20 @@
 """What the routes of one server share, and who is calling."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 import anyio
 from fastapi import Depends, Request
 
+from lloco.retriever import Retriever
 from lloco.server.access import Access, Grant
 from lloco.server.engines import EngineOptions, Engines
 from lloco.server.library import Library
 from lloco.server.metrics import Metrics
 from lloco.server.questions import Questions
 from lloco.server.rate_limit import RateLimit
+from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 
 
@@ -31,12 +34,17 @@ class Service:
     """The parts of one server."""
 
     def __init__(
-        self, store: Store, access: Access, limits: Limits | None = None, engines: EngineOptions | None = None
+        self,
+        store: Store,
+        access: Access,
+        limits: Limits | None = None,
+        engines: EngineOptions | None = None,
+        open_retriever: Callable[[Corpus], Retriever] = Retriever.of_corpus,
     ) -> None:
         self.access = access
         self.limits = limits or Limits()
         self.engines = Engines(engines or EngineOptions())
-        self.library = Library(store, self.engines)
+        self.library = Library(store, self.engines, open_retriever)
         self.metrics = Metrics(lambda: self.engines.num_running, lambda: self.engines.num_waiting)
         self.questions = Questions(self.library, self.engines, self.metrics)
         self.writing = anyio.CapacityLimiter(1)

@@ -87,6 +87,7 @@ class LlocoOptions(Wire):
     document: str | None = None
     top_k: int = Field(default=1, ge=1, le=100)
     mode: Mode = "compressed"
+    max_virtual_tokens: int | None = Field(default=None, ge=1)
 
 
 class StreamOptions(Wire):
