@@ -83,6 +83,20 @@ def test_every_record_has_four_questions_with_no_value_twice() -> None:
         assert len(set(asked)) == 16
 
 
+def test_every_record_is_headed_by_its_name_and_cards_tell_the_same_facts_as_fields() -> None:
+    rng = random.Random(2)
+    for domain in ALL_DOMAINS:
+        cards = generate.make_document(domain, "train", rng, 3, 2, card_rate=1.0)
+        sentences = generate.make_document(domain, "train", rng, 3, 2)
+        for document in (cards, sentences):
+            headings = [re.split(r"\.\s", record)[0] for record in re.split(r"\n\n|\n(?=[^:]*\. )", document["text"])]
+            for question in document["questions"]:
+                assert any(heading in question["question"] for heading in headings), (document["text"], question)
+        fields = re.findall(r"[A-Z][\w ]*: ([^\n]+?)\.(?=\s|$)", cards["text"])
+        assert sorted(fields) == sorted(question["answers"][0] for question in cards["questions"])
+        assert not re.search(r"\w: ", sentences["text"])
+
+
 @pytest.mark.parametrize("num_facts", [1, 3])
 def test_a_record_has_as_many_questions_as_facts(num_facts: int) -> None:
     rng = random.Random(num_facts)

@@ -31,6 +31,8 @@ MAX_RECORDS = 30
 _PRONOUN_RATE = 0.4
 _PAIR_RATE = 0.25
 _LINES_RATE = 0.2
+_CARD_QUESTION_RATE = 0.7
+_CARD_QUESTIONS = ("{name}. {label}?", "{label} of {name}?")
 _VOWELS = "aeiou"
 _NOT_AN = ("ukulele", "union", "unicorn")
 
@@ -42,9 +44,17 @@ def split_of(name: str) -> str:
 
 
 def make_document(
-    domain: str, split: str, rng: random.Random, num_records: int, num_facts: int = FACTS_PER_RECORD
+    domain: str,
+    split: str,
+    rng: random.Random,
+    num_records: int,
+    num_facts: int = FACTS_PER_RECORD,
+    card_rate: float = 0.0,
 ) -> dict[str, Any]:
     """Draw one document of `num_records` records (1-30) and a question for each of their facts, in random order.
+
+    A record is headed by its entity's name. The share `card_rate` of the records are cards, "Pet: goat." in place of
+    sentences, and most of that share of the questions are worded so; sentences ask more of a reader.
 
     Raises:
         ValueError: unknown domain or split, or a number of records or facts that the value pools cannot keep distinct.
@@ -67,8 +77,9 @@ def make_document(
     questions: list[dict[str, Any]] = []
     for index, entity in enumerate(entities):
         facts = [(attribute, values[attribute.name][index]) for attribute in rng.sample(shared, num_facts)]
-        records.append(separator.join(_sentences(entity, facts, rng)))
-        questions.extend(_question(entity, attribute, value, rng) for attribute, value in facts)
+        told = _card(facts) if rng.random() < card_rate else _sentences(entity, facts, rng)
+        records.append(separator.join([f"{entity.name}.", *told]))
+        questions.extend(_question(entity, attribute, value, card_rate, rng) for attribute, value in facts)
     rng.shuffle(questions)
     return {
         "id": f"{domain}-{split}-{rng.getrandbits(48):012x}",
@@ -106,8 +117,13 @@ def _draw_values(attribute: Attribute, rng: random.Random, num_values: int, take
     return values
 
 
+def _card(facts: list[tuple[Attribute, str]]) -> list[str]:
+    """Tell the facts as fields of a form."""
+    return [f"{attribute.label.capitalize()}: {value}." for attribute, value in facts]
+
+
 def _sentences(entity: Entity, facts: list[tuple[Attribute, str]], rng: random.Random) -> list[str]:
-    """Tell the facts in order; the first sentence names the entity, later ones may use a pronoun."""
+    """Tell the facts in order; the first sentence names the entity again, later ones may use a pronoun."""
     sentences: list[str] = []
     position = 0
     while position < len(facts):
@@ -134,9 +150,11 @@ def _fill_value(wording: str, value: str) -> str:
     return wording.replace("{v}", value)
 
 
-def _question(entity: Entity, attribute: Attribute, value: str, rng: random.Random) -> dict[str, Any]:
-    wording = rng.choice(attribute.questions)
-    question = wording.format(n=entity.mention, np=entity.possessive)
+def _question(entity: Entity, attribute: Attribute, value: str, card_rate: float, rng: random.Random) -> dict[str, Any]:
+    if rng.random() < card_rate * _CARD_QUESTION_RATE:
+        question = rng.choice(_CARD_QUESTIONS).format(name=entity.name, label=attribute.label.capitalize())
+    else:
+        question = rng.choice(attribute.questions).format(n=entity.mention, np=entity.possessive)
     return {"question": question[0].upper() + question[1:], "answers": [value]}
 
 
@@ -147,6 +165,7 @@ def make_documents(
     num_documents: int,
     num_records: tuple[int, int],
     num_facts: tuple[int, int] = (FACTS_PER_RECORD, FACTS_PER_RECORD),
+    card_rate: float = 0.0,
 ) -> Iterator[dict[str, Any]]:
     """Documents of the domains in turn, of least to most records and facts; the seed, split and arguments fix them."""
     rng = random.Random(f"{seed} {split} {' '.join(domains)}")
@@ -154,7 +173,7 @@ def make_documents(
     for index in range(num_documents):
         records = rng.randint(*num_records)
         facts = most if least == most else rng.randint(least, most)
-        yield make_document(domains[index % len(domains)], split, rng, records, facts)
+        yield make_document(domains[index % len(domains)], split, rng, records, facts, card_rate)
 
 
 def _open(path: Path) -> IO[str]:
@@ -171,6 +190,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-records", type=int, default=4)
     parser.add_argument("--min-facts", type=int, default=FACTS_PER_RECORD, help="of one record")
     parser.add_argument("--max-facts", type=int, default=FACTS_PER_RECORD)
+    parser.add_argument("--card-rate", type=float, default=0.0, help="share of records told as fields of a form")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a .jsonl or .jsonl.gz file, replaced if it is there")
     options = parser.parse_args(argv)
@@ -178,6 +198,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"wanted 1 <= --min-records <= --max-records <= {MAX_RECORDS}")
     if not 1 <= options.min_facts <= options.max_facts <= FACTS_PER_RECORD:
         parser.error(f"wanted 1 <= --min-facts <= --max-facts <= {FACTS_PER_RECORD}")
+    if not 0 <= options.card_rate <= 1:
+        parser.error("wanted --card-rate from 0 to 1")
     if options.num_documents < 1:
         parser.error("wanted --num-documents of at least 1")
     return options
@@ -193,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
     num_facts = (options.min_facts, options.max_facts)
     with _open(options.out) as out:
         for document in make_documents(
-            domains, options.split, options.seed, options.num_documents, num_records, num_facts
+            domains, options.split, options.seed, options.num_documents, num_records, num_facts, options.card_rate
         ):
             out.write(json.dumps(document, ensure_ascii=False) + "\n")
             num_questions += len(document["questions"])

@@ -34,6 +34,11 @@ class Attribute:
     questions: tuple[str, ...]
 
     @property
+    def label(self) -> str:
+        """The name, as a form words it."""
+        return self.name.replace("_", " ")
+
+    @property
     def wordings(self) -> tuple[str, ...]:
         """Every way to tell the fact in a sentence of its own, without the full stop."""
         return self.sentences + tuple("{s} " + phrase for phrase in self.phrases)
