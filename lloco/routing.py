@@ -40,20 +40,26 @@ class Route:
         return ", ".join(f"{name} {share:.0%}" for name, share in self.votes.items())
 
 
-def route(
-    corpora: Sequence[Corpus],
-    question: str,
-    *,
-    strict: bool = False,
-    retrievers: Mapping[str, Retriever] | None = None,
-) -> Route:
+class SeveralCorporaError(LlocoError):
+    """Passages of several corpora fit a question, and only one was to."""
+
+    def __init__(self, message: str, votes: Mapping[str, float]) -> None:
+        super().__init__(message)
+        self.votes = votes
+
+
+def route(corpora: Sequence[Corpus], question: str, *, strict: bool = False) -> Route:
+    """Return the corpus that a question is about; see `route_by`, which keeps indexes open between questions."""
+    return route_by({one.name: Retriever.of_corpus(one) for one in corpora}, question, strict=strict)
+
+
+def route_by(retrievers: Mapping[str, Retriever], question: str, *, strict: bool = False) -> Route:
     """Return the corpus that a question is about.
 
     Args:
-        corpora: those to choose from.
+        retrievers: indexes of those to choose from, by name.
         question: words in common with the documents find them.
         strict: refuse where passages vote for different corpora.
-        retrievers: open indexes by the corpora's names; by default those in the store.
 
     Raises:
         NothingFoundError: no corpus has a word of the question.
@@ -61,20 +67,20 @@ def route(
     """
     if not question.strip():
         raise LlocoError("a question was wanted, it is empty: type one")
-    if not corpora:
+    if not retrievers:
         raise LlocoError("a corpus to ask was wanted, the store has none: lloco compress PATH... --corpus NAME")
-    opened = {one.name: (retrievers or {}).get(one.name) or Retriever.of_corpus(one) for one in corpora}
-    embedder = next((one.embedder for one in opened.values() if one.embedder is not None), None)
-    found = vote(question, {name: one.search(question, NUM_CANDIDATES) for name, one in opened.items()}, embedder)
+    embedder = next((one.embedder for one in retrievers.values() if one.embedder is not None), None)
+    found = vote(question, {name: one.search(question, NUM_CANDIDATES) for name, one in retrievers.items()}, embedder)
     if found is None:
         raise NothingFoundError(
-            f"a corpus about {question.strip()[:60]!r} was wanted, none of {', '.join(opened)} has a word of it: ask "
-            "in the documents' words, or name one with --corpus"
+            f"a corpus about {question.strip()[:60]!r} was wanted, none of {', '.join(retrievers)} has a word of "
+            "it: ask in the documents' words, or name one with --corpus"
         )
     if strict and not found.is_unanimous:
-        raise LlocoError(
+        raise SeveralCorporaError(
             f"one corpus about {question.strip()[:60]!r} was wanted, passages of several fit it ({found.reason()}): "
-            "name one with --corpus, or leave --strict out"
+            "name one with --corpus, or leave --strict out",
+            found.votes,
         )
     return found
 

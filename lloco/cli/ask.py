@@ -196,14 +196,13 @@ class _Library:
 
     def ask(self, question: str, choices: tuple[str, ...]) -> _Routed:
         """Ask the corpus that the question is about."""
-        from lloco.routing import route
+        from lloco.routing import route_by
 
         if len(self.corpora) == 1:
             corpus, chosen = self.corpora[0], None
         else:
-            for one in self.corpora:
-                self._retriever(one)
-            chosen = route(self.corpora, question, strict=self._flags.strict, retrievers=self._retrievers)
+            indexes = {one.name: self._retriever(one) for one in self.corpora}
+            chosen = route_by(indexes, question, strict=self._flags.strict)
             corpus = next(one for one in self.corpora if one.name == chosen.corpus)
         return _Routed(question, self._asker(corpus)(question, choices), corpus.name, chosen)
 

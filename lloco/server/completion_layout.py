@@ -153,6 +153,7 @@ def _cited(one: Citation) -> CitedDocument:
 def _read_by(answer: RunningAnswer) -> ReadBy:
     return ReadBy(
         corpus=answer.corpus,
+        votes=None if answer.route is None else dict(answer.route.votes),
         adapter=answer.prepared.adapter,
         decoder=answer.engine.decoder.digest,
         mode=answer.prepared.mode,

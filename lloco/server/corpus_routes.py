@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from lloco.server.request_body import parse, read_json
 from lloco.server.service import Caller, Served
-from lloco.server.wire_requests import NewCorpus
+from lloco.server.wire_requests import ROUTED, NewCorpus
 from lloco.server.wire_responses import CorpusInfo, Deleted, Model, Page, respond
 from lloco.store.rows import CorpusSummary
 
@@ -19,14 +19,18 @@ STARTED = int(time.time())
 
 @router.get("/v1/models")
 async def list_models(grant: Caller, service: Served) -> Response:
-    """List the corpora that the key may ask."""
-    found = await run_in_threadpool(service.library.summaries, grant)
-    return respond(Page(data=[Model(id=one.name, created=STARTED) for one in found]))
+    """List the corpora that the key may ask; several together are one more model, which finds the right one."""
+    names = [one.name for one in await run_in_threadpool(service.library.summaries, grant)]
+    if len(names) > 1:
+        names.append(ROUTED)
+    return respond(Page(data=[Model(id=name, created=STARTED) for name in names]))
 
 
 @router.get("/v1/models/{name:path}")
 async def show_model(name: str, grant: Caller, service: Served) -> Response:
     """Show one."""
+    if name == ROUTED:
+        return respond(Model(id=ROUTED, created=STARTED))
     corpus = await run_in_threadpool(service.library.corpus, grant, name)
     return respond(Model(id=corpus.name, created=STARTED))
 

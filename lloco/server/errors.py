@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from lloco.engine.request_queue import QueueFullError
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
 from lloco.evidence import NoRoomError, NothingFoundError
+from lloco.routing import SeveralCorporaError
 
 LOG = logging.getLogger("lloco.server")
 _FOLDERS = re.compile(r"""(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:,;'"]+[/\\])+""")
@@ -64,8 +65,13 @@ def as_api_error(error: Exception) -> ApiError:
             'with {"lloco": {"document": ID}}'
         )
         return ApiError(400, message, param="messages", code="no_document_found")
+    if isinstance(error, SeveralCorporaError):
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in error.votes.items())
+        message = f"passages of several corpora fit the question ({shares}): name one as the model, or leave strict out"
+        return ApiError(400, message, param="lloco.strict", code="several_corpora")
     if isinstance(error, NoRoomError):
         message = _public(str(error)).replace("--max-tokens", "lower max_tokens")
+        message = message.replace("raise --max-virtual-tokens", "raise lloco.max_virtual_tokens")
         return ApiError(400, message, param="max_tokens", code="context_length_exceeded")
     if isinstance(error, MismatchError):
         return ApiError(409, _public(str(error)), code="mismatch")

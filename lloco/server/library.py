@@ -6,12 +6,12 @@ there.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from lloco.compress import compress_into
 from lloco.documents import Document
-from lloco.errors import LlocoError
+from lloco.errors import LlocoError, StoreError
 from lloco.retriever import Retriever
 from lloco.server.access import Grant
 from lloco.server.engines import Engines
@@ -39,6 +39,14 @@ class Library:
     def summaries(self, grant: Grant) -> list[CorpusSummary]:
         """Every corpus that the caller may use, by name."""
         return [one for one in self._store.corpora() if grant.allows(one.name)]
+
+    def retrievers(self, grant: Grant) -> dict[str, Retriever]:
+        """Indexes of every corpus that the caller may use, by name."""
+        found = {}
+        for one in self.summaries(grant):
+            with suppress(StoreError):  # it may have been removed meanwhile
+                found[one.name] = self.retriever(self._store.corpus(one.name, create=False))
+        return found
 
     def corpus(self, grant: Grant, name: str, param: str = "model") -> Corpus:
         """Return a corpus. Raises `ApiError` 404 where the caller can use none of that name."""

@@ -19,13 +19,14 @@ from lloco.engine.request_queue import AsyncEngine, Event, Ticket
 from lloco.errors import LlocoError, StoreError
 from lloco.evidence import NothingFoundError, find_evidence
 from lloco.prompt import History
+from lloco.routing import Route, route_by
 from lloco.server.access import Grant
 from lloco.server.answer_text import AnswerText
 from lloco.server.engines import Engines
 from lloco.server.errors import ApiError
 from lloco.server.library import Library
 from lloco.server.metrics import Metrics
-from lloco.server.wire_requests import LlocoOptions, Question
+from lloco.server.wire_requests import ROUTED, LlocoOptions, Question
 from lloco.store.corpus import Corpus
 
 
@@ -39,6 +40,8 @@ class RunningAnswer:
     events: "asyncio.Queue[Event]"
     started: float
     metrics: Metrics
+    route: Route | None = None
+    """Why this corpus was asked, where the caller named none."""
     ticket: Ticket | None = None
     generation: Generation | None = None
     """What was generated; there when the pieces have ended."""
@@ -114,7 +117,7 @@ class Questions:
         events: asyncio.Queue[Event] = asyncio.Queue()
 
         def start() -> RunningAnswer:
-            corpus = self._library.corpus(grant, asked.model)
+            corpus, route = self._corpus(grant, asked, question, history)
             with self._library.gone_means_404(corpus, asked.lloco.document, "lloco.document"):
                 engine, prepared = self._prepare(corpus, question, history, asked.lloco, sampling)
 
@@ -125,11 +128,28 @@ class Questions:
                     if not loop.is_closed():
                         loop.call_soon_threadsafe(events.put_nowait, event)
 
-                answer = RunningAnswer(corpus.name, prepared, engine, events, started, self._metrics)
+                answer = RunningAnswer(corpus.name, prepared, engine, events, started, self._metrics, route)
                 answer.ticket = engine.submit(prepared.prompt, prepared.sampling, on_event, adapter=prepared.adapter)
             return answer
 
         return await run_in_threadpool(start)
+
+    def _corpus(self, grant: Grant, asked: Question, question: str, history: History) -> tuple[Corpus, Route | None]:
+        """Return the corpus that is named, or the one that the question is about and why."""
+        if asked.model != ROUTED:
+            return self._library.corpus(grant, asked.model), None
+        if asked.lloco.document is not None:
+            message = f"a document is in one corpus, model {ROUTED} is all of them: name its corpus as the model"
+            raise ApiError(400, message, param="lloco.document")
+        retrievers = self._library.retrievers(grant)
+        try:
+            route = route_by(retrievers, question, strict=asked.lloco.strict)
+        except NothingFoundError:
+            if not history.turns:
+                raise
+            asked_so_far = "\n".join([*(earlier for earlier, _ in history.turns), question])
+            route = route_by(retrievers, asked_so_far, strict=asked.lloco.strict)
+        return self._library.corpus(grant, route.corpus), route
 
     def _prepare(
         self, corpus: Corpus, question: str, history: History, options: LlocoOptions, sampling: SamplingParams

@@ -17,6 +17,8 @@ from lloco.server.messages import Message, read_conversation
 from lloco.server.request_body import Wire
 
 DEFAULT_MAX_TOKENS = 64
+ROUTED = "lloco/auto"
+"""The model that stands for all corpora of the caller; no corpus can have such a name."""
 CORPUS_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
 MAX_STOPS = 4
 
@@ -88,6 +90,7 @@ class LlocoOptions(Wire):
     top_k: int = Field(default=1, ge=1, le=100)
     mode: Mode = "compressed"
     max_virtual_tokens: int | None = Field(default=None, ge=1)
+    strict: bool = False
 
 
 class StreamOptions(Wire):

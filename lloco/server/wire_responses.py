@@ -60,6 +60,8 @@ class ReadBy(BaseModel):
     """What answered; extension `lloco`."""
 
     corpus: str
+    votes: dict[str, float] | None
+    """Each corpus's share of the votes, where the question was routed."""
     adapter: str | None
     """Digest of the adapter that read the vectors."""
     decoder: str

@@ -15,7 +15,7 @@ from lloco.compress import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents import Document
 from tests.corpora import LEASE, VOYAGE, lease_and_voyage
-from tests.serving import QUESTION, Site, direct, fill_store, serving
+from tests.serving import QUESTION, WILL, Site, direct, fill_store, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright: make setup")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -97,6 +97,20 @@ def test_a_question_streams_its_answer_with_what_it_cost(open_page: Opened, site
     assert re.fullmatch(r"\d+\.\d\d s", shown["first words"]) and shown["first words"] <= shown["whole answer"]
     assert page.get_attribute(ANSWER, "aria-live") == "polite" and page.get_attribute(ANSWER, "aria-busy") == "false"
     assert "Cut after 64 tokens" in page.text_content("#answers .note")
+
+
+def test_the_question_chooses_among_several_corpora(open_page: Opened, tmp_path: Path, compressor: Path) -> None:
+    wills = [Document("will", WILL, "Will", "will.txt")]
+    store = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage(), wills=wills)
+    with serving(store, compressor=str(compressor)) as both:
+        page = open_page(both.url)
+        page.wait_for_selector("#corpus option >> nth=2", state="attached")
+        assert page.locator("#corpus option").all_text_contents() == ["ships", "wills", "whichever fits the question"]
+        ask(page, "Who gets the orchard?", "lloco/auto")
+        assert "2 corpora" in page.text_content("#corpus-size")
+        page.wait_for_selector("#answers .note >> text=From the corpus wills: 100 % of the votes.")
+        page.click("#answers .source")
+        page.wait_for_selector("mark >> text=orchard")
 
 
 def test_a_source_opens_its_document_at_the_passage(open_page: Opened, site: Site, compressor: Path) -> None:

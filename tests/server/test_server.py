@@ -39,11 +39,37 @@ def test_the_official_client_gets_the_answer_that_ask_gives_and_cites(site: Site
     assert made.usage.completion_tokens == 12 and made.usage.prompt_tokens > stored.num_virtual_tokens
     assert made.model_extra["lloco"] == {
         "corpus": "ships",
+        "votes": None,
         "adapter": None,
         "decoder": stored.compressor_digest,
         "mode": "compressed",
         "is_whole": True,
     }
+
+
+def test_the_model_of_all_corpora_finds_the_right_one_among_those_of_the_key(
+    site: Site, client: openai.OpenAI, locked: Site
+) -> None:
+    assert "lloco/auto" in [one.id for one in client.models.list()]
+    assert client.models.retrieve("lloco/auto").id == "lloco/auto"
+    routed = client.chat.completions.create(**chat(max_tokens=12) | {"model": "lloco/auto"})
+    assert (routed.model, routed.choices[0].message.content) == ("ships", direct(site, max_tokens=12))
+    read_by = routed.model_extra["lloco"]
+    assert read_by["corpus"] == "ships" and read_by["votes"]["ships"] == pytest.approx(1)
+    will = client.chat.completions.create(**chat("Who inherits the orchard?", max_tokens=2) | {"model": "lloco/auto"})
+    assert will.model == "Wills"
+    later = [*chat()["messages"], {"role": "assistant", "content": "Crane."}, {"role": "user", "content": "Why?"}]
+    assert client.chat.completions.create(model="lloco/auto", messages=later, max_tokens=2).model == "ships"
+    both = chat("The orchard or the brig?", max_tokens=2) | {"model": "lloco/auto"}
+    for extra, code in (({"strict": True}, "several_corpora"), ({"document": "will"}, None)):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.chat.completions.create(**both, extra_body={"lloco": extra})
+        assert refused.value.code == code and refused.value.param == f"lloco.{next(iter(extra))}"
+    with locked.client("key-of-wills") as wills, pytest.raises(openai.BadRequestError) as hidden:
+        wills.chat.completions.create(**chat() | {"model": "lloco/auto"})
+    assert hidden.value.code == "no_document_found"
+    with locked.client("key-of-wills") as wills:
+        assert [one.id for one in wills.models.list()] == ["Wills"]
 
 
 def test_a_stream_is_the_whole_answer_in_pieces(site: Site, client: openai.OpenAI) -> None:

@@ -46,7 +46,7 @@ export class Answer {
     for await (const chunk of streamAnswer(corpus, question, this.mode)) {
       const [choice] = chunk.choices;
       readBy ??= chunk.lloco;
-      if (choice?.delta.citations) this.#showSources(corpus, choice.delta.citations);
+      if (choice?.delta.citations) this.#showSources(readBy.corpus, choice.delta.citations);
       if (choice?.delta.content) {
         first ??= performance.now() - started;
         this.text.append(choice.delta.content);
@@ -99,12 +99,17 @@ function ratio(usage) {
   return (usage.document_tokens / usage.virtual_tokens).toFixed(1);
 }
 
+function percent(share) {
+  return `${Math.round(100 * share)} %`;
+}
+
 function seconds(milliseconds) {
   return `${(milliseconds / 1000).toFixed(2)} s`;
 }
 
 function notes(usage, readBy, reason) {
   const said = [];
+  if (readBy.votes) said.push(`From the corpus ${readBy.corpus}: ${percent(readBy.votes[readBy.corpus])} of the votes.`);
   if (!readBy.is_whole && readBy.mode === "full") {
     said.push(`The text has ${count(usage.document_tokens, "token")}, more than fit: its best passages were read.`);
   } else if (!readBy.is_whole) {

@@ -6,6 +6,7 @@ import { showDocuments, takeFiles } from "./documents.js";
 import { count, find, make } from "./element.js";
 
 const FIRST_CORPUS = "documents";
+const ALL_CORPORA = "lloco/auto";
 let corpora = [];
 const isLoaded = new Set();
 
@@ -18,24 +19,31 @@ async function start(chosen = find("corpus").value) {
     return;
   }
   const names = corpora.map((one) => one.id);
-  find("corpus").replaceChildren(...names.map((name) => new Option(name, name)));
+  const options = names.map((name) => new Option(name, name));
+  if (names.length > 1) options.push(new Option("whichever fits the question", ALL_CORPORA));
+  find("corpus").replaceChildren(...options);
   find("corpora").replaceChildren(...names.map((name) => new Option(name)));
-  if (names.includes(chosen)) find("corpus").value = chosen;
+  if (options.some((one) => one.value === chosen)) find("corpus").value = chosen;
   find("empty").hidden = corpora.some((one) => one.num_documents > 0);
   find("ask").hidden = corpora.length === 0;
   await showCorpus();
 }
 
 async function showCorpus() {
-  const chosen = corpora.find((one) => one.id === find("corpus").value) ?? null;
+  const asked = find("corpus").value === ALL_CORPORA ? corpora : corpora.filter((one) => one.id === find("corpus").value);
+  const chosen = asked.length === 1 ? asked[0] : null;
   find("into").value = chosen?.id ?? FIRST_CORPUS;
-  find("corpus-size").textContent = chosen === null ? "" : about(chosen);
-  find("send").disabled = !chosen?.num_documents;
+  find("corpus-size").textContent = chosen === null ? aboutAll(asked) : about(chosen);
+  find("send").disabled = !asked.some((one) => one.num_documents);
   try {
     await showDocuments(chosen?.id ?? null);
   } catch (error) {
     problem(error);
   }
+}
+
+function aboutAll(asked) {
+  return asked.length ? `${asked.length} corpora: the passages found say which one a question is about.` : "";
 }
 
 function about(corpus) {
