@@ -4,17 +4,22 @@
 are read, unless the mode is "full": then the text of the same documents is, to compare the two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from queue import SimpleQueue
+from typing import Literal, cast
 
 import torch
 
+from lloco.answer_text import AnswerText
 from lloco.corpus_models import load_corpus_decoder
 from lloco.engine.engine import Engine, Generation, SamplingParams
+from lloco.engine.request_queue import AsyncEngine, Event
+from lloco.engine.streaming import StreamingEngine
 from lloco.engine.transformers_engine import TransformersEngine
+from lloco.errors import LlocoError
 from lloco.evidence import Evidence, find_evidence, read_text, read_vectors
 from lloco.models.adapter import adapter_digest
 from lloco.models.decoder import Decoder
@@ -103,6 +108,8 @@ def ask(
     template: Template | None = None,
     max_tokens: int = 64,
     max_virtual_tokens: int | None = None,
+    history: History = NO_HISTORY,
+    on_text: Callable[[str], None] | None = None,
 ) -> Answer:
     """Answer a question from the soft prompts of the documents that it is about.
 
@@ -118,15 +125,24 @@ def ask(
         template: wording of the prompt; by default the adapter's own, else the packaged one.
         max_tokens: tokens that the answer may have.
         max_virtual_tokens: vectors that may be read; by default as many as fit the decoder.
+        history: what was said before; its questions help to find documents where this one alone finds none.
+        on_text: told of the answer's text piece by piece; a given engine must then be an `AsyncEngine`.
 
     Raises:
         LlocoError: an empty question, nothing found for it, no such document, or no room to read anything.
         MismatchError: the adapter is of another model; or the engine's decoder is neither the one that the soft
             prompts were made for, nor the one that the adapter was trained on.
     """
-    evidence = find_evidence(corpus, question, document_id=document_id, top_k=top_k, retriever=retriever)
+    evidence = find_evidence(
+        corpus,
+        question,
+        document_id=document_id,
+        top_k=top_k,
+        retriever=retriever,
+        earlier=[earlier for earlier, _ in history.turns],
+    )
     adapter = adapter or corpus.adapter_folder()
-    engine = engine or TransformersEngine(load_corpus_decoder(corpus, adapter=adapter), batch_size=1)
+    engine = engine or _new_engine(load_corpus_decoder(corpus, adapter=adapter), is_streamed=on_text is not None)
     prepared = prepare(
         corpus,
         question,
@@ -137,11 +153,37 @@ def ask(
         template=template,
         options=options,
         max_virtual_tokens=max_virtual_tokens,
+        history=history,
     )
     if prepared.adapter is not None and prepared.adapter_folder is not None:
         engine.add_adapter(prepared.adapter, prepared.adapter_folder)
+    if on_text is not None:
+        return prepared.answer(_stream(cast(AsyncEngine, engine), prepared, on_text))
     [generation] = engine.generate([prepared.prompt], prepared.sampling, adapters=[prepared.adapter])
     return prepared.answer(generation)
+
+
+def _new_engine(decoder: Decoder, *, is_streamed: bool) -> Engine:
+    return StreamingEngine(decoder, max_batch_size=1) if is_streamed else TransformersEngine(decoder, batch_size=1)
+
+
+def _stream(engine: AsyncEngine, prepared: PreparedQuestion, on_text: Callable[[str], None]) -> Generation:
+    """Pass the answer on as it grows; an interrupt ends its generation."""
+    events: SimpleQueue[Event] = SimpleQueue()
+    text = AnswerText(prepared.template)
+    ticket = engine.submit(prepared.prompt, prepared.sampling, events.put, adapter=prepared.adapter)
+    try:
+        while isinstance(event := events.get(), str):
+            if piece := text.add(event):
+                on_text(piece)
+    except BaseException:
+        ticket.cancel()
+        raise
+    if isinstance(event, LlocoError):
+        raise event
+    if piece := text.end():
+        on_text(piece)
+    return event
 
 
 def prepare(

@@ -53,13 +53,16 @@ def route(corpora: Sequence[Corpus], question: str, *, strict: bool = False) -> 
     return route_by({one.name: Retriever.of_corpus(one) for one in corpora}, question, strict=strict)
 
 
-def route_by(retrievers: Mapping[str, Retriever], question: str, *, strict: bool = False) -> Route:
+def route_by(
+    retrievers: Mapping[str, Retriever], question: str, *, strict: bool = False, earlier: Sequence[str] = ()
+) -> Route:
     """Return the corpus that a question is about.
 
     Args:
         retrievers: indexes of those to choose from, by name.
         question: words in common with the documents find them.
         strict: refuse where passages vote for different corpora.
+        earlier: questions asked before, which are searched for with it where no corpus has a word of it.
 
     Raises:
         NothingFoundError: no corpus has a word of the question.
@@ -70,7 +73,11 @@ def route_by(retrievers: Mapping[str, Retriever], question: str, *, strict: bool
     if not retrievers:
         raise LlocoError("a corpus to ask was wanted, the store has none: lloco compress PATH... --corpus NAME")
     embedder = next((one.embedder for one in retrievers.values() if one.embedder is not None), None)
-    found = vote(question, {name: one.search(question, NUM_CANDIDATES) for name, one in retrievers.items()}, embedder)
+
+    def voted(words: str) -> Route | None:
+        return vote(words, {name: one.search(words, NUM_CANDIDATES) for name, one in retrievers.items()}, embedder)
+
+    found = voted(question) or (voted("\n".join([*earlier, question])) if earlier else None)
     if found is None:
         raise NothingFoundError(
             f"a corpus about {question.strip()[:60]!r} was wanted, none of {', '.join(retrievers)} has a word of "

@@ -3,10 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lloco.cli.output import printable
+from lloco.cli.output import Output, printable
 from tests.command import QUICK, Run, raiser, write_lines
 from tests.corpora import save_compressor
 from tests.embedders import save_synonym_embedder
@@ -203,6 +204,57 @@ def test_chat_for_machines_prints_an_object_per_question_and_nothing_else(
     assert answered == asked
     assert failed["question"] == "Xyzzy?" and "has a word of it" in failed["error"]
     assert set(prompts) == {""}
+
+
+def test_chat_reads_what_was_said_before_only_as_far_as_it_is_told_to(
+    filled: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers(*flags: object) -> list[dict[str, Any]]:
+        lines = iter(["Who signed the lease?", "Who is Crane?", "/new", "Who is Crane?", "/quit"])
+        monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+        assert filled("chat", "--corpus", "c", "--max-tokens", "12", "--json", *flags) == 0
+        return [json.loads(line) for line in filled.out.splitlines()]
+
+    _, second, again = answers()
+    assert second == again
+    _, second, again = answers("--turns", 2)
+    assert second["answer"] != again["answer"]
+    assert second["documents"] == again["documents"]
+
+
+def test_chat_shows_and_chooses_the_corpora(filled: Run, docs: Path, compressor: Path, monkeypatch: Any) -> None:
+    filled.json("compress", docs / "voyage.md", "--corpus", "ships", "--compressor", compressor)
+    lines = iter(["/corpus ships", "Who was lost?", "/corpus nope", "/corpus all", "Who signed the lease?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert filled("chat", "--corpus", "c", "--max-tokens", "2") == 0
+    shown = filled.out.splitlines()
+    assert shown[0] == "corpus ships: 1 documents"
+    assert any(line.startswith("error: ") and "nope" in line for line in shown)
+    assert shown.count("corpus ships: 1 documents") == 2 and "corpus c: 2 documents" in shown
+    assert "by the passages found" in filled.err
+
+
+def test_an_answer_is_printed_as_it_grows_and_an_interrupt_ends_it_alone(
+    filled: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = filled.json("ask", "--corpus", "c", "Who signed the lease?", "--max-tokens", "40")["answer"]
+    pieces: list[str] = []
+    monkeypatch.setattr(Output, "piece", lambda self, text: pieces.append(text))
+    assert filled("ask", "--corpus", "c", "Who signed the lease?", "--max-tokens", "40") == 0
+    assert len(pieces) > 4 and "".join(pieces) == whole
+
+    def interrupt(self: Output, text: str) -> None:
+        pieces.append(text)
+        if len(pieces) == 3:
+            raise KeyboardInterrupt
+
+    pieces.clear()
+    monkeypatch.setattr(Output, "piece", interrupt)
+    lines = iter(["Who signed the lease?", "Who signed the lease?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert filled("chat", "--corpus", "c", "--max-tokens", "40") == 0
+    assert "(interrupted)" in filled.out
+    assert "".join(pieces[3:]) == whole
 
 
 def test_chat_ends_with_its_input(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine", "training"),
     (
         "answer",
+        "answer_text",
         "compress",
         "compress_plan",
         "corpus_folder",

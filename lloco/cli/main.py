@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import typer
 
-from lloco.cli.ask import ask, chat
+from lloco.cli.ask import ask
 from lloco.cli.bench import bench_app
+from lloco.cli.chat import chat
 from lloco.cli.compress import compress
 from lloco.cli.corpus import corpus_app
 from lloco.cli.demo import demo

@@ -48,8 +48,13 @@ class Output:
             return
         if self.is_json:
             print(json.dumps(values, ensure_ascii=False, allow_nan=False, default=str), flush=True)
-        elif text:
+        elif text is not None:
             print(text, flush=True)
+
+    def piece(self, text: str) -> None:
+        """Print a piece of a result that is for people; `result` ends it."""
+        if not self.is_json and not self.is_silent:
+            print(printable(text), end="", flush=True)
 
     @contextmanager
     def progress(self, what: str, unit: str) -> Iterator[Advance]:

@@ -8,12 +8,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
 from lloco.engine.decoding import Decoding
-from lloco.engine.engine import Generation, SamplingParams
+from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt
@@ -37,13 +36,8 @@ class Ticket(Protocol):
         ...
 
 
-class AsyncEngine(Protocol):
+class AsyncEngine(Engine, Protocol):
     """An engine that answers whoever asks, while others are being answered."""
-
-    @property
-    def decoder(self) -> Decoder:
-        """The model that reads the prompts."""
-        ...
 
     @property
     def num_running(self) -> int:
@@ -53,10 +47,6 @@ class AsyncEngine(Protocol):
     @property
     def num_waiting(self) -> int:
         """Requests that no token has been read of yet."""
-        ...
-
-    def add_adapter(self, name: str, folder: Path) -> None:
-        """Make the adapter of that folder available under a name."""
         ...
 
     def submit(

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from lloco.answer import PreparedQuestion, prepare
+from lloco.answer_text import AnswerText
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, Event, Ticket
 from lloco.errors import LlocoError, StoreError
@@ -21,7 +22,6 @@ from lloco.evidence import NothingFoundError, find_evidence
 from lloco.prompt import History
 from lloco.routing import Route, route_by
 from lloco.server.access import Grant
-from lloco.server.answer_text import AnswerText
 from lloco.server.engines import Engines
 from lloco.server.errors import ApiError
 from lloco.server.library import Library
@@ -141,14 +141,8 @@ class Questions:
         if asked.lloco.document is not None:
             message = f"a document is in one corpus, model {ROUTED} is all of them: name its corpus as the model"
             raise ApiError(400, message, param="lloco.document")
-        retrievers = self._library.retrievers(grant)
-        try:
-            route = route_by(retrievers, question, strict=asked.lloco.strict)
-        except NothingFoundError:
-            if not history.turns:
-                raise
-            asked_so_far = "\n".join([*(earlier for earlier, _ in history.turns), question])
-            route = route_by(retrievers, asked_so_far, strict=asked.lloco.strict)
+        earlier = [earlier for earlier, _ in history.turns]
+        route = route_by(self._library.retrievers(grant), question, strict=asked.lloco.strict, earlier=earlier)
         return self._library.corpus(grant, route.corpus), route
 
     def _prepare(

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lloco.answer_text import AnswerText
 from lloco.compress import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
-from lloco.server.answer_text import AnswerText
 from lloco.server.errors import as_api_error
 from lloco.server.listen import open_socket
 from lloco.template import Template

@@ -1,0 +1,255 @@
+"""The corpora that `lloco ask` and `lloco chat` ask, what answers for each, and how an answer is told."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lloco.cli import options
+from lloco.cli.output import Output, printable
+from lloco.cli.reading import warn_of_other_model
+from lloco.cli.retrieval import Retrieval
+from lloco.cli.wording import adapter_template
+from lloco.errors import LlocoError
+
+if TYPE_CHECKING:
+    from lloco.answer import Answer
+    from lloco.engine.engine import Engine
+    from lloco.retriever import Retriever
+    from lloco.routing import Route
+    from lloco.store.corpus import Corpus
+    from lloco.store.store import Store
+
+SNIPPET_LEN = 160
+BUNDLED_HINT = (
+    "the bundled model answers: it is tiny and reads only records like those it comes with; for your own documents "
+    "name a real one: lloco compress PATH... --corpus NAME --compressor princeton-nlp/AutoCompressor-Llama-2-7b-6k"
+)
+
+
+Corpora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--corpus", metavar="NAME", help="Corpus to ask; repeat it to choose from several [default: from all]."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AskFlags:
+    """The flags that say what reads and how, the same for one question and for many."""
+
+    document: Annotated[
+        str | None, typer.Option("--document", metavar="ID", help="Read this document, whatever the question says.")
+    ] = None
+    top_k: Annotated[
+        int, typer.Option("--top-k", parser=options.at_least(1), metavar="N", help="Documents to read for a question.")
+    ] = 1
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
+    ] = 64
+    max_virtual_tokens: Annotated[
+        int | None,
+        typer.Option("--max-virtual-tokens", parser=options.at_least(1), metavar="N", help="Vectors that may be read "
+                     "[default: as many as fit the decoder]."),
+    ] = None  # fmt: skip
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a question that passages of several corpora fit.")
+    ] = False
+    model: options.Model = None
+    compressor: options.CompressorName = None
+    adapter: options.Adapter = None
+    template: options.TemplateName = None
+    store: options.StorePath = None
+    device: options.Device = None
+    dtype: options.DtypeName = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedAnswer:
+    """An answer, the corpus that it is from, and why that one was asked."""
+
+    question: str
+    answer: "Answer"
+    corpus: str
+    route: "Route | None"
+    """None where there was nothing to choose."""
+
+    def values(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        fields = {key: value for key, value in asdict(self.answer).items() if key != "text"}
+        votes = None if self.route is None else dict(self.route.votes)
+        return {"question": self.question, "answer": self.answer.text, "corpus": self.corpus, "votes": votes, **fields}
+
+    def read_lines(self) -> list[str]:
+        """Say where it was looked, and what was read."""
+        chosen = [] if self.route is None else [f"corpus {self.corpus}, by the passages found: {self.route.reason()}"]
+        return [*chosen, _read_line(self.answer)]
+
+    def sources(self) -> list[str]:
+        """Say what it was read from."""
+        return [*_sources(self.answer), *self.read_lines()]
+
+
+class Library:
+    """The corpora that may be asked; what answers is loaded when a corpus is first asked."""
+
+    def __init__(
+        self, store: "Store", names: Sequence[str] | None, flags: AskFlags, retrieval: Retrieval, output: Output
+    ) -> None:
+        self._store = store
+        self._flags = flags
+        self._output = output
+        self._open_retriever = retrieval.opener(flags.device)
+        # A document that is named is searched by words without the index of all.
+        self._is_found = flags.document is None or retrieval.embedder is not None
+        self._retrievers: dict[str, Retriever] = {}
+        self._readers: dict[str, _Reader] = {}
+        self.corpora: list[Corpus] = []
+        self.choose(names)
+
+    def choose(self, names: Sequence[str] | None) -> None:
+        """Ask these corpora from now on; all of the store where none is named.
+
+        Raises:
+            StoreError: there is no such corpus.
+        """
+        named = dict.fromkeys(names or [one.name for one in self._store.corpora()])
+        corpora = [self._store.corpus(name, create=False) for name in named]
+        if self._flags.document is not None and len(corpora) != 1:
+            raise typer.BadParameter("it is in one corpus: name that with --corpus", param_hint="'--document'")
+        if len(corpora) == 1:
+            self._reader(corpora[0])
+        self.corpora = corpora
+
+    def ask(
+        self,
+        question: str,
+        *,
+        choices: Sequence[str] = (),
+        turns: Sequence[tuple[str, str]] = (),
+        on_text: Callable[[str], None] | None = None,
+    ) -> RoutedAnswer:
+        """Ask the corpus that the question is about.
+
+        Args:
+            question: as it was typed.
+            choices: answers to choose from.
+            turns: what was asked and answered before.
+            on_text: told of the answer's text as it grows.
+        """
+        from lloco.routing import route_by
+
+        if len(self.corpora) == 1:
+            corpus, route = self.corpora[0], None
+        else:
+            indexes = {one.name: self._retriever(one) for one in self.corpora}
+            route = route_by(indexes, question, strict=self._flags.strict, earlier=[asked for asked, _ in turns])
+            corpus = next(one for one in self.corpora if one.name == route.corpus)
+        answer = self._reader(corpus).ask(question, choices, turns, on_text)
+        return RoutedAnswer(question, answer, corpus.name, route)
+
+    def _reader(self, corpus: "Corpus") -> "_Reader":
+        if corpus.name not in self._readers:
+            retriever = self._retriever(corpus) if self._is_found else None
+            self._readers[corpus.name] = _Reader(corpus, retriever, self._flags, self._output)
+        return self._readers[corpus.name]
+
+    def _retriever(self, corpus: "Corpus") -> "Retriever":
+        if corpus.name not in self._retrievers:
+            self._retrievers[corpus.name] = self._open_retriever(corpus)
+        return self._retrievers[corpus.name]
+
+
+class _Reader:
+    """One corpus with what answers questions to it."""
+
+    def __init__(self, corpus: "Corpus", retriever: "Retriever | None", flags: AskFlags, output: Output) -> None:
+        from lloco.compressors.load import BUNDLED
+        from lloco.corpus_models import load_corpus_decoder
+        from lloco.engine.streaming import StreamingEngine
+        from lloco.engine.transformers_engine import TransformersEngine
+
+        if flags.document is not None:
+            corpus.document(flags.document)
+        self._corpus = corpus
+        self._retriever = retriever
+        self._flags = flags
+        adapter = flags.adapter or corpus.adapter_folder()
+        self._template = adapter_template(flags.template, adapter, output)
+        decoder = load_corpus_decoder(
+            corpus,
+            flags.model,
+            adapter=flags.adapter,
+            compressor=flags.compressor,
+            device=flags.device,
+            dtype=flags.dtype,
+        )
+        if adapter is not None:
+            warn_of_other_model(output, adapter, decoder)
+        if decoder.name == BUNDLED:
+            output.say(BUNDLED_HINT)
+        self._engine: Engine
+        try:
+            self._engine = StreamingEngine(decoder, max_batch_size=1)
+        except LlocoError:  # it keeps no keys and values per token, so that answers come whole
+            self._engine = TransformersEngine(decoder, batch_size=1)
+        self._is_streamed = isinstance(self._engine, StreamingEngine)
+
+    def ask(
+        self,
+        question: str,
+        choices: Sequence[str],
+        turns: Sequence[tuple[str, str]],
+        on_text: Callable[[str], None] | None,
+    ) -> "Answer":
+        from lloco.answer import ask as ask_corpus
+        from lloco.prompt import History
+
+        answer = ask_corpus(
+            self._corpus,
+            question,
+            document_id=self._flags.document,
+            top_k=self._flags.top_k,
+            options=choices,
+            engine=self._engine,
+            retriever=self._retriever,
+            adapter=self._flags.adapter,
+            template=self._template,
+            max_tokens=self._flags.max_tokens,
+            max_virtual_tokens=self._flags.max_virtual_tokens,
+            history=History(turns=tuple(turns)),
+            on_text=on_text if self._is_streamed else None,
+        )
+        if on_text is not None and not self._is_streamed:
+            on_text(answer.text)
+        return answer
+
+
+def said(routed: RoutedAnswer) -> str:
+    """Return what ends an answer whose pieces were printed."""
+    return "" if routed.answer.text else "(no answer)"
+
+
+def _sources(answer: "Answer") -> list[str]:
+    lines = []
+    for one in answer.documents:
+        name = one.document_id if one.title in ("", one.document_id) else f"{one.document_id} ({printable(one.title)})"
+        if one.start is None:
+            lines.append(f"from {name}")
+            continue
+        snippet = " ".join(printable(one.text).split())
+        snippet = snippet if len(snippet) <= SNIPPET_LEN else f"{snippet[:SNIPPET_LEN].rsplit(' ', 1)[0]} ..."
+        lines.append(f"from {name}, characters {one.start}-{one.end}: {snippet}")
+    return lines
+
+
+def _read_line(answer: "Answer") -> str:
+    ratio = answer.num_document_tokens / answer.num_virtual_tokens
+    part = "" if answer.is_whole else ", the segments of the passages found"
+    adapter = "without an adapter" if answer.adapter is None else f"with adapter {answer.adapter[:12]}"
+    return (
+        f"read {answer.num_virtual_tokens:,} virtual tokens instead of {answer.num_document_tokens:,} document tokens "
+        f"({ratio:.1f} times fewer{part}), {adapter}"
+    )
