@@ -219,6 +219,9 @@ def test_bench_serve_asks_a_real_server_in_both_modes_and_says_what_it_refused(t
         pytest.approx(compressed["answers_per_second"] / full["answers_per_second"]),
     )
     assert full["first_token_seconds_min"] <= full["first_token_seconds_p95"] <= full["answer_seconds_max"]
+    cached = measure_serve(compressor, replace(options, clients=(2,), prefix_cache_mb=64)).rows
+    assert [row["mode"] for row in cached] == ["full", "compressed", "full, cached", "compressed, cached"]
+    assert [row["cached_tokens"] > 0 for row in cached] == [False, False, True, True]
     too_long, short = measure_serve(compressor, replace(options, clients=(1,), context_tokens=5000)).rows
     assert "lower --context-tokens" in too_long["skipped"]
     assert (too_long["n"], short["n"], short["ratio"]) == (0, 4, None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import Event, QueueFullError, Ticket
@@ -123,6 +124,72 @@ def test_sliding_window_attention_is_exact_when_prompts_are_longer_than_the_wind
     unlimited = tiny_decoder(tiny_model(architecture, sliding_window=512))
     assert alone(decoder, prompts) != alone(unlimited, prompts)
     assert StreamingEngine(decoder, max_batch_size=3).generate(prompts, GREEDY) == alone(decoder, prompts)
+
+
+def ask_of(documents: list[Tensor], *asked: tuple[int, int]) -> list[Prompt]:
+    """Prompts with one of the documents each, and a question of some length."""
+    return [
+        Prompt((torch.tensor([0]), documents[which], torch.arange(5, 5 + length)), num_virtual_tokens=1)
+        for which, length in asked
+    ]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "mistral", "gemma2"])
+def test_documents_that_are_asked_about_again_are_not_read_again(architecture: str) -> None:
+    window = {"sliding_window": 8} if architecture in ("mistral", "gemma2") else {}
+    decoder = tiny_decoder(tiny_model(architecture, **window))
+    engine = StreamingEngine(decoder, prefix_cache_bytes=1 << 20)
+    documents = [soft_prompt(40), soft_prompt(25, seed=1)]
+
+    def num_cached(*asked: tuple[int, int]) -> list[int]:
+        prompts = ask_of(documents, *asked)
+        made = engine.generate(prompts, GREEDY)
+        assert [one.token_ids for one in made] == [one.token_ids for one in alone(decoder, prompts)]
+        return [one.num_cached_tokens for one in made]
+
+    assert num_cached((0, 6), (1, 3)) == [0, 0]
+    assert num_cached((0, 4)) == [41]
+    # All rows read as many positions as the longest question has, so the other one reads 5 of its document again.
+    assert num_cached((0, 2), (1, 7)) == [36, 26]
+    assert num_cached((0, 2), (1, 60)) == [0, 26]
+    engine.close()
+
+
+def test_what_one_adapter_has_read_is_not_anothers(tmp_path: Path) -> None:
+    engine = StreamingEngine(tiny_decoder(), prefix_cache_bytes=1 << 20)
+    adapter_folder = save_random_adapter(tmp_path / "a", 1)
+    engine.add_adapter("a", adapter_folder)
+    reference = TransformersEngine(tiny_decoder(), batch_size=1)
+    reference.add_adapter("a", adapter_folder)
+    prompts = ask_of([soft_prompt(20)], (0, 4))
+    cached = []
+    for adapter in (None, "a", "a", None):
+        [made] = engine.generate(prompts, GREEDY, adapters=[adapter])
+        assert made.token_ids == reference.generate(prompts, GREEDY, adapters=[adapter])[0].token_ids
+        cached.append(made.num_cached_tokens)
+    assert cached == [0, 0, 21, 21]
+    engine.close()
+
+
+def test_the_prefix_cache_holds_no_more_than_it_may_and_forgets_what_was_not_used() -> None:
+    decoder = tiny_decoder()
+    documents = [soft_prompt(20, seed=seed) for seed in range(3)]
+    prompts = [Prompt((one, torch.arange(5, 9)), num_virtual_tokens=20) for one in documents]
+    config = decoder.model.config
+    one_document = 20 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
+    engine = StreamingEngine(decoder, prefix_cache_bytes=2 * one_document)
+
+    def cached(place: int) -> int:
+        [made] = engine.generate([prompts[place]], GREEDY)
+        assert engine._prefixes.num_bytes <= 2 * one_document
+        return made.num_cached_tokens
+
+    assert [cached(place) for place in (0, 1, 0, 2, 0, 1)] == [0, 0, 20, 0, 20, 0]
+    tight = StreamingEngine(decoder, prefix_cache_bytes=one_document - 1)
+    assert [tight.generate([prompts[0]], GREEDY)[0].num_cached_tokens for _ in range(2)] == [0, 0]
+    assert tight._prefixes.num_bytes == 0
+    engine.close()
+    tight.close()
 
 
 def test_a_step_is_one_forward_for_all_rows_and_padding_goes_with_the_row_that_needed_it() -> None:

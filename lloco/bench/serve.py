@@ -30,6 +30,7 @@ from lloco.bench.turns import OnRun, Way, count_runs, take_turns
 from lloco.compress import compress_into
 from lloco.compressors.compressor import Compressor
 from lloco.documents import Document
+from lloco.engine.streaming import StreamingEngine
 from lloco.errors import LlocoError
 from lloco.evals.evaluate import versions
 from lloco.server.access import Access
@@ -61,6 +62,8 @@ class ServeBenchOptions:
     """Tokens of an answer."""
     max_batch_size: int = 16
     """Questions that the server answers at once."""
+    prefix_cache_mb: int = 0
+    """Memory for documents that were read; where there is any, each mode is measured without and with it."""
     repeats: int = 2
     """Measurements of each row."""
     seed: int = 0
@@ -77,6 +80,7 @@ class ServedAnswer:
     """From the request to the end."""
     new_tokens: int
     prompt_tokens: int
+    cached_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +103,24 @@ def measure_serve(
     """
     decoder = compressor.decoder
     cost = ModelCost.of(decoder.model)
+    num_ways = len(MODES) * (2 if options.prefix_cache_mb else 1)
     machine = measure_machine(decoder.device, decoder.dtype, cost.read_bytes)
-    count = count_runs(on_run, len(options.clients) * len(MODES), options.repeats)
+    count = count_runs(on_run, len(options.clients) * num_ways, options.repeats)
     done: dict[int, list[Way[Load]]] = {}
-    with _server(compressor, options, device) as url:
+    with _server(compressor, options, device) as (url, engine):
         refused = {mode: _refusal(url, mode, options) for mode in MODES}
+
+        def load(mode: str, cache_mb: int, clients: int) -> Load:
+            engine.limit_prefix_cache(cache_mb << 20)
+            if cache_mb:
+                _read_all(url, mode, options)
+            return put_load(url, mode, clients, options)
+
         for clients in options.clients:
             done[clients] = [
-                Way(mode, partial(put_load, url, mode, clients, options), 0, refused[mode]) for mode in MODES
+                Way(f"{mode}, cached" if cache_mb else mode, partial(load, mode, cache_mb, clients), 0, refused[mode])
+                for cache_mb in dict.fromkeys((0, options.prefix_cache_mb))
+                for mode in MODES
             ]
             take_turns(done[clients], options.repeats, decoder.device, count)
     machine = machine.best(measure_machine(decoder.device, decoder.dtype, cost.read_bytes))
@@ -134,8 +148,10 @@ def make_documents(compressor: Compressor, options: ServeBenchOptions) -> list[D
 
 
 @contextmanager
-def _server(compressor: Compressor, options: ServeBenchOptions, device: str | None) -> Iterator[str]:
-    """Serve a store with the documents in it; yields the address."""
+def _server(
+    compressor: Compressor, options: ServeBenchOptions, device: str | None
+) -> Iterator[tuple[str, StreamingEngine]]:
+    """Serve a store with the documents in it; yields the address and what answers there."""
     with tempfile.TemporaryDirectory(prefix="lloco-bench-") as folder, Store(Path(folder)) as store:
         compress_into(store.corpus(CORPUS), make_documents(compressor, options), compressor)
         engines = EngineOptions(
@@ -145,9 +161,11 @@ def _server(compressor: Compressor, options: ServeBenchOptions, device: str | No
             dtype=str(compressor.decoder.dtype).removeprefix("torch."),
         )
         service = Service(store, Access(), engines=engines)
-        service.engines.engine(store.corpus(CORPUS), None).decoder.model.generation_config.eos_token_id = []
+        engine = service.engines.engine(store.corpus(CORPUS), None)
+        assert isinstance(engine, StreamingEngine)
+        engine.decoder.model.generation_config.eos_token_id = []
         with open_socket("127.0.0.1", 0) as bound, serving_in_thread(create_app(service), bound):
-            yield address_of(bound)
+            yield address_of(bound), engine
 
 
 def put_load(url: str, mode: str, clients: int, options: ServeBenchOptions) -> Load:
@@ -157,6 +175,13 @@ def put_load(url: str, mode: str, clients: int, options: ServeBenchOptions) -> L
         asked = [pool.submit(_ask_in_turn, url, mode, client, options) for client in range(clients)]
         answers = [answer for one in asked for answer in one.result()]
     return Load(time.perf_counter() - started, answers)
+
+
+def _read_all(url: str, mode: str, options: ServeBenchOptions) -> None:
+    """Ask about every document once, so that it is in the prefix cache."""
+    with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False) as http:
+        for number in range(options.documents):
+            ask(http, mode, f"document-{number}", options)
 
 
 def _ask_in_turn(url: str, mode: str, client: int, options: ServeBenchOptions) -> list[ServedAnswer]:
@@ -198,7 +223,11 @@ def ask(http: httpx.Client, mode: str, document: str, options: ServeBenchOptions
             usage = event.get("usage") or usage
     seconds = time.perf_counter() - started
     return ServedAnswer(
-        seconds if first is None else first, seconds, usage["completion_tokens"], usage["prompt_tokens"]
+        seconds if first is None else first,
+        seconds,
+        usage["completion_tokens"],
+        usage["prompt_tokens"],
+        usage["prompt_tokens_details"]["cached_tokens"],
     )
 
 
@@ -243,6 +272,7 @@ def _row(
         "mode": way.name,
         "n": len(answers),
         "prompt_tokens": statistics.mean(one.prompt_tokens for one in answers) if answers else None,
+        "cached_tokens": statistics.mean(one.cached_tokens for one in answers) if answers else None,
         "new_tokens": statistics.mean(one.new_tokens for one in answers) if answers else None,
         **figures,
         "floor_answers_per_second": floor,
@@ -274,8 +304,9 @@ def _floor(answers: list[ServedAnswer], batch_size: int, cost: ModelCost, machin
     if not answers:
         return None
     num_positions = round(statistics.mean(one.prompt_tokens for one in answers))
+    num_read = round(statistics.mean(one.prompt_tokens - one.cached_tokens for one in answers))
     new_tokens = statistics.mean(one.new_tokens for one in answers)
-    read = cost.prefill(num_positions, batch_size).seconds(machine)
+    read = cost.prefill(num_read, batch_size).seconds(machine)
     step = cost.decode(num_positions + round(new_tokens) // 2, batch_size).seconds(machine)
     return batch_size / (read + max(0.0, new_tokens - 1) * step)
 

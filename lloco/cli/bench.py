@@ -208,6 +208,9 @@ def serve(
     questions: Annotated[int, _number("--questions", "Questions of a client in a measurement.")] = 2,
     new_tokens: Annotated[int, _number("--new-tokens", "Tokens of an answer.")] = 16,
     max_batch_size: Annotated[int, _number("--max-batch-size", "Questions that the server answers at once.")] = 16,
+    prefix_cache_mb: Annotated[
+        int, _number("--prefix-cache-mb", "Memory for documents that were read: each mode without and with it.", 0)
+    ] = 0,
     repeats: Repeats = 2,
     place: _Place,
 ) -> None:
@@ -228,6 +231,7 @@ def serve(
         questions=questions,
         new_tokens=new_tokens,
         max_batch_size=max_batch_size,
+        prefix_cache_mb=prefix_cache_mb,
         repeats=repeats,
         seed=place.seed,
     )

@@ -43,6 +43,11 @@ class _Flags:
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", parser=options.at_least(1), metavar="N", help="Questions that may wait.")
     ] = 256
+    prefix_cache_mb: Annotated[
+        int,
+        typer.Option("--prefix-cache-mb", parser=options.at_least(0), metavar="N", help="Memory for documents that are "
+                     "asked about again; 0 reads them anew each time."),
+    ] = 256  # fmt: skip
     engine: options.EngineName = "transformers"
 
 
@@ -90,7 +95,15 @@ def serve(
             opened,
             access,
             Limits(requests_per_minute=flags.requests_per_minute),
-            EngineOptions(flags.max_batch_size, flags.max_waiting, compressor, device, dtype, flags.engine),
+            EngineOptions(
+                flags.max_batch_size,
+                flags.max_waiting,
+                compressor,
+                device,
+                dtype,
+                flags.prefix_cache_mb << 20,
+                flags.engine,
+            ),
             open_retriever,
         )
         names = flags.corpus or [one.name for one in opened.corpora()]

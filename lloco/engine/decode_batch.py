@@ -16,6 +16,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from lloco.engine.named_adapters import inference
+from lloco.engine.prefix_cache import Prefix
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt, collate
@@ -31,20 +32,28 @@ class DecodeBatch:
 
     @classmethod
     def read(
-        cls, decoder: Decoder, prompts: Sequence[Prompt], peft_names: Sequence[str]
+        cls,
+        decoder: Decoder,
+        prompts: Sequence[Prompt],
+        peft_names: Sequence[str],
+        prefixes: Sequence[Prefix] = (),
     ) -> tuple["DecodeBatch", Tensor]:
         """Read the prompts, each with its adapter; returns the logits (batch, vocab_size) of the first answer token.
+
+        `prefixes`, one for each prompt where any are given, are the beginnings that need not be read again.
 
         Raises:
             MismatchError: a soft prompt was made for a decoder of another width, or holds NaN or infinity.
         """
         with torch.no_grad(), decoder.lock:
             inputs = collate(prompts, decoder, padding_side="left")
-        batch = cls(DynamicCache(), inputs.attention_mask, peft_names)
+        num_new = num_read(prompts, prefixes)
+        cache = _filled_cache(prefixes, [max(prompt.length - num_new, 0) for prompt in prompts])
+        batch = cls(cache, inputs.attention_mask, peft_names)
         logits = batch._forward(
             decoder,
-            inputs_embeds=inputs.inputs_embeds,
-            position_ids=inputs.position_ids,
+            inputs_embeds=inputs.inputs_embeds[:, -num_new:],
+            position_ids=inputs.position_ids[:, -num_new:],
             **_last_logits_only(decoder),
         )
         return batch, logits
@@ -55,6 +64,14 @@ class DecodeBatch:
         self._attention_mask = pad(self._attention_mask, (0, 1), value=1)
         input_ids = torch.tensor(token_ids, device=decoder.device)[:, None]
         return self._forward(decoder, input_ids=input_ids, position_ids=position_ids)
+
+    def prefix(self, row: int, length: int) -> Prefix:
+        """Copy the keys and values of a row's first positions."""
+        gap = int(self._attention_mask[row].argmax())
+        return Prefix(
+            [layer.keys[row, :, gap : gap + length].clone() for layer in self._layers],
+            [layer.values[row, :, gap : gap + length].clone() for layer in self._layers],
+        )
 
     def join(self, other: "DecodeBatch") -> None:
         """Append the other batch's rows, of the same decoder; both are left-padded to the longer one's length."""
@@ -96,6 +113,35 @@ class DecodeBatch:
         return logits
 
 
+def num_read(prompts: Sequence[Prompt], prefixes: Sequence[Prefix]) -> int:
+    """Return how many positions are read of every prompt: as many as the row with most behind its prefix needs.
+
+    So all rows end together with no padding but on the left, and shorter rows read some of their prefix again.
+    """
+    behind = [one.length - (prefixes[place].length if prefixes else 0) for place, one in enumerate(prompts)]
+    return max(behind)
+
+
+def _filled_cache(prefixes: Sequence[Prefix], lengths: Sequence[int]) -> DynamicCache:
+    """Return a cache with the first so many positions of each prefix, left-padded."""
+    cache = DynamicCache()
+    longest = max(lengths)
+    if not prefixes or not longest:
+        return cache
+    for layer in range(len(prefixes[0].keys)):
+        keys, values = (
+            torch.stack(
+                [
+                    _pad_left(states[layer][:, :length], longest - length)
+                    for states, length in zip(kind, lengths, strict=True)
+                ]
+            )
+            for kind in ([one.keys for one in prefixes], [one.values for one in prefixes])
+        )
+        cache.update(keys, values, layer)
+    return cache
+
+
 def check_cache(decoder: Decoder) -> None:
     """Refuse a model whose state is not keys and values per token, so that rows cannot be padded to one length.
 
@@ -120,5 +166,5 @@ def _last_logits_only(decoder: Decoder) -> dict[str, int]:
 
 
 def _pad_left(states: Tensor, gap: int) -> Tensor:
-    """Pad keys or values (batch, num_key_value_heads, seq_len, head_dim)."""
+    """Pad keys or values (..., num_key_value_heads, seq_len, head_dim)."""
     return pad(states, (0, 0, gap, 0)) if gap else states

@@ -36,6 +36,7 @@ class Decoding:
         self.sampling = sampling
         self.token_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
+        self.num_cached_tokens = 0
         self._num_prompt_tokens = prompt.length
         self._eos_token_ids = decoder.eos_token_ids
         self._tokenizer = decoder.require_tokenizer() if sampling.stop else decoder.tokenizer
@@ -79,7 +80,13 @@ class Decoding:
     def generation(self) -> Generation:
         """What an answer that has ended comes to."""
         assert self.finish_reason is not None
-        return Generation(self._certain_text, tuple(self.token_ids), self._num_prompt_tokens, self.finish_reason)
+        return Generation(
+            self._certain_text,
+            tuple(self.token_ids),
+            self._num_prompt_tokens,
+            self.finish_reason,
+            self.num_cached_tokens,
+        )
 
     def _text(self) -> str:
         if self._tokenizer is None:

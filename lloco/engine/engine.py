@@ -61,6 +61,8 @@ class Generation:
     """Positions that the prompt took, virtual tokens included."""
     finish_reason: FinishReason
     """Whether EOS or a stop string ended it, `max_tokens`, or whoever had asked for it."""
+    num_cached_tokens: int = 0
+    """Positions of the prompt that had been read before and were not read again."""
 
 
 class Engine(Protocol):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lloco.engine.decode_batch import DecodeBatch, check_cache
+from lloco.engine.decode_batch import DecodeBatch, check_cache, num_read
 from lloco.engine.decoding import Decoding, next_token_ids
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import NamedAdapters
+from lloco.engine.prefix_cache import Prefix, PrefixCache, prefix_length
 from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, fail_all
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
@@ -26,7 +27,17 @@ _READ_LEN = 8192
 class StreamingEngine:
     """Answers many requests at once with the decoder in this process."""
 
-    def __init__(self, decoder: Decoder, *, max_batch_size: int = 16, max_waiting: int = 256) -> None:
+    def __init__(
+        self, decoder: Decoder, *, max_batch_size: int = 16, max_waiting: int = 256, prefix_cache_bytes: int = 0
+    ) -> None:
+        """Make an engine of this decoder.
+
+        Args:
+            decoder: its weights and adapters must not change while prefixes are kept.
+            max_batch_size: requests that are answered at once.
+            max_waiting: requests that may wait.
+            prefix_cache_bytes: memory for keys and values of documents, so that they are not read again; 0 keeps none.
+        """
         if max_batch_size < 1:
             raise LlocoError(f"max_batch_size is {max_batch_size}: it must be at least 1")
         check_cache(decoder)
@@ -36,6 +47,7 @@ class StreamingEngine:
         self._arrivals: list[Request] = []
         self._running: list[Request] = []
         self._batch: DecodeBatch | None = None
+        self._prefixes = PrefixCache(prefix_cache_bytes)
 
     @property
     def decoder(self) -> Decoder:
@@ -55,6 +67,10 @@ class StreamingEngine:
     def add_adapter(self, name: str, folder: Path) -> None:
         """Make the adapter of that folder available under a name, as `NamedAdapters.add`; rows wait meanwhile."""
         self._adapters.add(name, folder)
+
+    def limit_prefix_cache(self, max_bytes: int) -> None:
+        """Keep keys and values of documents in so many bytes from now on, and forget those that are kept."""
+        self._prefixes = PrefixCache(max_bytes)
 
     def submit(
         self, prompt: Prompt, sampling: SamplingParams, on_event: OnEvent, *, adapter: str | None = None
@@ -117,28 +133,48 @@ class StreamingEngine:
         self._arrivals = [request for request in self._arrivals if not request.has_ended]
 
     def _read(self, arrivals: list[Request]) -> None:
-        """Read prompts and let their rows join; where that fails, each by itself, so that only the culprit fails."""
+        """Read prompts and let their rows join: first those that are new, then those whose beginning is known."""
+        known = [self._prefixes.find(one.prompt, one.adapter) for one in arrivals]
+        new = [one for one, prefix in zip(arrivals, known, strict=True) if prefix is None]
+        self._read_together(new, [])
+        again = [one for one, prefix in zip(arrivals, known, strict=True) if prefix is not None]
+        self._read_together(again, [prefix for prefix in known if prefix is not None])
+
+    def _read_together(self, arrivals: list[Request], prefixes: list[Prefix]) -> None:
+        """Read prompts; where that fails, each by itself, so that only the culprit fails."""
         if not arrivals:
             return
         prompts, peft_names = [one.prompt for one in arrivals], [one.adapter for one in arrivals]
         batch = None
         try:
-            batch, logits = DecodeBatch.read(self.decoder, prompts, peft_names)
+            batch, logits = DecodeBatch.read(self.decoder, prompts, peft_names, prefixes)
         except Exception as error:
             if len(arrivals) == 1:
                 fail_all(arrivals, error, self.decoder)
                 return
         # Out of the handler, whose error keeps the failed read's memory alive.
         if batch is None:
-            for request in arrivals:
-                self._read([request])
+            for place, request in enumerate(arrivals):
+                self._read_together([request], prefixes[place : place + 1])
             return
+        if not prefixes:
+            self._keep_prefixes(batch, arrivals)
+        num_new = num_read(prompts, prefixes)
+        for request in arrivals:
+            request.decoding.num_cached_tokens = max(request.prompt.length - num_new, 0)
         self._advance(arrivals, logits)
         if self._batch is None:
             self._batch = batch
         else:
             self._batch.join(batch)
         self._running += arrivals
+
+    def _keep_prefixes(self, batch: DecodeBatch, arrivals: list[Request]) -> None:
+        if not self._prefixes.max_bytes:
+            return
+        for row, request in enumerate(arrivals):
+            if length := prefix_length(request.prompt):
+                self._prefixes.keep(request.prompt, request.adapter, batch.prefix(row, length))
 
     def _advance(self, requests: Sequence[Request], logits: Tensor) -> None:
         token_ids = next_token_ids([request.decoding for request in requests], logits)

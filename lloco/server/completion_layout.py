@@ -110,11 +110,12 @@ def usage_of(answer: RunningAnswer) -> Usage:
     assert answer.generation is not None, "an answer is counted when it has ended"
     num_read, num_written = answer.generation.num_prompt_tokens, len(answer.generation.token_ids)
     num_virtual = answer.prepared.prompt.num_virtual_tokens
+    details = PromptTokensDetails(cached_tokens=answer.generation.num_cached_tokens, text_tokens=num_read - num_virtual)
     return Usage(
         prompt_tokens=num_read,
         completion_tokens=num_written,
         total_tokens=num_read + num_written,
-        prompt_tokens_details=PromptTokensDetails(text_tokens=num_read - num_virtual),
+        prompt_tokens_details=details,
         virtual_tokens=num_virtual,
         document_tokens=answer.prepared.num_document_tokens,
         context_tokens=answer.prepared.prompt.num_context_tokens,

@@ -31,6 +31,8 @@ class EngineOptions:
     """Folder or hub id of the compressor for corpora without documents; the bundled one when not given."""
     device: str | None = None
     dtype: str | None = None
+    prefix_cache_bytes: int = 256 << 20
+    """Memory for keys and values of documents that were read, of each decoder; vLLM has a cache of its own."""
     engine: str = "transformers"
     """What generates: "transformers" or "vllm"."""
 
@@ -119,4 +121,9 @@ class Engines:
             return VllmEngine(
                 decoder, options.max_batch_size, max_adapters=VLLM_ADAPTERS, max_waiting=options.max_waiting
             )
-        return StreamingEngine(decoder, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting)
+        return StreamingEngine(
+            decoder,
+            max_batch_size=options.max_batch_size,
+            max_waiting=options.max_waiting,
+            prefix_cache_bytes=options.prefix_cache_bytes,
+        )

@@ -72,6 +72,17 @@ def test_the_model_of_all_corpora_finds_the_right_one_among_those_of_the_key(
         assert [one.id for one in wills.models.list()] == ["Wills"]
 
 
+def test_usage_counts_what_had_been_read_for_an_earlier_question(client: openai.OpenAI) -> None:
+    def cached(question: str) -> tuple[int, int]:
+        made = client.chat.completions.create(**chat(question, max_tokens=2))
+        assert made.usage is not None and made.usage.prompt_tokens_details is not None
+        return made.usage.prompt_tokens_details.cached_tokens or 0, made.usage.model_extra["virtual_tokens"]
+
+    cached("Who was master of the Petrel?")
+    again, num_virtual = cached("What was the cargo of the brig Petrel?")
+    assert again >= num_virtual > 0
+
+
 def test_a_stream_is_the_whole_answer_in_pieces(site: Site, client: openai.OpenAI) -> None:
     whole = client.chat.completions.create(**chat(max_tokens=40))
     chunks = list(
