@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from torch import Tensor
 
@@ -24,6 +25,8 @@ from lloco.store.rows import num_read_tokens
 
 OnTokens = Callable[[int, int], None]
 """Called with the number of document tokens just read and the number there are to read in all."""
+CompressedBatch: TypeAlias = tuple[list[tuple[Document, SoftPrompt]], list[Skipped]]
+"""Documents with their soft prompts, and those that were refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,19 @@ def compress_planned(
     Raises:
         StoreError: the store cannot be written; batches stored before are kept.
     """
+    on_progress = counting(on_tokens, plan.num_tokens)
+    return store_batches(
+        corpus, plan, (compress_batch(compressor, batch, plan.options, on_progress) for batch in plan.batches())
+    )
+
+
+def store_batches(corpus: Corpus, plan: CompressPlan, batches: Iterable[CompressedBatch]) -> CompressReport:
+    """Store what comes, whoever compressed it and in whatever order; the time until it comes is in the report."""
     storage_dtype, skipped = plan.storage_dtype, list(plan.skipped)
-    num_total = sum(len(ids) for _, ids in plan.waiting)
     num_new = num_document_tokens = num_virtual_tokens = 0
     quantisation_error = 0.0
     started = time.perf_counter()
-    for batch in plan.batches():
-        made, refused = _compress_batch(compressor, batch, plan.options, counting(on_tokens, num_total))
+    for made, refused in batches:
         skipped += refused
         for document, soft_prompt in made:
             corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype)
@@ -173,12 +182,12 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
     return segment_len
 
 
-def _compress_batch(
+def compress_batch(
     compressor: Compressor,
     batch: Sequence[tuple[Document, Tensor]],
     options: CompressOptions,
     on_progress: Progress | None,
-) -> tuple[list[tuple[Document, SoftPrompt]], list[Skipped]]:
+) -> CompressedBatch:
     """Compress the batch together; where a document of it is refused, one by one, so that only that one is left out."""
     documents = [document for document, _ in batch]
     try:
@@ -187,7 +196,7 @@ def _compress_batch(
     except DocumentError as error:
         if len(batch) == 1:
             return [], [Skipped(documents[0].source or documents[0].id, str(error))]
-    parts = [_compress_batch(compressor, [one], options, on_progress) for one in batch]
+    parts = [compress_batch(compressor, [one], options, on_progress) for one in batch]
     return [pair for made, _ in parts for pair in made], [one for _, refused in parts for one in refused]
 
 

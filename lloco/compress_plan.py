@@ -42,6 +42,11 @@ class CompressPlan:
     max_batch_tokens: int
     """Tokens that are compressed together at most: as many as one document may have."""
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens to compress in all."""
+        return sum(len(ids) for _, ids in self.waiting)
+
     def batches(self) -> Iterator[list[tuple[Document, Tensor]]]:
         """Yield the documents that are compressed together."""
         batch: list[tuple[Document, Tensor]] = []

@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "answer_text",
         "compress",
         "compress_plan",
+        "compress_ray",
         "corpus_folder",
         "corpus_models",
         "evidence",

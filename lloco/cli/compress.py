@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lloco.store.store import Store
 
 
+ENGINES = ("local", "ray")
+
+
 @dataclass(frozen=True, slots=True)
 class _Flags:
     """The flags that say what compresses the documents and how."""
@@ -47,6 +50,16 @@ class _Flags:
     device: options.Device = None
     dtype: options.DtypeName = None
     batch_size: options.BatchSize = 8
+    engine: Annotated[
+        str,
+        typer.Option("--engine", parser=options.one_of(ENGINES), metavar="|".join(ENGINES), help="This process, or the "
+                     "workers of a Ray cluster: that of RAY_ADDRESS, else one on this machine."),
+    ] = "local"  # fmt: skip
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", parser=options.at_least(1), metavar="N", help="Processes that compress, with "
+                     "--engine ray [default: one for each GPU, or two CPUs]."),
+    ] = None  # fmt: skip
 
 
 @verb(kept="the documents compressed so far are in the store; the same command goes on from there")
@@ -73,9 +86,12 @@ def compress(
       lloco compress contracts/ --corpus contracts
       lloco compress a.pdf b.docx notes.jsonl.gz --corpus mixed --storage-dtype int8
       lloco compress contracts/ --corpus contracts --prune
+      lloco compress archive/ --corpus archive --engine ray --workers 8
     """
     if flags.ratio is not None and flags.segment_len is not None:
         raise typer.BadParameter("--ratio chooses the segment length: give --ratio or --segment-len, not both")
+    if flags.workers is not None and flags.engine != "ray":
+        raise typer.BadParameter("they are Ray's: give --engine ray too", param_hint="'--workers'")
     output = Output(is_json, quiet)
     skipped: list[Skipped] = []
     documents = _read(paths, skipped, output)
@@ -124,6 +140,12 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
             corpus, documents, compressor, chosen, storage_dtype=flags.storage_dtype, on_characters=advance
         )
     with output.progress("compressing", "tokens") as advance:
+        if flags.engine == "ray":
+            from lloco.compress_ray import compress_with_ray
+
+            return compress_with_ray(
+                corpus, plan, compressor, num_workers=flags.workers, device=flags.device, on_tokens=advance
+            )
         return compress_planned(corpus, plan, compressor, on_tokens=advance)
 
 
