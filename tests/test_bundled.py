@@ -46,7 +46,7 @@ def test_soft_prompts_answer_held_out_questions_far_better_than_no_context() -> 
         predictions = predict(samples, engine, None, options, soft_prompt_of=lambda one: compressor.compress(one))
         return score("jsonl", samples, {one.id: one.text for one in predictions}).metrics["exact_match"]
 
-    assert exact_match("compressed") > exact_match("none") + 5
+    assert exact_match("compressed") > exact_match("none") + 40
 
 
 def test_the_bundled_model_is_small_and_loads_in_stock_transformers() -> None:

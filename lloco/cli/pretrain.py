@@ -63,6 +63,12 @@ class _Recipe:
         float,
         typer.Option("--copy-ratio", min=0, max=1, help="Share of the first tokens that are random, to be copied."),
     ] = 0.5
+    text_target_ratio: Annotated[
+        float, typer.Option("--text-target-ratio", min=0, max=1, help="Share of a text's tokens that are predicted.")
+    ] = 0.25
+    repeat_ratio: Annotated[
+        float, typer.Option("--repeat-ratio", min=0, max=1, help="Share of texts that are to be repeated.")
+    ] = 0.25
     start_fraction: Annotated[
         float, typer.Option("--start-fraction", min=0, max=1, help="Share of documents, the shortest, to begin with.")
     ] = 0.1

@@ -20,7 +20,7 @@ from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, train
 from lloco.training.reading_data import ReadingDocument, documents_digest, iter_lines, tokenize_lines
-from lloco.training.reading_stage import ReadingOptions, ReadingStage, StageName
+from lloco.training.reading_stage import END_COPY_RATIO, ReadingOptions, ReadingStage, StageName
 from lloco.training.text_tokenizer import train_tokenizer
 
 OnStep = Callable[[str, LogLine], None]
@@ -109,6 +109,10 @@ class PretrainOptions:
     """Document and question tokens of one step."""
     copy_ratio: float = 0.5
     """Share of a stage's first tokens that are random and to be copied; less when going on from an earlier run."""
+    text_target_ratio: float = 0.25
+    """Share of a text's tokens whose loss is computed; the fewer, the more answers count."""
+    repeat_ratio: float = 0.25
+    """Share of documents read as text that are to be repeated instead of asked about."""
     start_fraction: float = 0.1
     """Share of the documents, the shortest, that a stage's first step draws from."""
     evaluate_every: int = 250
@@ -209,6 +213,9 @@ def _run_stage(
         stage=name,
         batch_tokens=options.batch_tokens,
         copy_ratio=options.copy_ratio,
+        end_copy_ratio=min(options.copy_ratio, END_COPY_RATIO),
+        text_target_ratio=options.text_target_ratio,
+        repeat_ratio=options.repeat_ratio,
         start_fraction=options.start_fraction,
     )
     run = {

@@ -30,6 +30,7 @@ from lloco.training.reading_data import (
 )
 
 NUM_SPECIAL_TOKENS = 3
+END_COPY_RATIO = 0.1
 
 StageName = Literal["lookup", "language_model", "compressor"]
 
@@ -48,7 +49,7 @@ class ReadingOptions:
     """Questions asked of one document in one row."""
     copy_ratio: float = 0.5
     """Share of the first step's tokens that are random and to be copied: lookup grows out of copying."""
-    end_copy_ratio: float = 0.1
+    end_copy_ratio: float = END_COPY_RATIO
     """That share from the end of the curriculum on."""
     max_copy_len: int = 32
     """Longest sequence of random tokens that is to be copied."""
