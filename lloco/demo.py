@@ -50,8 +50,8 @@ class DemoTask:
 TASKS = {
     task.name: task
     for task in (
-        DemoTask("museum", "records of museum objects (invented)", "jsonl", 200, 300, 32),
-        DemoTask("railway", "notes on trains (invented)", "jsonl", 200, 300, 32),
+        DemoTask("museum", "records of museum objects (invented)", "jsonl", 200, 600, 32),
+        DemoTask("railway", "notes on trains (invented)", "jsonl", 200, 600, 32),
         DemoTask(
             "fairytaleqa",
             "fairy tales (FairytaleQA, Apache-2.0; the stories are in the public domain)",
