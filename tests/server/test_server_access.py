@@ -48,7 +48,11 @@ def told(http: httpx.Client, method: str, path: str, body: Any, corpus: str) -> 
 def test_a_key_sees_its_own_corpora_alone_and_others_look_like_none(locked: Site) -> None:
     with locked.http("key-of-ships") as http, locked.http("key-of-all") as all_corpora:
         assert [one["id"] for one in http.get("/v1/models").json()["data"]] == ["ships"]
-        assert {one["id"] for one in all_corpora.get("/v1/models").json()["data"]} == {"Wills", "ships"}
+        assert {one["id"] for one in all_corpora.get("/v1/models").json()["data"]} == {
+            "Wills",
+            "ships",
+            "lloco/auto",
+        }
         for method, path, body in (
             ("GET", "/v1/models/{}", None),
             ("GET", "/v1/corpora/{}", None),

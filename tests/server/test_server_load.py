@@ -99,20 +99,19 @@ def test_questions_during_removals_and_additions_are_answered_or_told_why(site: 
     assert codes and set(codes) <= {200}
 
 
-def test_an_index_made_while_a_document_was_away_is_not_used_when_it_is_back(
-    tmp_path: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded, make = load_compressor(compressor), Retriever.of_corpus
+def test_an_index_made_while_a_document_was_away_is_not_used_when_it_is_back(tmp_path: Path, compressor: Path) -> None:
+    loaded = load_compressor(compressor)
     with Store(fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())) as store:
-        corpus, library = store.corpus("ships"), Service(store, Access()).library
+        corpus = store.corpus("ships")
+        taken_away = ["voyage"]
 
-        def make_without_voyage(given: Corpus) -> Retriever:
-            given.remove_document("voyage")
-            return make(given)
+        def open_retriever(given: Corpus) -> Retriever:
+            if taken_away:
+                given.remove_document(taken_away.pop())
+            return Retriever.of_corpus(given)
 
-        monkeypatch.setattr(Retriever, "of_corpus", make_without_voyage)
+        library = Service(store, Access(), open_retriever=open_retriever).library
         assert library.retriever(corpus).search("brig Petrel", 1) == []
-        monkeypatch.setattr(Retriever, "of_corpus", make)
         compress_into(corpus, lease_and_voyage(), loaded)
         assert library.retriever(corpus).search("brig Petrel", 1)[0].document_id == "voyage"
 
