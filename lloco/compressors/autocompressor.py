@@ -9,24 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from lloco.compressors.compressor import (
     LongDocuments,
     Progress,
     as_ids,
+    check_batch_size,
     compress_documents,
     windows_of,
 )
+from lloco.compressors.decoder_based import declared, reading_alone, save_with_decoder, vocab_size
 from lloco.documents import Document
-from lloco.errors import CheckpointError, DocumentError, LlocoError
-from lloco.models.adapter import adapter_disabled
-from lloco.models.checkpoint import checkpoint_folder, find_tensor, write_checkpoint
-from lloco.models.decoder import Decoder, load_decoder, quiet_transformers
+from lloco.errors import CheckpointError, DocumentError
+from lloco.models.checkpoint import checkpoint_folder, find_tensor
+from lloco.models.decoder import Decoder, load_decoder
 from lloco.soft_prompt import SoftPrompt
 
 SUMMARY_KEY = "embed_summary.weight"
@@ -83,6 +82,11 @@ class AutoCompressor(nn.Module):
     def summary_length(self) -> int:
         """Virtual tokens that a segment becomes."""
         return int(self.embed_summary.num_embeddings)
+
+    @property
+    def segment_lens(self) -> tuple[int, ...]:
+        """Segment lengths that it learned, as far as the checkpoint tells: its own."""
+        return (self.segment_len,)
 
     @property
     def max_document_tokens(self) -> int:
@@ -184,11 +188,10 @@ class AutoCompressor(nn.Module):
             DocumentError: an empty or overlong document, or ids outside the vocabulary.
         """
         segment_len = self._checked_segment_len(segment_len)
-        if batch_size < 1:
-            raise LlocoError(f"a batch_size of at least 1 was wanted, {batch_size} came")
+        check_batch_size(batch_size)
         made: list[Tensor] = []
         windows: list[tuple[Tensor, Tensor]] = []
-        for ids in (as_ids(document, self._vocab_size) for document in documents):
+        for ids in (as_ids(document, vocab_size(self.decoder)) for document in documents):
             parts = [ids[start:end] for start, end in windows_of(len(ids), self.reach(segment_len), long_documents)]
             num_rows = [self.num_virtual_tokens(len(part), segment_len) for part in parts]
             made.append(torch.empty(sum(num_rows), self.hidden_size, dtype=self.decoder.dtype))
@@ -203,11 +206,6 @@ class AutoCompressor(nn.Module):
                 rows.copy_(vectors)
         return made
 
-    @property
-    def _vocab_size(self) -> int:
-        embedding: Any = self.model.get_input_embeddings()
-        return int(embedding.num_embeddings)
-
     def _checked_segment_len(self, segment_len: int | None) -> int:
         segment_len = self.segment_len if segment_len is None else segment_len
         if segment_len < 1 or not self.reach(segment_len):
@@ -219,17 +217,9 @@ class AutoCompressor(nn.Module):
 
     @contextmanager
     def _reading(self, row_len: int) -> Iterator[None]:
-        """Read a segment with the base model alone, without dropout; the model is as it was afterwards.
-
-        Between segments other threads have their turn with the model: answers do not wait for a long document.
-        """
-        with self.decoder.lock, adapter_disabled(self.model), self._attention(row_len):
-            was_training = self.model.training
-            self.model.train(False)
-            try:
-                yield
-            finally:
-                self.model.train(was_training)
+        """Read a segment with the base model alone, with the attention that fits its length."""
+        with reading_alone(self.decoder), self._attention(row_len):
+            yield
 
     @contextmanager
     def _attention(self, row_len: int) -> Iterator[None]:
@@ -258,33 +248,13 @@ class AutoCompressor(nn.Module):
         return next(compress_documents(self, [document]))
 
     def save(self, folder: str | Path) -> None:
-        """Write a plain causal-LM folder plus `embed_summary.weight`, which stock loaders ignore.
-
-        A folder that is there gets the new files when all of them are whole, the weights last; other files stay.
-        A new compressor has the name and digest of this folder from now on.
-
-        Raises:
-            CheckpointError: `folder` is a file.
-            LlocoError: the model carries an adapter, whose weights are not the compressor's.
-        """
-        folder = Path(folder).expanduser().resolve()
-        if any(isinstance(module, BaseTunerLayer) for module in self.model.modules()):
-            raise LlocoError(
-                f"a compressor is saved to {folder} without an adapter, {self.name} carries one: load it afresh"
-            )
-        digest = write_checkpoint(folder, self._write)
-        if not self.decoder.digest:
-            self.decoder = replace(self.decoder, name=str(folder), digest=digest)
-
-    def _write(self, folder: Path) -> None:
-        config = self.model.config
-        config.summary_length, config.segment_len = self.summary_length, self.segment_len
-        config.accumulate_summary = self.accumulate
-        weights = {**self.model.state_dict(), SUMMARY_KEY: self.embed_summary.weight.detach()}
-        with quiet_transformers():
-            self.model.save_pretrained(folder, state_dict=weights, max_shard_size="1TB")
-            if self.decoder.tokenizer is not None:
-                self.decoder.tokenizer.save_pretrained(folder)
+        """Write a plain causal-LM folder plus `embed_summary.weight`; see `save_with_decoder`."""
+        settings = {
+            "summary_length": self.summary_length,
+            "segment_len": self.segment_len,
+            "accumulate_summary": self.accumulate,
+        }
+        self.decoder = save_with_decoder(self.decoder, folder, settings, {SUMMARY_KEY: self.embed_summary.weight})
 
 
 def load_autocompressor(
@@ -308,23 +278,15 @@ def load_autocompressor(
             f"an AutoCompressor with rotary positions was wanted, {path_or_hub_id} is built on OPT, whose summary "
             "tokens were trained without positions and would come out wrong: name one on Llama"
         )
-    segment_len = _declared(decoder, "segment_len")
+    segment_len = declared(decoder, "segment_len")
     if segment_len is None:
         room = decoder.max_len - summaries.shape[0] if summaries.ndim else 0
         segment_len = PUBLISHED_SEGMENT_LEN if room > PUBLISHED_SEGMENT_LEN else max(1, room // 2)
     compressor = AutoCompressor(decoder, summaries, segment_len=segment_len)
-    declared = _declared(decoder, "summary_length")
-    if declared not in (None, compressor.summary_length):
+    num_declared = declared(decoder, "summary_length")
+    if num_declared not in (None, compressor.summary_length):
         raise CheckpointError(
-            f"{folder} declares {declared} summary tokens and holds {compressor.summary_length}: the config is another "
+            f"{folder} declares {num_declared} summary tokens and holds {compressor.summary_length}: the config is another "
             "model's; fetch the checkpoint again"
         )
     return compressor.eval()
-
-
-def _declared(decoder: Decoder, key: str) -> int | None:
-    """Return the positive number that the config has under this key, or None where it has nothing."""
-    value = getattr(decoder.model.config, key, None)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise CheckpointError(f"{key} of at least 1 was wanted in the config of {decoder.name}, it is {value!r}")
-    return value

@@ -59,6 +59,11 @@ class Compressor(Protocol):
         ...
 
     @property
+    def segment_lens(self) -> tuple[int, ...]:
+        """Segment lengths that it learned."""
+        ...
+
+    @property
     def max_document_tokens(self) -> int:
         """Tokens that it reads without starting a new window, at its own segment length."""
         ...
@@ -102,6 +107,12 @@ class CompressOptions:
     """Documents that are compressed together."""
     long_documents: LongDocuments = "windows"
     """Document over the compressor's reach: refuse it, truncate it (said aloud), or start a new window."""
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise `LlocoError` unless it is at least 1."""
+    if batch_size < 1:
+        raise LlocoError(f"a batch_size of at least 1 was wanted, {batch_size} came")
 
 
 def windows_of(num_tokens: int, max_tokens: int, long_documents: LongDocuments) -> list[tuple[int, int]]:

@@ -7,7 +7,9 @@ import torch
 
 from lloco.compressors.autocompressor import load_autocompressor
 from lloco.compressors.compressor import Compressor
+from lloco.compressors.local import is_local, load_local_compressor
 from lloco.errors import CheckpointError
+from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
 
 BUNDLED = "bundled"
@@ -24,7 +26,8 @@ def load_compressor(
         CheckpointError: no such checkpoint, or it cannot be read as a compressor.
     """
     name, place = _locate(path_or_hub_id)
-    compressor = load_autocompressor(place, device=device, dtype=dtype)
+    load = load_local_compressor if is_local(checkpoint_folder(place)) else load_autocompressor
+    compressor: Compressor = load(place, device=device, dtype=dtype)
     compressor.decoder = replace(compressor.decoder, name=name)
     return compressor
 

@@ -117,7 +117,7 @@ def passages_digest(passages: Sequence[Passage]) -> str:
 def num_read_tokens(soft_prompt: SoftPrompt) -> int:
     """Tokens that a soft prompt stands for: fewer than the document's where it was truncated, at a segment's end."""
     made = soft_prompt.provenance
-    return min(made.num_document_tokens, soft_prompt.num_virtual_tokens // made.summary_length * made.segment_len)
+    return min(made.num_document_tokens, -(-soft_prompt.num_virtual_tokens // made.summary_length) * made.segment_len)
 
 
 def write_document(

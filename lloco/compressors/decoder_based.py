@@ -1,0 +1,85 @@
+"""What compressors that are built on a decoder share: reading with it alone, and one checkpoint for both.
+
+The checkpoint is a plain causal LM that stock loaders read; the compressor's settings are more keys of its config, its
+tensors more tensors, which stock loaders ignore. Does not know how anything is compressed.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from lloco.errors import CheckpointError, LlocoError
+from lloco.models.adapter import adapter_disabled
+from lloco.models.checkpoint import write_checkpoint
+from lloco.models.decoder import Decoder, quiet_transformers
+
+
+@contextmanager
+def reading_alone(decoder: Decoder, *modules: nn.Module) -> Iterator[None]:
+    """Read with the base model alone and these modules, without dropout; all are as they were afterwards.
+
+    Other threads have their turn with the model between such blocks: answers do not wait for a long document.
+    """
+    with decoder.lock, adapter_disabled(decoder.model):
+        were_training = [(module, module.training) for module in (decoder.model, *modules)]
+        for module, _ in were_training:
+            module.train(False)
+        try:
+            yield
+        finally:
+            for module, was_training in were_training:
+                module.train(was_training)
+
+
+def vocab_size(decoder: Decoder) -> int:
+    """Return the number of token ids that the decoder can embed."""
+    embedding: Any = decoder.model.get_input_embeddings()
+    return int(embedding.num_embeddings)
+
+
+def declared(decoder: Decoder, key: str) -> int | None:
+    """Return the positive number that the config has under this key, or None where it has nothing.
+
+    Raises:
+        CheckpointError: it has something else there.
+    """
+    value = getattr(decoder.model.config, key, None)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise CheckpointError(f"{key} of at least 1 was wanted in the config of {decoder.name}, it is {value!r}")
+    return value
+
+
+def save_with_decoder(
+    decoder: Decoder, folder: str | Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> Decoder:
+    """Write the decoder's folder with a compressor's settings and tensors in it; return the decoder as it is now named.
+
+    A folder that is there gets the new files when all of them are whole, the weights last; other files stay. A decoder
+    that was never saved has the name and digest of this folder from now on.
+
+    Raises:
+        CheckpointError: `folder` is a file.
+        LlocoError: the model carries an adapter, whose weights are not the compressor's.
+    """
+    folder = Path(folder).expanduser().resolve()
+    if any(isinstance(module, BaseTunerLayer) for module in decoder.model.modules()):
+        raise LlocoError(
+            f"a compressor is saved to {folder} without an adapter, {decoder.name} carries one: load it afresh"
+        )
+
+    def write(place: Path) -> None:
+        for key, value in settings.items():
+            setattr(decoder.model.config, key, value)
+        weights = {**decoder.model.state_dict(), **{name: tensor.detach() for name, tensor in tensors.items()}}
+        with quiet_transformers():
+            decoder.model.save_pretrained(place, state_dict=weights, max_shard_size="1TB")
+            if decoder.tokenizer is not None:
+                decoder.tokenizer.save_pretrained(place)
+
+    digest = write_checkpoint(folder, write)
+    return decoder if decoder.digest else replace(decoder, name=str(folder), digest=digest)

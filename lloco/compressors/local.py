@@ -1,0 +1,253 @@
+"""Compressors that read a document in windows, each by itself, and turn every small group of tokens into a vector.
+
+Nothing is carried from window to window: a document of any length is read, several windows at a time. The designs are
+`local_encoder`'s. Checkpoint: a plain causal LM, the decoder, plus the encoder's tensors, named `compressor.*`.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lloco.compressors.compressor import LongDocuments, Progress, as_ids, check_batch_size, compress_documents, windows_of
+from lloco.compressors.decoder_based import declared, reading_alone, save_with_decoder, vocab_size
+from lloco.compressors.local_encoder import LocalEncoder, encoder_body
+from lloco.documents import Document
+from lloco.errors import CheckpointError, DocumentError
+from lloco.models.checkpoint import checkpoint_folder, iter_tensors
+from lloco.models.decoder import Decoder, load_decoder
+from lloco.soft_prompt import SoftPrompt
+
+TENSOR_PREFIX = "compressor."
+ANY_LENGTH = 1 << 40
+"""More tokens than any document has."""
+
+
+class LocalCompressor(nn.Module):
+    """Decoder with an encoder that summarises segments of `segment_len` tokens, one of the `segment_lens` it learned.
+
+    A window of `window_len` tokens is read at once; segments in it see each other, those of other windows do not.
+    """
+
+    def __init__(self, decoder: Decoder, encoder: LocalEncoder, *, segment_lens: Sequence[int], window_len: int):
+        super().__init__()
+        self.decoder = decoder
+        self.model = decoder.model
+        self.encoder = encoder.to(decoder.device, decoder.dtype)
+        self.window_len = window_len
+        self.segment_lens = tuple(segment_lens)
+        if not self.segment_lens or min(self.segment_lens) < encoder.summary_length:
+            raise CheckpointError(
+                f"segments of at least {encoder.summary_length} tokens were wanted, a vector for each, "
+                f"{self.segment_lens} came: choose longer ones"
+            )
+        if not_fitting := [length for length in self.segment_lens if not self.reach(length)]:
+            raise CheckpointError(
+                f"windows of {window_len} tokens in segments of {not_fitting[0]}, with their summary tokens, do not fit "
+                f"the {decoder.max_len} positions of {decoder.name}: choose a smaller window_len"
+            )
+
+    @property
+    def design(self) -> str:
+        """Name of the way it compresses."""
+        return self.encoder.design
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint."""
+        return self.decoder.name
+
+    @property
+    def digest(self) -> str:
+        """Digest of the checkpoint's weights, the encoder's included; empty for a new one that was never saved."""
+        return self.decoder.digest
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of one virtual token."""
+        return self.decoder.hidden_size
+
+    @property
+    def summary_length(self) -> int:
+        """Virtual tokens that a segment becomes."""
+        return self.encoder.summary_length
+
+    @property
+    def segment_len(self) -> int:
+        """Tokens a segment unless told otherwise: the first that it names."""
+        return self.segment_lens[0]
+
+    @property
+    def max_document_tokens(self) -> int:
+        """Tokens that it reads: no document is too long."""
+        return self.reach(self.segment_len)
+
+    def reach(self, segment_len: int) -> int:
+        """Return the same at this segment length; 0 where it is too short, or a window does not fit the positions."""
+        if segment_len < self.summary_length:
+            return 0
+        num_segments = max(self.window_len // segment_len, 1)
+        num_summaries = 0 if self.design == "pooling" else self.summary_length
+        return ANY_LENGTH if num_segments * (segment_len + num_summaries) <= self.decoder.max_len else 0
+
+    def num_virtual_tokens(self, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the length of the soft prompt of a document: of its last segment only groups that have a token."""
+        segment_len = segment_len or self.segment_len
+        num_whole, rest = divmod(num_tokens, segment_len)
+        num_groups = (rest - 1) * self.summary_length // segment_len + 1 if rest else 0
+        return num_whole * self.summary_length + num_groups
+
+    def read_documents(
+        self,
+        documents: Sequence[Tensor],
+        segment_len: int,
+        *,
+        windows_at_once: int | None = None,
+        reading: Callable[[], AbstractContextManager[None]] = nullcontext,
+        on_progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """Read documents of ids, sorted from long to short; gradients flow through all of them.
+
+        `reading` gives the context in which windows are read, `windows_at_once` of them, all when not given.
+
+        Returns:
+            One (num_virtual_tokens, hidden_size) tensor a document.
+        """
+        window_len = max(self.window_len // segment_len, 1) * segment_len
+        windows = [
+            (place, number, part)
+            for place, ids in enumerate(documents)
+            for number, part in enumerate(torch.split(ids, window_len))
+        ]
+        windows.sort(key=lambda window: -len(window[2]))
+        vectors: dict[tuple[int, int], Tensor] = {}
+        for start in range(0, len(windows), windows_at_once or len(windows)):
+            group = windows[start : start + (windows_at_once or len(windows))]
+            with reading():
+                made = self._read_windows([part for _, _, part in group], segment_len)
+            vectors |= {window[:2]: rows for window, rows in zip(group, made, strict=True)}
+            if on_progress is not None:
+                on_progress(sum(len(part) for _, _, part in group))
+        of_documents: list[list[Tensor]] = [[] for _ in documents]
+        for (place, _), rows in sorted(vectors.items(), key=lambda item: item[0]):
+            of_documents[place].append(rows)
+        return [torch.cat(rows) for rows in of_documents]
+
+    def _read_windows(self, windows: Sequence[Tensor], segment_len: int) -> list[Tensor]:
+        ids = nn.utils.rnn.pad_sequence(list(windows), batch_first=True).to(self.decoder.device)
+        lengths = torch.tensor([len(window) for window in windows], device=self.decoder.device)
+        vectors: Tensor = self.encoder(self.decoder.embed(ids), lengths, segment_len)
+        return [
+            row[: self.num_virtual_tokens(len(window), segment_len)]
+            for row, window in zip(vectors, windows, strict=True)
+        ]
+
+    @torch.no_grad()
+    def compress_ids(
+        self,
+        documents: Sequence[Sequence[int] | Tensor],
+        *,
+        segment_len: int | None = None,
+        batch_size: int = 8,
+        long_documents: LongDocuments = "refuse",
+        on_progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """Compress documents of any mix of lengths; the result does not depend on what shares a batch.
+
+        Args:
+            documents: token ids, one sequence a document.
+            segment_len: tokens a segment; the checkpoint's own when not given.
+            batch_size: windows read together.
+            long_documents: has no meaning here, where no document is too long.
+            on_progress: called with the number of document tokens just read.
+
+        Returns:
+            One (num_virtual_tokens, hidden_size) tensor a document, in the model's dtype, on the CPU.
+
+        Raises:
+            DocumentError: an empty document, or ids outside the vocabulary.
+        """
+        check_batch_size(batch_size)
+        segment_len = self.segment_len if segment_len is None else segment_len
+        if not self.reach(segment_len):
+            raise DocumentError(
+                f"a segment_len from {self.summary_length} to {self.decoder.max_len - self.summary_length} was wanted, "
+                f"{segment_len} came: choose one of those it learned, {', '.join(map(str, self.segment_lens))}"
+            )
+        ids = [as_ids(document, vocab_size(self.decoder)) for document in documents]
+        for one in ids:
+            windows_of(len(one), ANY_LENGTH, long_documents)
+        made = self.read_documents(
+            ids,
+            segment_len,
+            windows_at_once=batch_size,
+            reading=lambda: reading_alone(self.decoder, self.encoder),
+            on_progress=on_progress,
+        )
+        return [vectors.cpu() for vectors in made]
+
+    def compress(self, document: Document) -> SoftPrompt:
+        """Compress one document's text.
+
+        Raises:
+            CheckpointError: the checkpoint has no tokenizer.
+            DocumentError: the document has no text.
+        """
+        return next(compress_documents(self, [document]))
+
+    def save(self, folder: str | Path) -> None:
+        """Write a plain causal-LM folder plus the encoder's tensors; see `save_with_decoder`."""
+        settings = {
+            "compressor_design": self.design,
+            "summary_length": self.summary_length,
+            "segment_lens": list(self.segment_lens),
+            "window_len": self.window_len,
+            "encoder_layers": int(self.encoder.body.config.num_hidden_layers),
+        }
+        tensors = {TENSOR_PREFIX + name: tensor for name, tensor in self.encoder.state_dict().items()}
+        self.decoder = save_with_decoder(self.decoder, folder, settings, tensors)
+
+
+def is_local(folder: Path) -> bool:
+    """Say whether the folder holds a compressor of a local design, by its config."""
+    try:
+        return "compressor_design" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def load_local_compressor(
+    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None
+) -> LocalCompressor:
+    """Load a checkpoint that `LocalCompressor.save` wrote.
+
+    Raises:
+        CheckpointError: unreadable, or not all of the encoder's tensors are there and of its shapes.
+    """
+    decoder = replace(load_decoder(checkpoint_folder(path_or_hub_id), device=device, dtype=dtype), name=str(path_or_hub_id))
+    config = decoder.model.config
+    segment_lens = getattr(config, "segment_lens", None)
+    if not isinstance(segment_lens, list) or not all(type(length) is int for length in segment_lens):
+        raise CheckpointError(f"segment_lens, a list of lengths, was wanted in the config of {decoder.name}")
+    summary_length, window_len = declared(decoder, "summary_length"), declared(decoder, "window_len")
+    if summary_length is None or window_len is None:
+        raise CheckpointError(f"summary_length and window_len were wanted in the config of {decoder.name}: fetch it again")
+    body = encoder_body(decoder, declared(decoder, "encoder_layers"))
+    encoder = LocalEncoder(body, config.compressor_design, summary_length, embed_scale=1.0)
+    tensors = {
+        name.removeprefix(TENSOR_PREFIX): tensor
+        for name, tensor in iter_tensors(checkpoint_folder(path_or_hub_id))
+        if name.startswith(TENSOR_PREFIX)
+    }
+    try:
+        encoder.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the encoder's tensors in {decoder.name} are not those its config declares ({str(error).splitlines()[-1]}): "
+            "fetch the checkpoint again"
+        ) from error
+    return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=window_len).eval()
