@@ -286,7 +286,7 @@ def load_autocompressor(
     num_declared = declared(decoder, "summary_length")
     if num_declared not in (None, compressor.summary_length):
         raise CheckpointError(
-            f"{folder} declares {num_declared} summary tokens and holds {compressor.summary_length}: the config is another "
-            "model's; fetch the checkpoint again"
+            f"{folder} declares {num_declared} summary tokens and holds {compressor.summary_length}: the config is "
+            "another model's; fetch the checkpoint again"
         )
     return compressor.eval()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
@@ -34,6 +35,12 @@ def reading_alone(decoder: Decoder, *modules: nn.Module) -> Iterator[None]:
         finally:
             for module, was_training in were_training:
                 module.train(was_training)
+
+
+def in_autocast_dtype(embeds: Tensor) -> Tensor:
+    """Return the embeddings in the type that autocast computes in, if it is on: masks and scores get it too."""
+    kind = embeds.device.type
+    return embeds.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else embeds
 
 
 def vocab_size(decoder: Decoder) -> int:

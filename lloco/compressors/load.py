@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 
-from lloco.compressors.autocompressor import load_autocompressor
-from lloco.compressors.compressor import Compressor
-from lloco.compressors.local import is_local, load_local_compressor
+from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
+from lloco.compressors.local import LocalCompressor, is_local, load_local_compressor
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
 
+Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
+TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
+"""The compressors that training can reach through: torch modules whose `read_documents` keeps gradients."""
 BUNDLED = "bundled"
 """Name of the compressor that comes with lloco; a folder of this name is written ./bundled."""
 BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / "model"
@@ -19,7 +22,7 @@ BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / "model"
 
 def load_compressor(
     path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
-) -> Compressor:
+) -> TrainableCompressor:
     """Load a compressor with its decoder; None and "bundled" are the one that comes with lloco.
 
     Raises:
@@ -27,7 +30,7 @@ def load_compressor(
     """
     name, place = _locate(path_or_hub_id)
     load = load_local_compressor if is_local(checkpoint_folder(place)) else load_autocompressor
-    compressor: Compressor = load(place, device=device, dtype=dtype)
+    compressor: TrainableCompressor = load(place, device=device, dtype=dtype)
     compressor.decoder = replace(compressor.decoder, name=name)
     return compressor
 

@@ -13,8 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lloco.compressors.compressor import LongDocuments, Progress, as_ids, check_batch_size, compress_documents, windows_of
-from lloco.compressors.decoder_based import declared, reading_alone, save_with_decoder, vocab_size
+from lloco.compressors.compressor import (
+    LongDocuments,
+    Progress,
+    as_ids,
+    check_batch_size,
+    compress_documents,
+    windows_of,
+)
+from lloco.compressors.decoder_based import declared, in_autocast_dtype, reading_alone, save_with_decoder, vocab_size
 from lloco.compressors.local_encoder import LocalEncoder, encoder_body
 from lloco.documents import Document
 from lloco.errors import CheckpointError, DocumentError
@@ -47,8 +54,8 @@ class LocalCompressor(nn.Module):
             )
         if not_fitting := [length for length in self.segment_lens if not self.reach(length)]:
             raise CheckpointError(
-                f"windows of {window_len} tokens in segments of {not_fitting[0]}, with their summary tokens, do not fit "
-                f"the {decoder.max_len} positions of {decoder.name}: choose a smaller window_len"
+                f"windows of {window_len} tokens in segments of {not_fitting[0]}, with their summary tokens, do not "
+                f"fit the {decoder.max_len} positions of {decoder.name}: choose a smaller window_len"
             )
 
     @property
@@ -140,7 +147,7 @@ class LocalCompressor(nn.Module):
     def _read_windows(self, windows: Sequence[Tensor], segment_len: int) -> list[Tensor]:
         ids = nn.utils.rnn.pad_sequence(list(windows), batch_first=True).to(self.decoder.device)
         lengths = torch.tensor([len(window) for window in windows], device=self.decoder.device)
-        vectors: Tensor = self.encoder(self.decoder.embed(ids), lengths, segment_len)
+        vectors: Tensor = self.encoder(in_autocast_dtype(self.decoder.embed(ids)), lengths, segment_len)
         return [
             row[: self.num_virtual_tokens(len(window), segment_len)]
             for row, window in zip(vectors, windows, strict=True)
@@ -228,26 +235,29 @@ def load_local_compressor(
     Raises:
         CheckpointError: unreadable, or not all of the encoder's tensors are there and of its shapes.
     """
-    decoder = replace(load_decoder(checkpoint_folder(path_or_hub_id), device=device, dtype=dtype), name=str(path_or_hub_id))
+    folder = checkpoint_folder(path_or_hub_id)
+    decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
     config = decoder.model.config
     segment_lens = getattr(config, "segment_lens", None)
     if not isinstance(segment_lens, list) or not all(type(length) is int for length in segment_lens):
         raise CheckpointError(f"segment_lens, a list of lengths, was wanted in the config of {decoder.name}")
     summary_length, window_len = declared(decoder, "summary_length"), declared(decoder, "window_len")
     if summary_length is None or window_len is None:
-        raise CheckpointError(f"summary_length and window_len were wanted in the config of {decoder.name}: fetch it again")
+        raise CheckpointError(
+            f"summary_length and window_len were wanted in the config of {decoder.name}: fetch the checkpoint again"
+        )
     body = encoder_body(decoder, declared(decoder, "encoder_layers"))
     encoder = LocalEncoder(body, config.compressor_design, summary_length, embed_scale=1.0)
     tensors = {
         name.removeprefix(TENSOR_PREFIX): tensor
-        for name, tensor in iter_tensors(checkpoint_folder(path_or_hub_id))
+        for name, tensor in iter_tensors(folder)
         if name.startswith(TENSOR_PREFIX)
     }
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(
-            f"the encoder's tensors in {decoder.name} are not those its config declares ({str(error).splitlines()[-1]}): "
-            "fetch the checkpoint again"
+            f"the encoder's tensors in {decoder.name} are not those that its config declares "
+            f"({str(error).splitlines()[-1].strip()}): fetch the checkpoint again"
         ) from error
     return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=window_len).eval()

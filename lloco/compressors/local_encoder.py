@@ -1,8 +1,8 @@
 """The encoder of the local designs: a window of token embeddings in, a vector for each small group of tokens out.
 
 Three ways to make a group's vector, arXiv 2510.20797 and 2504.08934 on why local ones learn well:
-`pooling` averages the group's states, every token seeing the whole window; `interleaved` puts a summary token after each
-group in a causal row; `bidirectional` puts all summary tokens of a segment after it, every position seeing all others.
+`pooling` averages the group's states, every token seeing the whole window; `interleaved` puts a summary token after
+each group in a causal row; `bidirectional` puts a segment's summary tokens after it, every position seeing all others.
 The encoder has layers of its own, which begin as copies of the decoder's. It does not know about documents or windows.
 """
 
@@ -96,7 +96,7 @@ class LocalEncoder(nn.Module):
 
 
 def group_of_tokens(num_tokens: int, segment_len: int, summary_length: int) -> Tensor:
-    """Return (num_tokens,) the group of each token: a segment is cut into `summary_length` groups, as even as can be."""
+    """Return (num_tokens,) the group of each token: a segment has `summary_length` groups, as even as can be."""
     places = torch.arange(num_tokens)
     return places // segment_len * summary_length + places % segment_len * summary_length // segment_len
 
@@ -116,7 +116,8 @@ def new_local_encoder(
     original: Any = decoder.model.get_decoder()  # type: ignore[no-untyped-call]
     own = {name: value for name, value in original.state_dict().items() if name in body.state_dict()}
     body.load_state_dict(own)
-    embeddings: Tensor = decoder.model.get_input_embeddings().weight.detach().float()
+    table: Any = decoder.model.get_input_embeddings()
+    embeddings: Tensor = table.weight.detach().float()
     return LocalEncoder(body, design, summary_length, float(embeddings.square().mean().sqrt()))
 
 
@@ -125,13 +126,13 @@ def encoder_body(decoder: Decoder, num_layers: int | None = None) -> PreTrainedM
     config: Any = copy.deepcopy(decoder.model.config.get_text_config())
     if num_layers is not None and not 1 <= num_layers <= config.num_hidden_layers:
         raise CheckpointError(
-            f"1 to {config.num_hidden_layers} layers of an encoder were wanted, as {decoder.name} has, {num_layers} came"
+            f"an encoder of 1 to {config.num_hidden_layers} layers was wanted, as {decoder.name} has, not {num_layers}"
         )
     config.num_hidden_layers = num_layers or config.num_hidden_layers
     if getattr(config, "layer_types", None) is not None:
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     config.vocab_size, config.pad_token_id = 1, None
     with quiet_transformers():
-        body: PreTrainedModel = AutoModel.from_config(config)
-    body.set_input_embeddings(nn.Identity())  # type: ignore[no-untyped-call]
+        body: PreTrainedModel = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    body.set_input_embeddings(nn.Identity())
     return body

@@ -1,26 +1,30 @@
 """Train a small Llama-layout language model and its compressor from text: tokenizer, three stages, one folder.
 
-Each stage resumes exactly from its own checkpoint; the result is an AutoCompressor checkpoint folder that stock
-transformers reads as a plain Llama. What the stages learn is `reading_stage`'s.
+Each stage resumes exactly from its own checkpoint; the result is a compressor's checkpoint folder that stock
+transformers reads as a plain Llama. What the stages learn is `reading_batches`' and `reading_stage`'s.
 """
 
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
+from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.load import Design, TrainableCompressor, load_compressor
+from lloco.compressors.local import LocalCompressor
+from lloco.compressors.local_encoder import new_local_encoder
 from lloco.errors import DataError
 from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, train
+from lloco.training.reading_batches import END_COPY_RATIO, ReadingOptions, StageName
 from lloco.training.reading_data import ReadingDocument, documents_digest, iter_lines, tokenize_lines
-from lloco.training.reading_stage import END_COPY_RATIO, ReadingOptions, ReadingStage, StageName
+from lloco.training.reading_stage import ReadingStage
 from lloco.training.text_tokenizer import train_tokenizer
 
 OnStep = Callable[[str, LogLine], None]
@@ -44,14 +48,12 @@ class ModelShape:
     """Key and value heads (grouped-query attention)."""
     max_position_embeddings: int = 4096
     """Positions that the model is declared for."""
-    segment_len: int = 64
-    """Tokens that the compressor reads at once."""
     summary_length: int = 8
     """Virtual tokens that a segment becomes."""
 
 
-def new_model(shape: ModelShape, eos_token_id: int, seed: int) -> tuple[LlamaForCausalLM, Tensor]:
-    """Return an untrained model and its untrained summary embeddings (summary_length, hidden_size)."""
+def new_model(shape: ModelShape, eos_token_id: int, seed: int) -> LlamaForCausalLM:
+    """Return an untrained language model."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=shape.vocab_size,
@@ -67,7 +69,6 @@ def new_model(shape: ModelShape, eos_token_id: int, seed: int) -> tuple[LlamaFor
         tie_word_embeddings=True,
         rms_norm_eps=1e-5,
     )
-    config.accumulate_summary = True
     model = LlamaForCausalLM(config)
     for parameter in model.parameters():
         if parameter.ndim > 1:
@@ -76,7 +77,7 @@ def new_model(shape: ModelShape, eos_token_id: int, seed: int) -> tuple[LlamaFor
         for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
             projection.weight.data.mul_((2 * shape.num_hidden_layers) ** -0.5)
     nn.init.normal_(model.model.embed_tokens.weight, std=0.05)
-    return model, torch.randn(shape.summary_length, shape.hidden_size) * 0.05
+    return model
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,12 @@ class PretrainOptions:
     """Checkpoint folder of an earlier run to go on from, in place of a new model of `shape`."""
     shape: ModelShape = field(default_factory=ModelShape)
     """The model."""
+    design: Design | None = None
+    """How the compressor works; as `init` has it when not given, for a new model pooling."""
+    ratios: tuple[float, ...] = (8, 4, 16, 32)
+    """Document tokens per virtual token that the compressor learns, one of them a step; the first is its own."""
+    window_len: int = 256
+    """Tokens that a local design reads at once."""
     max_document_tokens: int = 512
     """Longer texts are cut into documents of this length."""
     lookup_steps: int = 2500
@@ -113,6 +120,14 @@ class PretrainOptions:
     """Share of a text's tokens whose loss is computed; the fewer, the more answers count."""
     repeat_ratio: float = 0.25
     """Share of documents read as text that are to be repeated instead of asked about."""
+    reconstruction_ratio: float = 0.5
+    """Share of compressed texts that are to be repeated; the others are continued."""
+    distractor_ratio: float = 0.0
+    """Share of the questions' contexts that hold other documents as well."""
+    not_answerable_ratio: float = 0.0
+    """Share of the questions' contexts that are also asked about a document that is not there."""
+    distillation_ratio: float = 0.0
+    """Weight of what the same model says that reads the text, beside the targets."""
     start_fraction: float = 0.1
     """Share of the documents, the shortest, that a stage's first step draws from."""
     evaluate_every: int = 250
@@ -135,7 +150,7 @@ class PretrainOptions:
         return {name: num_steps for name, num_steps in steps.items() if num_steps}
 
 
-def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None) -> AutoCompressor:
+def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None) -> TrainableCompressor:
     """Train or go on training in `out`; leaves the checkpoint in `out`/model and curves beside it.
 
     Raises:
@@ -152,13 +167,16 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     if not documents:
         raise DataError(f"pretraining needs text, {', '.join(map(str, options.data))} hold none: give other files")
     compressor = new_compressor(options, tokenizer)
+    models = [module for module in compressor.modules() if isinstance(module, PreTrainedModel)]
     attention = compressor.model.config._attn_implementation
-    compressor.model.set_attn_implementation("eager")  # its bfloat16 backward on a CPU is 1.6 times as fast
+    for model in models:
+        model.set_attn_implementation("eager")  # its bfloat16 backward on a CPU is 1.6 times as fast
     nn.Module.to(compressor, resolve_device(options.device))
     for name, num_steps in options.stages.items():
         log = _run_stage(name, num_steps, compressor, documents, validation, options, out, on_step)
         write_curves(out / name, log)
-    compressor.model.set_attn_implementation(attention)
+    for model in models:
+        model.set_attn_implementation(attention)
     compressor.eval()
     compressor.save(out / "model")
     summary = {"options": asdict(options), "num_documents": len(documents)}
@@ -166,13 +184,28 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     return compressor
 
 
-def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast) -> AutoCompressor:
-    """Return the compressor that training begins with: that of `options.init`, else a new one."""
-    if options.init is not None:
-        return load_autocompressor(options.init, device=options.device, dtype="float32")
-    model, summaries = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
-    decoder = Decoder(model, tokenizer, "new model", "")
-    return AutoCompressor(decoder, summaries, segment_len=options.shape.segment_len)
+def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast) -> TrainableCompressor:
+    """Return the compressor that training begins with: that of `options.init`, else a new one.
+
+    Where another design is asked for than `init` has, its decoder gets a new compressor.
+    """
+    if options.init is None:
+        model = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
+        decoder = Decoder(model, tokenizer, "new model", "")
+    else:
+        found = load_compressor(options.init, device=options.device, dtype="float32")
+        if options.design in (None, found.design):
+            return found
+        decoder = replace(found.decoder, digest="")
+    torch.manual_seed(options.seed)
+    length = options.shape.summary_length
+    segment_lens = [round(ratio * length) for ratio in options.ratios]
+    if options.design == "autocompressor":
+        decoder.model.config.accumulate_summary = True
+        summaries = torch.randn(length, decoder.hidden_size) * 0.05
+        return AutoCompressor(decoder, summaries, segment_len=segment_lens[0])
+    encoder = new_local_encoder(decoder, options.design or "pooling", summary_length=length)
+    return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=options.window_len)
 
 
 def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
@@ -191,7 +224,7 @@ def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
 def _run_stage(
     name: StageName,
     num_steps: int,
-    compressor: AutoCompressor,
+    compressor: TrainableCompressor,
     documents: Sequence[ReadingDocument],
     validation: Sequence[ReadingDocument],
     options: PretrainOptions,
@@ -217,12 +250,18 @@ def _run_stage(
         text_target_ratio=options.text_target_ratio,
         repeat_ratio=options.repeat_ratio,
         start_fraction=options.start_fraction,
+        segment_lens=tuple(round(ratio * compressor.summary_length) for ratio in options.ratios),
+        reconstruction_ratio=options.reconstruction_ratio,
+        distractor_ratio=options.distractor_ratio,
+        not_answerable_ratio=options.not_answerable_ratio,
+        distillation_ratio=options.distillation_ratio,
     )
     run = {
         "reading": asdict(reading),
         "shape": asdict(options.shape),
         "documents": documents_digest(documents),
         "init": compressor.digest,
+        "design": compressor.design,
     }
     stage = ReadingStage(
         compressor,
