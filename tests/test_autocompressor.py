@@ -231,7 +231,7 @@ def test_pretraining_reads_documents_as_they_are_compressed_with_gradients_throu
     compressor = AutoCompressor(tiny_decoder(model), torch.ones(SUMMARY_LENGTH, 48), segment_len=8)
     documents, targets = random_ids(30, 13, 8), random_ids(5, 5, 5, seed=1)
     stage = ReadingStage(compressor, [], ReadingOptions(stage="compressor"), num_steps=1, seed=0)
-    rows = [(place, Row(ids, torch.ones(len(ids)))) for place, ids in enumerate(targets)]
+    rows = [((place,), Row(ids, torch.ones(len(ids)))) for place, ids in enumerate(targets)]
     loss = stage.loss_sum(ReadingBatch(documents, True, 8, rows, []))
     alone = torch.zeros(())
     with torch.no_grad():

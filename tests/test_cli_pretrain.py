@@ -18,7 +18,7 @@ def test_pretrain_makes_a_compressor_that_compress_reads(run: Run, tmp_path: Pat
     questions = [{"question": "Who signed?", "answers": ["Agnes Webb"]}]
     data = write_lines(tmp_path / "t.jsonl", *[{"text": f"{LEASE} {n}", "questions": questions} for n in range(40)])
     small = "--vocab-size 300 --hidden-size 16 --intermediate-size 16 --num-hidden-layers 1 --num-attention-heads 2"
-    argv = ["pretrain", "--data", data, "--out", "run", *small.split(), "--segment-len", "16", "--summary-length", "2"]
+    argv = ["pretrain", "--data", data, "--out", "run", *small.split(), "--ratios", "8,4", "--summary-length", "2"]
     steps = [
         "--lookup-steps",
         "0",

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
-from lloco.compressors.load import load_compressor
+from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.load import Design, TrainableCompressor, load_compressor
 from lloco.documents import Document
 from lloco.errors import DataError, LlocoError
 from lloco.models.checkpoint import weights_digest
 from lloco.training.loop import LogLine
 from lloco.training.pretrain import ModelShape, PretrainOptions, new_compressor, pretrain
+from lloco.training.reading_batches import ReadingBatch, ReadingOptions, StageName
 from lloco.training.reading_data import (
     REPEAT_INSTRUCTION,
     IdArray,
@@ -34,7 +35,7 @@ from lloco.training.reading_data import (
     text_row,
     tokenize_lines,
 )
-from lloco.training.reading_stage import ReadingBatch, ReadingOptions, ReadingStage, StageName
+from lloco.training.reading_stage import ReadingStage, divergence
 from lloco.training.text_tokenizer import train_tokenizer
 
 SHAPE = ModelShape(
@@ -45,7 +46,6 @@ SHAPE = ModelShape(
     num_attention_heads=2,
     num_key_value_heads=1,
     max_position_embeddings=256,
-    segment_len=16,
     summary_length=2,
 )
 NAMES = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Finn")
@@ -74,6 +74,8 @@ def options_for(folder: Path, **changes: object) -> PretrainOptions:
         "learning_rate": 1e-2,
         "compressor_learning_rate": 5e-3,
         "evaluate_every": 2,
+        "ratios": (8.0,),
+        "window_len": 32,
         "bf16": False,
         "device": "cpu",
         **changes,
@@ -100,11 +102,11 @@ def test_answers_become_likelier_from_the_text_and_from_its_soft_prompt(trained:
     options, out = trained
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
     documents = [one for one in tokenize_lines(iter_lines(options.data), tokenizer, 64) if one.pairs]
-    rows = [(place, questions_row(document.pairs)) for place, document in enumerate(documents)]
+    rows = [((place,), questions_row(document.pairs)) for place, document in enumerate(documents)]
     contexts = [as_tensor(document.ids) for document in documents]
     nothing = [torch.zeros(len(ids)) for ids in contexts]
 
-    def loss(compressor: AutoCompressor, is_compressed: bool) -> float:
+    def loss(compressor: TrainableCompressor, is_compressed: bool) -> float:
         stage = ReadingStage(compressor, documents, ReadingOptions(), num_steps=1, seed=0)
         batch = ReadingBatch(contexts, is_compressed, compressor.segment_len, rows, nothing)
         with torch.no_grad():
@@ -112,14 +114,14 @@ def test_answers_become_likelier_from_the_text_and_from_its_soft_prompt(trained:
 
     for is_compressed in (False, True):
         before = loss(new_compressor(options, tokenizer), is_compressed)
-        after = loss(load_autocompressor(out / "model"), is_compressed)
+        after = loss(load_compressor(out / "model"), is_compressed)
         assert after < 0.7 * before, (is_compressed, before, after)
 
 
 def test_held_out_answers_are_measured_in_every_mode(trained: tuple[PretrainOptions, Path]) -> None:
     for stage, names in (
         ("language_model", {"full_exact_match"}),
-        ("compressor", {"full_exact_match", "compressed_exact_match"}),
+        ("compressor", {"full_exact_match", "compressed_exact_match_8x"}),
     ):
         figures = [line["figures"] for line in curve(trained[1], stage)]
         measured = [one for one in figures if one]
@@ -135,9 +137,10 @@ def test_the_result_loads_as_a_compressor_and_as_a_plain_model(trained: tuple[Pr
     assert soft_prompt.num_virtual_tokens == compressor.num_virtual_tokens(soft_prompt.provenance.num_document_tokens)
     assert compressor.digest == weights_digest(folder)
     _, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
-    assert set(loading["unexpected_keys"]) == {"embed_summary.weight"} and not loading["missing_keys"]
+    assert not loading["missing_keys"]
+    assert loading["unexpected_keys"] and all(name.startswith("compressor.") for name in loading["unexpected_keys"])
     summary = json.loads((trained[1] / "pretrain.json").read_text())
-    assert summary["options"]["shape"]["segment_len"] == 16 and summary["num_documents"] == 13
+    assert summary["options"]["shape"]["summary_length"] == 2 and summary["num_documents"] == 13
 
 
 @pytest.mark.parametrize("stopped_in", ["language_model", "compressor"])
@@ -280,10 +283,13 @@ PAIRS = [(as_ids("\nWhere is Bob?"), as_ids(" Oslo")), (as_ids("\nAnd Ada?"), as
 CONTEXTS = [as_tensor(as_ids("Short.")), as_tensor(as_ids("Ada lives in Rome. Bob lives in Oslo. " * 2))]
 
 
-def new_stage(name: StageName = "compressor") -> ReadingStage:
-    compressor = new_compressor(PretrainOptions(data=(), shape=SHAPE), TOKENIZER)
-    document = ReadingDocument(as_ids("Ada lives in Rome. Bob lives in Oslo."), tuple(PAIRS))
-    return ReadingStage(compressor, [document] * 8, ReadingOptions(name, batch_tokens=100), num_steps=10, seed=0)
+def new_stage(name: StageName = "compressor", design: Design = "autocompressor", **changes: Any) -> ReadingStage:
+    options = PretrainOptions(data=(), shape=SHAPE, design=design, ratios=(8.0,), window_len=32)
+    documents = [
+        ReadingDocument(as_ids(f"Ada lives in Rome. Bob lives in Oslo. {place}."), tuple(PAIRS)) for place in range(8)
+    ]
+    chosen = replace(ReadingOptions(name, batch_tokens=400, segment_lens=(8, 16)), **changes)
+    return ReadingStage(new_compressor(options, TOKENIZER), documents, chosen, num_steps=10, seed=0)
 
 
 def loss_by_hand(stage: ReadingStage, context_embeds: Tensor, ids: Tensor, weights: Tensor) -> float:
@@ -300,12 +306,13 @@ def loss_by_hand(stage: ReadingStage, context_embeds: Tensor, ids: Tensor, weigh
 def test_the_loss_of_full_text_rows_is_the_cross_entropy_by_hand() -> None:
     stage = new_stage()
     weights = [torch.ones(len(CONTEXTS[0])), torch.arange(len(CONTEXTS[1])).remainder(3).eq(0).float()]
-    rows = [(1, questions_row(PAIRS)), (0, Row(CONTEXTS[0][:0], torch.zeros(0)))]
+    rows = [((1,), questions_row(PAIRS)), ((0, 1), questions_row(PAIRS)), ((0,), Row(CONTEXTS[0][:0], torch.zeros(0)))]
     batch = ReadingBatch(CONTEXTS, False, 0, rows, weights)
     wanted, num_targets = 0.0, 0.0
-    for index, row in rows:
+    for places, row in rows:
         # Nothing predicts the first token of a row.
-        ids, own = torch.cat([CONTEXTS[index], row.ids]), torch.cat([weights[index], row.weights])
+        ids = torch.cat([*(CONTEXTS[place] for place in places), row.ids])
+        own = torch.cat([*(weights[place] for place in places), row.weights])
         wanted += loss_by_hand(stage, stage.compressor.decoder.embed(ids[:1]), ids[1:], own[1:])
         num_targets += float(own[1:].sum())
     assert stage.loss_sum(batch).item() == pytest.approx(wanted, rel=1e-5)
@@ -319,17 +326,23 @@ def test_targets_of_questions_are_the_answers_alone() -> None:
     assert TOKENIZER.decode(row.ids) == "\nWhere is Bob? Oslo\nAnd Ada? Rome"
 
 
-def test_the_loss_of_compressed_rows_is_the_cross_entropy_after_the_soft_prompt() -> None:
-    stage, chooser = new_stage(), Random(0)
+@pytest.mark.parametrize("design", get_args(Design))
+def test_the_loss_of_compressed_rows_is_the_cross_entropy_after_the_soft_prompts(design: Design) -> None:
+    stage, chooser = new_stage(design=design), Random(0)
+    stage.compressor.eval()
     lead = as_tensor(as_ids(REPEAT_INSTRUCTION))
     rows = [
-        (1, questions_row(PAIRS)),
-        (0, text_row(CONTEXTS[0], 1.0, chooser, lead)),
-        (1, text_row(CONTEXTS[1], 0.5, chooser)),
+        ((1,), questions_row(PAIRS)),
+        ((1, 0), questions_row(PAIRS)),
+        ((0,), text_row(CONTEXTS[0], 1.0, chooser, lead)),
+        ((1,), text_row(CONTEXTS[1], 0.5, chooser)),
     ]
     batch = ReadingBatch(CONTEXTS, True, 7, rows, [])
     vectors = stage.compressor.compress_ids(CONTEXTS, segment_len=7)
-    wanted = sum(loss_by_hand(stage, vectors[index], row.ids, row.weights) for index, row in rows)
+    wanted = sum(
+        loss_by_hand(stage, torch.cat([vectors[place] for place in places]), row.ids, row.weights)
+        for places, row in rows
+    )
     assert stage.loss_sum(batch).item() == pytest.approx(wanted, rel=1e-4)
     assert stage.num_targets(batch) == sum(float(row.weights.sum()) for _, row in rows)
 
@@ -343,9 +356,10 @@ def test_the_gradient_reaches_all_weights_and_the_tokens_of_every_segment() -> N
         seen.append(output)
 
     hook = stage.compressor.model.get_input_embeddings().register_forward_hook(note)
-    loss = stage.loss_sum(ReadingBatch(CONTEXTS[1:], True, 7, [(0, questions_row(PAIRS))], []))
+    loss = stage.loss_sum(ReadingBatch(CONTEXTS[1:], True, 7, [((0,), questions_row(PAIRS))], []))
     hook.remove()
     loss.backward()
+    assert isinstance(stage.compressor, AutoCompressor)
     summaries = stage.compressor.embed_summary.weight.grad
     assert summaries is not None and bool((summaries.abs().sum(dim=1) > 0).all())
     assert all(weight.grad is not None and bool(weight.grad.any()) for weight in stage.compressor.model.parameters())
@@ -382,3 +396,82 @@ def test_the_lookup_stage_comes_first_and_not_again(tmp_path: Path) -> None:
     stages.clear()
     pretrain(replace(again, lookup_steps=3), tmp_path / "again", lambda stage, _: stages.append(stage))
     assert stages == ["language_model"]
+
+
+@pytest.mark.parametrize("design", ["pooling", "interleaved", "bidirectional"])
+def test_the_gradient_reaches_all_weights_of_a_local_compressor(design: Design) -> None:
+    stage = new_stage(design=design)
+    stage.loss_sum(ReadingBatch(CONTEXTS, True, 16, [((0, 1), questions_row(PAIRS))], [])).backward()
+    for name, weight in stage.compressor.named_parameters():
+        assert weight.grad is not None and bool(weight.grad.any()), name
+
+
+def test_distractors_and_questions_that_nothing_answers_are_asked_as_often_as_told() -> None:
+    stage = new_stage(distractor_ratio=1.0, not_answerable_ratio=1.0, copy_ratio=0.0, end_copy_ratio=0.0)
+    refusal = TOKENIZER(" not answerable", add_special_tokens=False)["input_ids"]
+    num_several, num_refused, num_rows = 0, 0, 0
+    for step in range(5):
+        for batch in stage.micro_batches(step):
+            for places, row in batch.rows:
+                if not any(torch.equal(row.ids[: len(one)], as_tensor(one)) for one, _ in PAIRS):
+                    assert len(places) == 1, "a text is repeated or continued alone"
+                    continue
+                num_rows += 1
+                num_several += len(places) > 1
+                assert len(set(places)) == len(places)
+                targets = TOKENIZER.decode(row.ids[row.weights > 0])
+                num_refused += TOKENIZER.decode(refusal) in targets
+    assert num_rows and num_several > 0.5 * num_rows and num_refused > 0.5 * num_rows
+    none = new_stage(copy_ratio=0.0, end_copy_ratio=0.0)
+    assert all(len(places) == 1 for batch in none.micro_batches(3) for places, _ in batch.rows)
+
+
+def test_a_step_has_one_of_the_segment_lengths_and_the_shortest_come_first() -> None:
+    stage = new_stage(segment_lens=(32, 8, 16), curriculum_ratio=0.5)
+    lens = [{batch.segment_len for batch in stage.micro_batches(step) if batch.is_compressed} for step in range(10)]
+    assert all(len(one) <= 1 for one in lens) and lens[0] == {8}
+    seen = set().union(*(one for step in range(5, 200) for one in [_segment_lens(stage, step)]))
+    assert seen == {8, 16, 32}
+
+
+def _segment_lens(stage: ReadingStage, step: int) -> set[int]:
+    return {batch.segment_len for batch in stage.micro_batches(step) if batch.is_compressed}
+
+
+def test_distillation_adds_the_divergence_from_the_model_that_reads_the_text() -> None:
+    alone, mixed = new_stage(design="pooling"), new_stage(design="pooling", distillation_ratio=0.25)
+    batch = ReadingBatch(CONTEXTS, True, 8, [((1,), questions_row(PAIRS)), ((0, 1), questions_row(PAIRS))], [])
+    row = questions_row(PAIRS)
+
+    def logits(context: list[Tensor]) -> Tensor:
+        embeds = torch.cat([*context, alone.compressor.decoder.embed(row.ids)])[None]
+        return alone.compressor.model(inputs_embeds=embeds).logits[0, -len(row.ids) - 1 : -1][row.weights > 0]
+
+    with torch.no_grad():
+        vectors = alone.compressor.read_documents(CONTEXTS[::-1], 8)[::-1]
+        texts = [alone.compressor.decoder.embed(ids) for ids in CONTEXTS]
+        wanted = sum(
+            float(divergence(logits([texts[i] for i in places]), logits([vectors[i] for i in places]), 20))
+            for places in ((1,), (0, 1))
+        )
+        plain, with_teacher = float(alone.loss_sum(batch)), float(mixed.loss_sum(batch))
+    assert with_teacher == pytest.approx(0.75 * plain + 0.25 * wanted, rel=1e-4)
+
+
+def test_divergence_is_zero_for_the_teacher_itself_and_the_known_sum_elsewhere() -> None:
+    teacher = torch.tensor([[2.0, 1.0, 0.0, -50.0], [0.0, 3.0, 0.0, 0.0]])
+    assert float(divergence(teacher, teacher, 4)) == pytest.approx(0.0, abs=1e-6)
+    student = torch.zeros(2, 4)
+    wanted = sum(float((p * (p.log() + torch.log(torch.tensor(4.0)))).sum()) for p in teacher.softmax(dim=-1))
+    assert float(divergence(teacher, student, 4)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_another_design_takes_the_decoder_of_the_run_before(tmp_path: Path) -> None:
+    options = options_for(tmp_path, design="autocompressor", compressor_steps=1)
+    first = pretrain(options, tmp_path / "first")
+    assert first.design == "autocompressor"
+    again = options_for(tmp_path, init=tmp_path / "first/model", design="interleaved", compressor_steps=0)
+    second = pretrain(replace(again, language_model_steps=0), tmp_path / "second")
+    assert second.design == load_compressor(tmp_path / "second/model").design == "interleaved"
+    for name, weight in first.model.state_dict().items():
+        assert torch.equal(weight, second.model.state_dict()[name]), name

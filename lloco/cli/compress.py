@@ -188,10 +188,11 @@ def _tell_of_segments(
     else:
         if ratio is not None and abs(segment_len / compressor.summary_length - ratio) > 0.005 * ratio:
             output.say(f"the nearest ratio to {ratio:g}: segments of {named(segment_len)}")
-        if segment_len != own:
+        if segment_len not in compressor.segment_lens:
+            learned = ", ".join(named(length) for length in sorted(compressor.segment_lens))
             output.warn(
-                f"{compressor.name} was trained on segments of up to {named(own)}, these have {named(segment_len)}: "
-                "measure what that costs with `lloco evaluate`"
+                f"{compressor.name} was trained on segments of {learned}, these have {named(segment_len)}: measure "
+                "what that costs with `lloco evaluate`"
             )
     if before not in (None, segment_len):
         output.warn(

@@ -28,7 +28,6 @@ class _Shape:
     num_hidden_layers: Annotated[int, _number("--num-hidden-layers", "Layers.")] = 4
     num_attention_heads: Annotated[int, _number("--num-attention-heads", "Query heads.")] = 6
     num_key_value_heads: Annotated[int, _number("--num-key-value-heads", "Key and value heads.")] = 2
-    segment_len: Annotated[int, _number("--segment-len", "Tokens read at once.")] = 64
     summary_length: Annotated[int, _number("--summary-length", "Virtual tokens that a segment becomes.")] = 8
 
     def check(self) -> None:
@@ -69,6 +68,32 @@ class _Recipe:
     repeat_ratio: Annotated[
         float, typer.Option("--repeat-ratio", min=0, max=1, help="Share of texts that are to be repeated.")
     ] = 0.25
+    ratios: Annotated[
+        str, typer.Option("--ratios", metavar="R,R,...", help="Document tokens per virtual token that are learned.")
+    ] = "8,4,16,32"
+    window_len: Annotated[
+        int, _number("--window-len", "Tokens that a compressor reads at once, but for an autocompressor.", 8)
+    ] = 256
+    text_row_ratio: Annotated[
+        float,
+        typer.Option("--text-row-ratio", min=0, max=1, help="Share of compressed texts to be repeated or continued."),
+    ] = 0.5
+    reconstruction_ratio: Annotated[
+        float,
+        typer.Option("--reconstruction-ratio", min=0, max=1, help="Share of compressed texts to be repeated, not "
+                     "continued."),
+    ] = 0.5  # fmt: skip
+    distractor_ratio: Annotated[
+        float, typer.Option("--distractor-ratio", min=0, max=1, help="Share of questions asked with other documents.")
+    ] = 0.0
+    not_answerable_ratio: Annotated[
+        float,
+        typer.Option("--not-answerable-ratio", min=0, max=1, help="Share of contexts asked what they do not say."),
+    ] = 0.0
+    distillation_ratio: Annotated[
+        float,
+        typer.Option("--distillation-ratio", min=0, max=1, help="Weight of what the model says that reads the text."),
+    ] = 0.0
     start_fraction: Annotated[
         float, typer.Option("--start-fraction", min=0, max=1, help="Share of documents, the shortest, to begin with.")
     ] = 0.1
@@ -98,7 +123,11 @@ def pretrain(
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", metavar="DIR", help="Go on from this model, not a new one of the given shape."),
+        typer.Option("--init", metavar="DIR", help="Compressor or causal language model to go on from."),
+    ] = None,
+    design: Annotated[
+        options.Design | None,
+        typer.Option("--design", help="How the compressor works [default: that of --init, else pooling]."),
     ] = None,
     shape: _Shape,
     recipe: _Recipe,
@@ -110,8 +139,9 @@ def pretrain(
     Each of the three stages goes on where it was killed.
 
     \b
-    Example:
+    Examples:
       lloco pretrain --data reading.jsonl.gz --validation held_out.jsonl --out work-reader
+      lloco pretrain --data more.jsonl --init work-reader/model --design interleaved --ratios 8 --out work-interleaved
     """
     output = Output(is_json, quiet)
     shape.check()
@@ -123,13 +153,24 @@ def pretrain(
         tokenizer_text=tuple(tokenizer_text or ()),
         init=init,
         shape=ModelShape(**asdict(shape)),
-        **asdict(recipe),
+        design=design,
+        **{**asdict(recipe), "ratios": _ratios(recipe.ratios)},
     )
     if batch_size is not None:
         chosen = replace(chosen, batch_tokens=batch_size * chosen.max_document_tokens)
     values = {"model": str(out / "model"), "stages": _train(chosen, out, output)}
     output.result(values, f"compressor and its language model: {out / 'model'}")
     output.say(f"next: lloco compress PATH... --corpus NAME --compressor {out / 'model'}")
+
+
+def _ratios(listed: str) -> tuple[float, ...]:
+    try:
+        ratios = tuple(float(one) for one in listed.split(","))
+    except ValueError:
+        ratios = ()
+    if not ratios or not all(1 <= ratio <= 1000 for ratio in ratios):
+        raise typer.BadParameter(f"ratios from 1 to 1000 such as 8,4,16 were wanted, {listed!r} came")
+    return ratios
 
 
 def _train(chosen: "PretrainOptions", out: Path, output: Output) -> dict[str, dict[str, Any]]:

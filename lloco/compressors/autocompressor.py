@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from lloco.compressors.compressor import (
     compress_documents,
     windows_of,
 )
-from lloco.compressors.decoder_based import declared, reading_alone, save_with_decoder, vocab_size
+from lloco.compressors.decoder_based import declared, declared_lengths, reading_alone, save_with_decoder, vocab_size
 from lloco.documents import Document
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
@@ -38,7 +39,15 @@ PLAIN_ATTENTION_LEN = 256
 class AutoCompressor(nn.Module):
     """Causal language model that learned summary tokens; `summaries` is (summary_length, hidden_size)."""
 
-    def __init__(self, decoder: Decoder, summaries: Tensor, *, segment_len: int, max_segments: int | None = None):
+    def __init__(
+        self,
+        decoder: Decoder,
+        summaries: Tensor,
+        *,
+        segment_len: int,
+        segment_lens: Sequence[int] = (),
+        max_segments: int | None = None,
+    ):
         super().__init__()
         if summaries.ndim != 2 or summaries.shape[1] != decoder.hidden_size or not len(summaries):
             raise CheckpointError(
@@ -51,6 +60,7 @@ class AutoCompressor(nn.Module):
         self.embed_summary.weight = nn.Parameter(summaries.detach().to(decoder.device, decoder.dtype, copy=True))
         self.accumulate = bool(getattr(decoder.model.config, "accumulate_summary", True))
         self.segment_len = segment_len
+        self.segment_lens = tuple(segment_lens) or (segment_len,)
         self.max_segments = PUBLISHED_MAX_SEGMENTS if max_segments is None else max_segments
         if segment_len < 1 or self.max_document_tokens < 1:
             raise CheckpointError(
@@ -82,11 +92,6 @@ class AutoCompressor(nn.Module):
     def summary_length(self) -> int:
         """Virtual tokens that a segment becomes."""
         return int(self.embed_summary.num_embeddings)
-
-    @property
-    def segment_lens(self) -> tuple[int, ...]:
-        """Segment lengths that it learned, as far as the checkpoint tells: its own."""
-        return (self.segment_len,)
 
     @property
     def max_document_tokens(self) -> int:
@@ -249,11 +254,13 @@ class AutoCompressor(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write a plain causal-LM folder plus `embed_summary.weight`; see `save_with_decoder`."""
-        settings = {
+        settings: dict[str, Any] = {
             "summary_length": self.summary_length,
             "segment_len": self.segment_len,
             "accumulate_summary": self.accumulate,
         }
+        if self.segment_lens != (self.segment_len,):
+            settings["segment_lens"] = list(self.segment_lens)
         self.decoder = save_with_decoder(self.decoder, folder, settings, {SUMMARY_KEY: self.embed_summary.weight})
 
 
@@ -282,7 +289,9 @@ def load_autocompressor(
     if segment_len is None:
         room = decoder.max_len - summaries.shape[0] if summaries.ndim else 0
         segment_len = PUBLISHED_SEGMENT_LEN if room > PUBLISHED_SEGMENT_LEN else max(1, room // 2)
-    compressor = AutoCompressor(decoder, summaries, segment_len=segment_len)
+    compressor = AutoCompressor(
+        decoder, summaries, segment_len=segment_len, segment_lens=declared_lengths(decoder, "segment_lens")
+    )
     num_declared = declared(decoder, "summary_length")
     if num_declared not in (None, compressor.summary_length):
         raise CheckpointError(

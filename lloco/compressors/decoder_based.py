@@ -61,6 +61,18 @@ def declared(decoder: Decoder, key: str) -> int | None:
     return value
 
 
+def declared_lengths(decoder: Decoder, key: str) -> tuple[int, ...]:
+    """Return the positive numbers that the config lists under this key, none where it has nothing.
+
+    Raises:
+        CheckpointError: it has something else there.
+    """
+    values = getattr(decoder.model.config, key, None) or []
+    if not isinstance(values, list) or not all(type(value) is int and value > 0 for value in values):
+        raise CheckpointError(f"{key}, a list of lengths, was wanted in the config of {decoder.name}, it is {values!r}")
+    return tuple(values)
+
+
 def save_with_decoder(
     decoder: Decoder, folder: str | Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> Decoder:

@@ -6,10 +6,10 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
-from lloco.compressors.local import LocalCompressor, is_local, load_local_compressor
+from lloco.compressors.autocompressor import SUMMARY_KEY, AutoCompressor, load_autocompressor
+from lloco.compressors.local import LocalCompressor, load_local_compressor, local_design
 from lloco.errors import CheckpointError
-from lloco.models.checkpoint import checkpoint_folder
+from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
 
 Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
@@ -18,6 +18,18 @@ TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
 BUNDLED = "bundled"
 """Name of the compressor that comes with lloco; a folder of this name is written ./bundled."""
 BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / "model"
+
+
+def design_of(folder: Path) -> Design | None:
+    """Return the design of the folder's compressor, or None where it is a plain language model.
+
+    Raises:
+        CheckpointError: the folder's weights cannot be read, or its config names no design that there is.
+    """
+    design = local_design(folder)
+    if design is None:
+        return "autocompressor" if find_tensor(folder, SUMMARY_KEY) is not None else None
+    return design
 
 
 def load_compressor(
@@ -29,7 +41,7 @@ def load_compressor(
         CheckpointError: no such checkpoint, or it cannot be read as a compressor.
     """
     name, place = _locate(path_or_hub_id)
-    load = load_local_compressor if is_local(checkpoint_folder(place)) else load_autocompressor
+    load = load_autocompressor if local_design(checkpoint_folder(place)) is None else load_local_compressor
     compressor: TrainableCompressor = load(place, device=device, dtype=dtype)
     compressor.decoder = replace(compressor.decoder, name=name)
     return compressor

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,15 @@ from lloco.compressors.compressor import (
     compress_documents,
     windows_of,
 )
-from lloco.compressors.decoder_based import declared, in_autocast_dtype, reading_alone, save_with_decoder, vocab_size
-from lloco.compressors.local_encoder import LocalEncoder, encoder_body
+from lloco.compressors.decoder_based import (
+    declared,
+    declared_lengths,
+    in_autocast_dtype,
+    reading_alone,
+    save_with_decoder,
+    vocab_size,
+)
+from lloco.compressors.local_encoder import LocalDesign, LocalEncoder, encoder_body
 from lloco.documents import Document
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder, iter_tensors
@@ -219,12 +227,24 @@ class LocalCompressor(nn.Module):
         self.decoder = save_with_decoder(self.decoder, folder, settings, tensors)
 
 
-def is_local(folder: Path) -> bool:
-    """Say whether the folder holds a compressor of a local design, by its config."""
+def local_design(folder: Path) -> LocalDesign | None:
+    """Return the design that the folder's config names, or None where it names none.
+
+    Raises:
+        CheckpointError: it names one that there is not.
+    """
     try:
-        return "compressor_design" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
+        design: LocalDesign | None = json.loads((folder / "config.json").read_text(encoding="utf-8")).get(
+            "compressor_design"
+        )
+    except (OSError, ValueError, AttributeError):
+        return None
+    if design is not None and design not in get_args(LocalDesign):
+        raise CheckpointError(
+            f"a design of {', '.join(get_args(LocalDesign))} was wanted in the config of {folder}, {design!r} came: a "
+            "newer lloco may have written it"
+        )
+    return design
 
 
 def load_local_compressor(
@@ -237,17 +257,13 @@ def load_local_compressor(
     """
     folder = checkpoint_folder(path_or_hub_id)
     decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
-    config = decoder.model.config
-    segment_lens = getattr(config, "segment_lens", None)
-    if not isinstance(segment_lens, list) or not all(type(length) is int for length in segment_lens):
-        raise CheckpointError(f"segment_lens, a list of lengths, was wanted in the config of {decoder.name}")
     summary_length, window_len = declared(decoder, "summary_length"), declared(decoder, "window_len")
     if summary_length is None or window_len is None:
         raise CheckpointError(
             f"summary_length and window_len were wanted in the config of {decoder.name}: fetch the checkpoint again"
         )
     body = encoder_body(decoder, declared(decoder, "encoder_layers"))
-    encoder = LocalEncoder(body, config.compressor_design, summary_length, embed_scale=1.0)
+    encoder = LocalEncoder(body, decoder.model.config.compressor_design, summary_length, embed_scale=1.0)
     tensors = {
         name.removeprefix(TENSOR_PREFIX): tensor
         for name, tensor in iter_tensors(folder)
@@ -260,4 +276,5 @@ def load_local_compressor(
             f"the encoder's tensors in {decoder.name} are not those that its config declares "
             f"({str(error).splitlines()[-1].strip()}): fetch the checkpoint again"
         ) from error
+    segment_lens = declared_lengths(decoder, "segment_lens")
     return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=window_len).eval()

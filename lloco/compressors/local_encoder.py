@@ -7,7 +7,7 @@ The encoder has layers of its own, which begin as copies of the decoder's. It do
 """
 
 import copy
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +24,12 @@ class LocalEncoder(nn.Module):
 
     def __init__(self, body: PreTrainedModel, design: LocalDesign, summary_length: int, embed_scale: float):
         super().__init__()
-        if design not in get_args(LocalDesign):
-            raise CheckpointError(f"a design of {', '.join(get_args(LocalDesign))} was wanted, {design!r} came")
         width = int(body.config.hidden_size)
         self.design = design
         self.summary_length = summary_length
         self.body = body
         num_summaries = {"pooling": 0, "interleaved": 1, "bidirectional": summary_length}[design]
-        self.summaries = nn.Parameter(torch.randn(num_summaries, width) * embed_scale)
+        self.summaries = nn.Parameter(torch.randn(num_summaries, width) * embed_scale) if num_summaries else None
         self.widen = nn.Linear(width, 2 * width)
         self.narrow = nn.Linear(2 * width, width)
         self.scale = nn.Parameter(torch.full((width,), embed_scale))
@@ -75,6 +73,7 @@ class LocalEncoder(nn.Module):
         else:
             unit_of_token, unit_of_group = places // segment_len, order // self.summary_length
             kind = order % self.summary_length
+        assert self.summaries is not None
         first_token = torch.searchsorted(groups, order)
         # What is padding goes to one more place at the end, which is cut off.
         nowhere = num_tokens + len(order)

@@ -15,11 +15,12 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from lloco.compressors.autocompressor import AutoCompressor
-from lloco.compressors.load import Design, TrainableCompressor, load_compressor
+from lloco.compressors.load import Design, TrainableCompressor, design_of, load_compressor
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
 from lloco.errors import DataError
-from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
+from lloco.models.checkpoint import checkpoint_folder
+from lloco.models.decoder import Decoder, load_decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, train
 from lloco.training.reading_batches import END_COPY_RATIO, ReadingOptions, StageName
@@ -91,7 +92,7 @@ class PretrainOptions:
     tokenizer_text: tuple[Path, ...] = ()
     """More text for the tokenizer alone, so that it also spells other prose well."""
     init: Path | None = None
-    """Checkpoint folder of an earlier run to go on from, in place of a new model of `shape`."""
+    """Folder of an earlier run to go on from, or of a language model with its tokenizer; else a new one of `shape`."""
     shape: ModelShape = field(default_factory=ModelShape)
     """The model."""
     design: Design | None = None
@@ -120,6 +121,8 @@ class PretrainOptions:
     """Share of a text's tokens whose loss is computed; the fewer, the more answers count."""
     repeat_ratio: float = 0.25
     """Share of documents read as text that are to be repeated instead of asked about."""
+    text_row_ratio: float = 0.5
+    """Share of compressed documents that are also to be repeated or continued, beside their questions."""
     reconstruction_ratio: float = 0.5
     """Share of compressed texts that are to be repeated; the others are continued."""
     distractor_ratio: float = 0.0
@@ -187,23 +190,25 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
 def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast) -> TrainableCompressor:
     """Return the compressor that training begins with: that of `options.init`, else a new one.
 
-    Where another design is asked for than `init` has, its decoder gets a new compressor.
+    Where `init` is a plain language model, or of another design than is asked for, it gets a new compressor.
     """
+    length = options.shape.summary_length
+    segment_lens = tuple(round(ratio * length) for ratio in options.ratios)
     if options.init is None:
         model = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
         decoder = Decoder(model, tokenizer, "new model", "")
     else:
-        found = load_compressor(options.init, device=options.device, dtype="float32")
-        if options.design in (None, found.design):
+        design = design_of(checkpoint_folder(options.init))
+        if design is not None and options.design in (None, design):
+            found = load_compressor(options.init, device=options.device, dtype="float32")
+            found.segment_lens = tuple(round(ratio * found.summary_length) for ratio in options.ratios)
             return found
-        decoder = replace(found.decoder, digest="")
+        decoder = replace(load_decoder(options.init, device=options.device, dtype="float32"), digest="")
     torch.manual_seed(options.seed)
-    length = options.shape.summary_length
-    segment_lens = [round(ratio * length) for ratio in options.ratios]
     if options.design == "autocompressor":
         decoder.model.config.accumulate_summary = True
         summaries = torch.randn(length, decoder.hidden_size) * 0.05
-        return AutoCompressor(decoder, summaries, segment_len=segment_lens[0])
+        return AutoCompressor(decoder, summaries, segment_len=segment_lens[0], segment_lens=segment_lens)
     encoder = new_local_encoder(decoder, options.design or "pooling", summary_length=length)
     return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=options.window_len)
 
@@ -251,6 +256,7 @@ def _run_stage(
         repeat_ratio=options.repeat_ratio,
         start_fraction=options.start_fraction,
         segment_lens=tuple(round(ratio * compressor.summary_length) for ratio in options.ratios),
+        text_row_ratio=options.text_row_ratio,
         reconstruction_ratio=options.reconstruction_ratio,
         distractor_ratio=options.distractor_ratio,
         not_answerable_ratio=options.not_answerable_ratio,
