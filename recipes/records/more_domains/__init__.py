@@ -1,0 +1,9 @@
+"""Training domains beyond the first eight, in tables of wordings as in train_domains.py, a file for each group."""
+
+from record_schema import Domain
+
+from more_domains.eating_and_staying import DOMAINS as _EATING_AND_STAYING
+from more_domains.music_and_stage import DOMAINS as _MUSIC_AND_STAGE
+from more_domains.nature import DOMAINS as _NATURE
+
+DOMAINS: tuple[Domain, ...] = _EATING_AND_STAYING + _MUSIC_AND_STAGE + _NATURE
