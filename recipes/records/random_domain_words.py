@@ -257,7 +257,7 @@ PERSON_KINDS = ("full_name", "other_surname")
 
 # Verbs whose past tense is also their participle, so that one form serves "repaired it" and "was repaired".
 _REGULAR_VERBS = _phrases(
-    """repair, inspect, paint, clean, measure, photograph, visit, insure, restore, rename, bless, polish, weigh,
+    """repair, inspect, paint, clean, measure, photograph, visit, restore, rename, bless, polish, weigh,
     test, describe, register, purchase, rescue, discover, invent, assemble, repaint, improve, order, award,
     sketch, defend, attack, damage, mortgage, praise, criticise, honour, adopt, open, close, move, replace,
     enlarge, approve, reject, record, observe, guard, seal, search, flood, evacuate, connect, enter, sponsor,
