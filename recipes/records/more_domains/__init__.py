@@ -5,5 +5,7 @@ from record_schema import Domain
 from more_domains.eating_and_staying import DOMAINS as _EATING_AND_STAYING
 from more_domains.music_and_stage import DOMAINS as _MUSIC_AND_STAGE
 from more_domains.nature import DOMAINS as _NATURE
+from more_domains.paperwork import DOMAINS as _PAPERWORK
+from more_domains.travel import DOMAINS as _TRAVEL
 
-DOMAINS: tuple[Domain, ...] = _EATING_AND_STAYING + _MUSIC_AND_STAGE + _NATURE
+DOMAINS: tuple[Domain, ...] = _EATING_AND_STAYING + _MUSIC_AND_STAGE + _NATURE + _PAPERWORK + _TRAVEL

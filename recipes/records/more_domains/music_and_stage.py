@@ -299,7 +299,7 @@ _PLAYS = (
         (
             "Who directs {n}?",
             "Who is the director of {n}?",
-            "Who brought {n} to the stage?",
+            "Who took {n} to the stage?",
             "Whom did the theatre trust with {n}?",
         ),
     ),

@@ -17,22 +17,21 @@ ADJECTIVES = _words(
     Winking Witty Yawning Zealous"""
 )
 LANDSCAPE = _words(
-    """Bank Bay Beach Canyon Cape Cascade Cliff Cove Crag Delta Dune Fen Fjord Gap Gorge Grotto Gulf
-    Headland Highland Hillside Inlet Isle Knoll Lagoon Lake Ledge Loch Mesa Oasis Park Pass Peak Plain Plateau
-    Prairie Ravine Reef Sand Shore Sound Spring Strait Summit Terrace Vale Wild Woodland"""
+    """Bank Bay Beach Canyon Cape Cascade Cliff Cove Crag Delta Dune Fen Fjord Gap Gorge Grotto Gulf Headland
+    Highland Hillside Inlet Isle Knoll Lagoon Lake Ledge Loch Mesa Oasis Park Pass Peak Plain Plateau Prairie
+    Ravine Reef Sand Shore Sound Spring Strait Summit Terrace Vale Wild Woodland"""
 )
 DISHES = _words(
-    """Bread Brittle Cake Casserole Charlotte Cobbler Crumble Custard Flan Gateau Gingerbread Loaf
-    Meringue Muffins Pastries Pie Pudding Quiche Roll Shortbread Souffle Sponge Strudel Tart Torte Turnovers
-    Waffles"""
+    """Bread Brittle Cake Casserole Charlotte Cobbler Crumble Custard Flan Gateau Gingerbread Loaf Meringue Muffins
+    Pastries Pie Pudding Quiche Roll Shortbread Souffle Sponge Strudel Tart Torte Turnovers Waffles"""
 )
 DISH_STYLES = _words(
     """Autumn Birthday Christmas Country Easter Everyday Festive Garden Harvest Holiday Midsummer Picnic Rainy
     Spring Sunday Supper Wedding Weekday Winter"""
 )
 CHEESES = _words(
-    """Blue Brick Button Cream Crumbler Curd Drum Log Pyramid Reserve Ring Slab Smoked Soft Square Truckle
-    Wedge Wheel White Yellow"""
+    """Blue Brick Button Cream Crumbler Curd Drum Log Pyramid Reserve Ring Slab Smoked Soft Square Truckle Wedge
+    Wheel White Yellow"""
 )
 SONG_VERBS = _words(
     "Beyond Catch Counting Farewell Follow Forget Greet Guarding Hear Kissing Leave Meet Remember Under Wake"
@@ -94,4 +93,36 @@ GARDENS = (
     "Palace Garden",
     "Kitchen Garden",
     "Herb Garden",
+)
+CAPITALS = tuple("ABCDEFGHJKLMNPQRSTVWXYZ")
+LOANS = _words(
+    """Boat Building Business Car Cattle Crop Emergency Equipment Family Harvest House Kitchen Roof School Seed
+    Shop Student Tractor Travel Wedding"""
+)
+GADGET_STYLES = _words(
+    """Automatic Cordless Double Electric Flexible Floating Folding Heated Hydraulic Inflatable Magnetic Mechanical
+    Miniature Musical Pneumatic Pocket Portable Reversible Rotary Silent Solar Spring Telescopic Universal
+    Vibrating Waterproof Wireless"""
+)
+BRIDGES = (
+    "Bridge",
+    "Footbridge",
+    "Viaduct",
+    "Suspension Bridge",
+    "Old Bridge",
+    "New Bridge",
+    "Toll Bridge",
+    "Crossing",
+    "Swing Bridge",
+    "High Bridge",
+    "Stone Bridge",
+)
+ISLAND_SYLLABLES = (
+    _words("Ba Bri Ca Da Er Fa Ga Hu In Ka Lo Ma Na O Pa Ru Sa Ta U Va Wa"),
+    _words("be chi du fa go ka la mi no pu ra si to vu"),
+    _words("da ga ka la ma na nga ra rin ros sey tan tu via wa"),
+)
+HEADLANDS = _words(
+    """Bluff Boulder Breakers Cape Claw Corner Elbow Finger Foreland Harbour Hook Horn Ledge Needle Nose Point
+    Promontory Reef Rock Sandbank Shoal Skerry Spit Spur Stack Tongue Tooth Whaleback"""
 )

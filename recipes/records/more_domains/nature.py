@@ -154,7 +154,7 @@ _HORSES = (
         ("is ridden by {v}", "carries {v} on its back"),
         (
             "{v} rides {o} in every race",
-            "in the saddle of {o} sits {v}",
+            "the man or woman in the saddle of {o} is {v}",
             "{p} jockey is {v}",
             "nobody but {v} stays on {o} for long",
         ),
