@@ -126,3 +126,43 @@ HEADLANDS = _words(
     """Bluff Boulder Breakers Cape Claw Corner Elbow Finger Foreland Harbour Hook Horn Ledge Needle Nose Point
     Promontory Reef Rock Sandbank Shoal Skerry Spit Spur Stack Tongue Tooth Whaleback"""
 )
+MACHINES = _words(
+    """Excavator Crane Bulldozer Digger Forklift Roller Loader Grader Mixer Compressor Generator Pump Dumper
+    Trencher Paver Hoist Drill Winch Sweeper Shredder"""
+)
+PROGRAM_ENDS = _words(
+    """Base Board Book Box Calc Cast Chart Cloud Code Desk Draw Edit Flow Forge Grid Kit Lab Link Mail Mind Note
+    Pad Paint Plan Post Scan Sheet Sync Talk Task Text Vault View Works Write"""
+)
+BALLOTS = (
+    "Ballot",
+    "By-election",
+    "Council Election",
+    "Harbour Vote",
+    "Mayoral Election",
+    "Parish Election",
+    "Primary",
+    "Recall Vote",
+    "Referendum",
+    "Run-off",
+    "School Board Election",
+    "Senate Election",
+    "Water Vote",
+)
+SCHOOLS = (
+    "Academy",
+    "Boarding School",
+    "Business School",
+    "College",
+    "Elementary",
+    "Evening School",
+    "Girls School",
+    "Grammar School",
+    "High School",
+    "Infant School",
+    "Middle School",
+    "Music School",
+    "Primary School",
+    "Technical College",
+    "Village School",
+)
