@@ -166,3 +166,44 @@ SCHOOLS = (
     "Technical College",
     "Village School",
 )
+GREEK = _words("""Alpha Beta Gamma Delta Epsilon Zeta Eta Theta Iota Kappa Lambda Sigma Tau Omega""")
+RIVER_STARTS = _words(
+    """Black Blue Clear Cold Deep Dry Eastern Green Grey Little Lower Muddy New Northern Old Red Rocky Salt Shallow
+    Silent Southern Upper Warm Western White Wild Yellow"""
+)
+SCIENCES = _words(
+    """Acoustics Biology Chemistry Crystal Dairy Energy Fibre Fusion Geology Glass Heat Ice Laser Marine Metal
+    Mineral Noise Optics Particle Physics Plasma Plant Polymer Pressure Radar Rock Salt Seismic Soil Steel
+    Surface Vacuum Water Wave Wind"""
+)
+NUMBERS = _words("""Two Three Four Five Six Seven Eight Nine Ten Eleven Twelve Thirteen Twenty Forty Fifty Ninety""")
+FILM_PLURALS = _words(
+    """Alibis Bottles Bullets Candles Coffins Crosses Diamonds Doors Excuses Feathers Flags Guitars Hats Hours Keys
+    Kisses Lanterns Letters Lies Masks Miles Mirrors Mornings Nights Oranges Pennies Pillows Promises Questions
+    Roads Roses Rings Seconds Secrets Shoes Sisters Stitches Suitcases Summers Tears Tickets Trumpets Weddings
+    Windows Winters Wishes"""
+)
+TOURNAMENTS = (
+    "Autumn Open",
+    "Blitz",
+    "Chess Cup",
+    "Chess Festival",
+    "Chess Week",
+    "Easter Open",
+    "Grand Prix",
+    "Invitational",
+    "Jubilee Open",
+    "Junior Cup",
+    "Masters",
+    "Memorial",
+    "Rapid",
+    "Seniors Cup",
+    "Spring Open",
+    "Summer Open",
+    "Winter Cup",
+)
+NOTES = tuple(
+    f"{number} {coin}"
+    for number in NUMBERS
+    for coin in ("Crown Note", "Dinar Note", "Franc Note", "Lira Note", "Mark Note", "Peso Note", "Pound Note")
+)
