@@ -25,6 +25,7 @@ import random_domain_words  # noqa: E402
 from composed_pools import POOLS  # noqa: E402
 from held_out_domains import DOMAINS as HELD_OUT  # noqa: E402
 from more_domains import DOMAINS as MORE  # noqa: E402
+from more_domains.indirect import indirect  # noqa: E402
 from record_pools import POOLS as RECORD_POOLS  # noqa: E402
 from record_pools import SURNAMES  # noqa: E402
 from record_schema import Attribute, Domain, Entity  # noqa: E402
@@ -281,6 +282,9 @@ def test_every_new_template_formats_with_its_placeholders_and_none_begins_with_a
         for wording in attribute.wordings:
             assert wording.count("{v}") == 1
             assert is_upper or not wording.startswith("{v}"), wording
+            is_vowel = any(value[0].lower() in "aeio" for value in POOLS[attribute.kind][:5000])
+            assert not (is_vowel and re.search(r"\ba \{v\}", wording)), wording
+            assert not re.search(r"\ban \{v\}", wording), wording
             told = generate._fill_value(wording, POOLS[attribute.kind][0])
             assert "{" not in told.format(s=entity.mention, o=entity.mention, p=entity.possessive, q="her")
         for question in attribute.questions:
@@ -338,6 +342,17 @@ def test_random_domains_draw_from_hundreds_of_attributes_and_give_each_document_
     drawn = [frozenset(a.name for a in random_domain.draw_domain(rng, 4).attributes) for _ in range(200)]
     assert all(len(names) == 6 for names in drawn)
     assert len(set(drawn)) == len(drawn)
+
+
+def test_questions_are_put_indirectly_only_where_the_order_of_words_allows_it() -> None:
+    assert indirect("Who owns {n}?") == "who owns {n}"
+    assert indirect("Who is the owner of {n}?") == "who the owner of {n} is"
+    assert indirect("When was {n} sold?") == "when {n} was sold"
+    assert indirect("How many rooms does {n} have?") == "how many rooms {n} has"
+    assert indirect("Which key does one need for {n}?") is None
+    assert indirect("Whom do I ask about {n}?") is None
+    asked = [question for attribute in attributes_of(MORE) for question in attribute.questions]
+    assert len([question for question in asked if question.startswith(("I would like", "Tell me", "I wonder"))]) > 50
 
 
 def test_full_names_that_are_values_are_nobodys_who_is_asked_about() -> None:

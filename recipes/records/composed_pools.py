@@ -172,6 +172,9 @@ FISH = _words(
     pike pilchards plaice pollock prawns roach salmon sardines shrimps smelt sole sprats squid sturgeon tench
     trout tuna turbot whelks whiting zander"""
 )
+MILK_ANIMALS = _words(
+    """cows goats sheep buffaloes yaks camels donkeys mares reindeer llamas zebus ewes heifers alpacas"""
+)
 TASTES = _words(
     """nutty smoky salty creamy earthy fruity peppery buttery sharp mild sour sweet bitter tangy grassy mellow
     spicy woody floral malty lemony toasty herbal meaty chalky tart honeyed mushroomy robust delicate pungent
@@ -216,6 +219,7 @@ DANCES = _words(
 POOLS: dict[str, Sequence[str]] = {
     **pools.POOLS,
     "full_name": ComposedPool("{} {}", pools.FIRST_NAMES, OTHER_SURNAMES),
+    "womans_name": ComposedPool("{} {}", pools.WOMEN, OTHER_SURNAMES),
     "other_surname": OTHER_SURNAMES,
     "other_town": OTHER_TOWNS,
     "saint": ComposedPool("Saint {}", pools.FIRST_NAMES),
@@ -273,6 +277,7 @@ POOLS: dict[str, Sequence[str]] = {
     "tool": TOOLS,
     "gem": GEMS,
     "fish": FISH,
+    "milk_animal": MILK_ANIMALS,
     "taste": TASTES,
     "mood": MOODS,
     "reason": REASONS,

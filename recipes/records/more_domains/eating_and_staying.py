@@ -121,7 +121,7 @@ _RESTAURANTS = (
         ),
     ),
     Attribute(
-        "street",
+        "address",
         "address",
         ("is found at {v}", "opened its doors at {v}"),
         (
@@ -403,7 +403,7 @@ _RECIPES = (
 _CHEESES = (
     Attribute(
         "milk",
-        "livestock",
+        "milk_animal",
         ("is made with milk from {v}", "owes its fat milk to {v}"),
         (
             "the milk in {o} was given by {v}",
@@ -438,7 +438,7 @@ _CHEESES = (
     Attribute(
         "taste",
         "taste",
-        ("tastes rather {v}", "leaves a {v} taste on the tongue"),
+        ("tastes rather {v}", "leaves {a} {v} taste on the tongue"),
         (
             "most people call {o} {v}",
             "on a slice of bread {s} tastes {v}",
@@ -455,7 +455,7 @@ _CHEESES = (
     Attribute(
         "rind",
         "colour",
-        ("hides under {a} {v} rind", "is rolled in wax, which is {v}"),
+        ("hides under {a} {v} rind", "has a skin of {v} wax"),
         (
             "the rind around {o} turns {v} with age",
             "on the outside {s} looks {v}",

@@ -43,7 +43,7 @@ _SONGS = (
         ),
     ),
     Attribute(
-        "words_by",
+        "lyricist",
         "full_name",
         ("takes its words from {v}", "has verses by {v}"),
         (
@@ -111,7 +111,7 @@ _SONGS = (
         ),
     ),
     Attribute(
-        "released",
+        "release_date",
         "date",
         ("was released on {v}", "reached the record shops on {v}"),
         (
@@ -250,7 +250,7 @@ _ORCHESTRAS = (
         ),
     ),
     Attribute(
-        "tour",
+        "country_of_the_tour",
         "country",
         ("is on tour through {v}", "packed its trunks for {v}"),
         (
@@ -372,7 +372,7 @@ _PLAYS = (
         ),
     ),
     Attribute(
-        "acts",
+        "playing_time",
         "minutes",
         ("runs for {v} without a break", "keeps you in your chair for {v}"),
         (

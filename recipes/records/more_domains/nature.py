@@ -95,7 +95,7 @@ _MOUNTAINS = (
         ),
     ),
     Attribute(
-        "climbed_in",
+        "first_ascent",
         "any_year",
         ("was conquered in {v}", "saw its first flag in {v}"),
         (
@@ -112,7 +112,7 @@ _MOUNTAINS = (
         ),
     ),
     Attribute(
-        "rock",
+        "gemstone",
         "gem",
         ("is searched for {v}", "has veins of {v}"),
         (
@@ -217,7 +217,7 @@ _HORSES = (
         ),
     ),
     Attribute(
-        "born",
+        "birth",
         "date",
         ("was born on {v}", "saw the light of a stable on {v}"),
         (
@@ -307,7 +307,7 @@ _GARDENS = (
     Attribute(
         "tree",
         "tree",
-        ("grew up around an ancient tree, {a} {v}", "gives shade under a large {v}"),
+        ("grew up around {a} {v}", "gives shade under a large {v}"),
         (
             "the oldest tree in {o} is {a} {v}",
             "lightning once struck the {v} in {o}",
@@ -373,7 +373,7 @@ _GARDENS = (
         ),
     ),
     Attribute(
-        "closing",
+        "closing_time",
         "evening_hour",
         ("locks its gate at {v}", "is open until {v}"),
         (

@@ -209,7 +209,7 @@ _POLICIES = (
         ),
     ),
     Attribute(
-        "covers",
+        "insured_building",
         "building",
         ("covers one {v}", "protects a certain {v} against fire"),
         (
@@ -382,7 +382,7 @@ _LOANS = (
         ),
     ),
     Attribute(
-        "repaid_by",
+        "end_date",
         "month_of_year",
         ("has to be repaid by {v}", "runs out in {v}"),
         (
@@ -454,7 +454,7 @@ _PATENTS = (
         ),
     ),
     Attribute(
-        "number",
+        "patent_number",
         "thousands",
         ("got the patent number {v}", "is filed as number {v}"),
         (
@@ -471,7 +471,7 @@ _PATENTS = (
         ),
     ),
     Attribute(
-        "filed",
+        "filing_date",
         "date",
         ("was filed on {v}", "reached the patent office on {v}"),
         (
@@ -488,7 +488,7 @@ _PATENTS = (
         ),
     ),
     Attribute(
-        "expires",
+        "expiry",
         "date",
         ("is protected until {v}", "becomes free for all on {v}"),
         (

@@ -83,7 +83,7 @@ _ELECTIONS = (
         ),
     ),
     Attribute(
-        "votes_for",
+        "winning_votes",
         "thousands",
         ("brought the winner {v} votes", "was decided by {v} voices in favour"),
         (
@@ -100,7 +100,7 @@ _ELECTIONS = (
         ),
     ),
     Attribute(
-        "votes_void",
+        "void_papers",
         "hundreds",
         ("had {v} spoilt papers", "saw {v} papers thrown out"),
         (
@@ -134,7 +134,7 @@ _ELECTIONS = (
         ),
     ),
     Attribute(
-        "held",
+        "polling_day",
         "date",
         ("was held on {v}", "took place on {v}"),
         (
@@ -154,7 +154,7 @@ _ELECTIONS = (
 
 _FESTIVALS = (
     Attribute(
-        "begins",
+        "first_day",
         "calendar_day",
         ("begins on {v}", "opens with fireworks on {v}"),
         (
@@ -171,7 +171,7 @@ _FESTIVALS = (
         ),
     ),
     Attribute(
-        "ends",
+        "last_day",
         "calendar_day",
         ("ends on {v}", "is over on {v}"),
         (
@@ -189,7 +189,7 @@ _FESTIVALS = (
     ),
     Attribute(
         "queen",
-        "full_name",
+        "womans_name",
         ("has chosen {v} as its queen", "puts a paper crown on {v}"),
         (
             "this year {v} is the queen of {o}",
@@ -206,7 +206,7 @@ _FESTIVALS = (
     ),
     Attribute(
         "organiser",
-        "full_name",
+        "womans_name",
         ("is organised by {v}", "costs {v} a year of work"),
         (
             "{v} plans {o} from a small office",
@@ -361,7 +361,7 @@ _SCHOOLS = (
         ),
     ),
     Attribute(
-        "strong_in",
+        "strength",
         "subject",
         ("is known for teaching {v}", "wins contests in {v}"),
         (
@@ -378,7 +378,7 @@ _SCHOOLS = (
         ),
     ),
     Attribute(
-        "weak_in",
+        "weakness",
         "subject",
         ("has nobody to teach {v}", "gave up lessons in {v}"),
         (

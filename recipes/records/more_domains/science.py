@@ -49,7 +49,7 @@ _STARS = (
         ),
     ),
     Attribute(
-        "named_by",
+        "name_giver",
         "full_name",
         ("owes its name to {v}", "was entered in the catalogue by {v}"),
         (
@@ -134,7 +134,7 @@ _STARS = (
         ),
     ),
     Attribute(
-        "found_on",
+        "first_sighting",
         "date",
         ("was first seen on {v}", "was photographed on {v}"),
         (
@@ -171,7 +171,7 @@ _RIVERS = (
         ),
     ),
     Attribute(
-        "navigable",
+        "stretch_for_ships",
         "kilometres",
         ("can carry ships for {v}", "is deep enough for boats over {v}"),
         (
@@ -293,7 +293,7 @@ _WEATHER_STATIONS = (
         ),
     ),
     Attribute(
-        "built_by",
+        "builder",
         "full_name",
         ("was built by {v}", "was a gift of love from {v} to science"),
         (
@@ -310,7 +310,7 @@ _WEATHER_STATIONS = (
         ),
     ),
     Attribute(
-        "hottest",
+        "record_heat",
         "date",
         ("had its hottest day on {v}", "saw its thermometer burst on {v}"),
         (
@@ -327,7 +327,7 @@ _WEATHER_STATIONS = (
         ),
     ),
     Attribute(
-        "coldest",
+        "record_frost",
         "date",
         ("had its coldest night on {v}", "was frozen solid on {v}"),
         (
@@ -344,7 +344,7 @@ _WEATHER_STATIONS = (
         ),
     ),
     Attribute(
-        "rain_days",
+        "days_of_rain",
         "hundreds",
         ("counts {v} days of rain in two years", "was rained on for {v} days"),
         (
@@ -361,7 +361,7 @@ _WEATHER_STATIONS = (
         ),
     ),
     Attribute(
-        "sun_hours",
+        "hours_of_sun",
         "thousands",
         ("recorded {v} hours of sunshine", "enjoyed {v} hours without a cloud"),
         (
@@ -434,7 +434,7 @@ _LABORATORIES = (
     Attribute(
         "prizewinner",
         "full_name",
-        ("is proud of the prizewinner {v}", "once had {v} on its staff, who won a great prize"),
+        ("is proud of the prizewinner {v}", "owes its great prize to {v}"),
         (
             "a great prize went to {v} for work done at {o}",
             "what {v} found at {o} was worth a prize",
@@ -449,7 +449,7 @@ _LABORATORIES = (
         ),
     ),
     Attribute(
-        "studies",
+        "field",
         "gem",
         ("studies {v}", "grows crystals of {v}"),
         (

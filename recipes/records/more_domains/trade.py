@@ -101,7 +101,7 @@ _WAREHOUSES = (
         ),
     ),
     Attribute(
-        "in_stock",
+        "present_stock",
         "tonnes",
         ("now contains {v}", "reported a stock of {v} last night"),
         (
@@ -208,7 +208,7 @@ _PARCELS = (
         ),
     ),
     Attribute(
-        "deliver_to",
+        "delivery_address",
         "address",
         ("must be delivered to {v}", "is going to {v}"),
         (
@@ -225,7 +225,7 @@ _PARCELS = (
         ),
     ),
     Attribute(
-        "kept_at",
+        "storage_address",
         "address",
         ("lies for now in a depot at {v}", "was left with a neighbour at {v}"),
         (
@@ -280,7 +280,7 @@ _PARCELS = (
 
 _HIRES = (
     Attribute(
-        "hired_by",
+        "customer",
         "firm",
         ("is on hire to {v}", "works for {v} this month"),
         (
@@ -382,7 +382,7 @@ _HIRES = (
         ),
     ),
     Attribute(
-        "back_on",
+        "return_date",
         "calendar_day",
         ("comes back on {v}", "is booked until {v}"),
         (
@@ -419,7 +419,7 @@ _RELEASES = (
         ),
     ),
     Attribute(
-        "reporter",
+        "best_tester",
         "full_name",
         ("contains a fix for a bug found by {v}", "thanks {v} for the most bug reports"),
         (
@@ -436,7 +436,7 @@ _RELEASES = (
         ),
     ),
     Attribute(
-        "needs",
+        "required_library",
         "version",
         ("needs at least version {v} of the library", "refuses to run with a library older than {v}"),
         (
@@ -453,7 +453,7 @@ _RELEASES = (
         ),
     ),
     Attribute(
-        "replaces",
+        "predecessor",
         "version",
         ("replaces version {v}", "is an update for all who still run {v}"),
         (
@@ -470,7 +470,7 @@ _RELEASES = (
         ),
     ),
     Attribute(
-        "released",
+        "release_date",
         "date",
         ("was released on {v}", "has been online since {v}"),
         (

@@ -33,7 +33,7 @@ def _draw_lighthouse(rng: random.Random) -> Entity:
 
 _FLIGHTS = (
     Attribute(
-        "from",
+        "origin",
         "place",
         ("comes in from {v}", "took off in {v}"),
         (
@@ -50,7 +50,7 @@ _FLIGHTS = (
         ),
     ),
     Attribute(
-        "to",
+        "goal",
         "place",
         ("is going to {v}", "will land in {v}"),
         (
@@ -224,7 +224,7 @@ _BRIDGES = (
         ),
     ),
     Attribute(
-        "opened_by",
+        "opener",
         "full_name",
         ("was opened by {v}", "had its ribbon cut by {v}"),
         (
@@ -258,7 +258,7 @@ _BRIDGES = (
         ),
     ),
     Attribute(
-        "painted",
+        "paint",
         "shade",
         ("was painted {v}", "shines {v} in the morning sun"),
         (
@@ -278,7 +278,7 @@ _BRIDGES = (
 
 _ISLANDS = (
     Attribute(
-        "people",
+        "population",
         "thousands",
         ("is home to {v} people", "feeds {v} people"),
         (
@@ -314,7 +314,7 @@ _ISLANDS = (
     Attribute(
         "capital",
         "other_town",
-        ("is governed from {v}", "has but one town, {v}"),
+        ("is governed from {v}", "has no town but {v}"),
         (
             "the harbour and the town hall of {o} are in {v}",
             "on market days all of {o} meets in {v}",
@@ -380,9 +380,9 @@ _ISLANDS = (
         ),
     ),
     Attribute(
+        "best_known_bird",
         "bird",
-        "bird",
-        ("is full of the nests of one bird, the {v}", "is where the {v} breeds"),
+        ("is full of the nests of the {v}", "is where the {v} breeds"),
         (
             "on the cliffs of {o} you find the {v}",
             "the stamps of {o} show the {v}",
@@ -419,7 +419,7 @@ _LIGHTHOUSES = (
     Attribute(
         "first_keeper",
         "full_name",
-        ("was kept in its first years by {v}", "still has the diary of {v}, its first keeper"),
+        ("was kept in its first years by {v}", "still has the diary of {v} on a shelf"),
         (
             "the first to live in {o} was {v}",
             "a grave beside {o} is that of {v}, who lit it first",

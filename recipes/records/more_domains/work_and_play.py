@@ -46,7 +46,7 @@ _FILMS = (
         ),
     ),
     Attribute(
-        "actress",
+        "star",
         "full_name",
         ("made a star of {v}", "shows {v} in the leading role"),
         (
@@ -97,7 +97,7 @@ _FILMS = (
         ),
     ),
     Attribute(
-        "shot_in",
+        "country_of_filming",
         "country",
         ("was filmed in {v}", "shows landscapes in {v}"),
         (
@@ -114,7 +114,7 @@ _FILMS = (
         ),
     ),
     Attribute(
-        "sold_to",
+        "first_buyer",
         "country",
         ("was sold to {v} first", "had its greatest success in {v}"),
         (
@@ -290,7 +290,7 @@ _BANKNOTES = (
         ),
     ),
     Attribute(
-        "signed_by",
+        "signature",
         "full_name",
         ("was signed by {v}", "carries the signature of {v}"),
         (
@@ -307,7 +307,7 @@ _BANKNOTES = (
         ),
     ),
     Attribute(
-        "drawn_by",
+        "designer",
         "full_name",
         ("was drawn by {v}", "is the masterpiece of {v}"),
         (
@@ -375,7 +375,7 @@ _BANKNOTES = (
         ),
     ),
     Attribute(
-        "withdrawn",
+        "last_day",
         "date",
         ("was withdrawn on {v}", "was good for paying until {v}"),
         (
