@@ -12,18 +12,30 @@ import json
 import random
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import random_domain
+from composed_pools import POOLS, has_values_for
 from held_out_domains import DOMAINS as _HELD_OUT
-from record_pools import POOLS
+from more_domains import DOMAINS as _MORE
 from record_schema import Attribute, Domain, Entity
 from train_domains import DOMAINS as _TRAIN
 
 TRAIN_DOMAINS: tuple[str, ...] = tuple(domain.name for domain in _TRAIN)
 HELD_OUT_DOMAINS: tuple[str, ...] = tuple(domain.name for domain in _HELD_OUT)
-DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _TRAIN + _HELD_OUT}
+MORE_DOMAINS: tuple[str, ...] = tuple(domain.name for domain in _MORE)
+WIDE_DOMAINS: tuple[str, ...] = (*TRAIN_DOMAINS, *MORE_DOMAINS, random_domain.NAME)
+DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _TRAIN + _HELD_OUT + _MORE}
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": TRAIN_DOMAINS + HELD_OUT_DOMAINS,
+    "train-domains": TRAIN_DOMAINS,
+    "held-out-domains": HELD_OUT_DOMAINS,
+    "more-domains": MORE_DOMAINS,
+    "wide": WIDE_DOMAINS,
+}
 SPLITS = ("train", "validation", "test")
 FACTS_PER_RECORD = 4
 MAX_RECORDS = 30
@@ -59,15 +71,15 @@ def make_document(
     Raises:
         ValueError: unknown domain or split, or a number of records or facts that the value pools cannot keep distinct.
     """
-    if domain not in DOMAINS:
-        raise ValueError(f"wanted a domain of {', '.join(DOMAINS)}; came {domain!r}")
+    if domain not in DOMAINS and domain != random_domain.NAME:
+        raise ValueError(f"wanted a domain of {', '.join((*DOMAINS, random_domain.NAME))}; came {domain!r}")
     if split not in SPLITS:
         raise ValueError(f"wanted a split of {', '.join(SPLITS)}; came {split!r}")
     if not 1 <= num_records <= MAX_RECORDS:
         raise ValueError(f"wanted 1 to {MAX_RECORDS} records in a document; came {num_records}")
     if not 1 <= num_facts <= FACTS_PER_RECORD:
         raise ValueError(f"wanted 1 to {FACTS_PER_RECORD} facts in a record; came {num_facts}")
-    spec = DOMAINS[domain]
+    spec = random_domain.draw_domain(rng, num_records) if domain == random_domain.NAME else DOMAINS[domain]
     entities = _draw_entities(spec, split, rng, num_records)
     shared = _draw_attributes(spec, rng, num_records, num_facts)
     taken = {word for entity in entities for word in entity.name.lower().split()}
@@ -101,7 +113,8 @@ def _draw_entities(spec: Domain, split: str, rng: random.Random, num_records: in
 
 def _draw_attributes(spec: Domain, rng: random.Random, num_records: int, num_facts: int) -> list[Attribute]:
     """The attributes that the records of one document share: as many as a record has facts, or one more."""
-    wide_enough = [a for a in spec.attributes if num_records == 1 or len(POOLS[a.kind]) >= num_records + 2]
+    users = Counter(attribute.kind for attribute in spec.attributes)
+    wide_enough = [a for a in spec.attributes if has_values_for(a.kind, num_records, users[a.kind])]
     return rng.sample(wide_enough, min(len(wide_enough), num_facts + (rng.random() < 0.3)))
 
 
@@ -182,8 +195,15 @@ def _open(path: Path) -> IO[str]:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    choices = ["all", "train-domains", "held-out-domains", *DOMAINS]
-    parser.add_argument("--domain", default="all", choices=choices)
+    parser.add_argument(
+        "--domain",
+        default="all",
+        choices=[*GROUPS, *DOMAINS, random_domain.NAME],
+        metavar="NAME",
+        help="one domain, or in turn those of a group: all (the first eight and the two held out), train-domains (the "
+        "first eight), held-out-domains, more-domains, wide (every domain but the held-out ones); random-domains makes "
+        f"up a domain for each document. The domains: {', '.join(DOMAINS)}",
+    )
     parser.add_argument("--split", default="train", choices=SPLITS)
     parser.add_argument("--num-documents", type=int, default=1000)
     parser.add_argument("--min-records", type=int, default=1)
@@ -208,8 +228,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Write the documents as JSON lines and one summary line to standard error."""
     options = _parse(argv)
-    groups = {"all": tuple(DOMAINS), "train-domains": TRAIN_DOMAINS, "held-out-domains": HELD_OUT_DOMAINS}
-    domains = groups.get(options.domain, (options.domain,))
+    domains = GROUPS.get(options.domain, (options.domain,))
     num_questions = num_words = 0
     num_records = (options.min_records, options.max_records)
     num_facts = (options.min_facts, options.max_facts)
