@@ -64,7 +64,7 @@ class ReadingOptions:
     curriculum_ratio: float = 0.35
     """Share of the steps until the longest documents are in; short ones come first."""
     start_fraction: float = 0.1
-    """Share of the documents, the shortest, that the first step draws from."""
+    """Share of the documents, the shortest, that the first step draws from; at 1 there is no curriculum at all."""
     text_target_ratio: float = 0.25
     """Share of a text's tokens, drawn anew each time, whose loss is computed; answer tokens always count."""
     repeat_ratio: float = 0.25
@@ -129,7 +129,8 @@ class ReadingBatches:
         if options.stage == "lookup":
             has_long_chunks = step < options.long_chunks_ratio * self.num_steps
             return [self._lookups(options.max_chunk_len // 2 if has_long_chunks else 2, chooser)]
-        progress = min(1.0, step / max(1, options.curriculum_ratio * self.num_steps))
+        is_easy_first = options.start_fraction < 1
+        progress = min(1.0, step / max(1, options.curriculum_ratio * self.num_steps)) if is_easy_first else 1.0
         drawn = self._draw(progress, chooser)
         if options.stage == "language_model":
             return [self._batch(group, False, 0, chooser) for group in self._similar(drawn)]
