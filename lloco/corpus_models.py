@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from lloco.compressors.compressor import Compressor
-from lloco.compressors.load import BUNDLED, BUNDLED_FOLDER, load_compressor, load_named_decoder
+from lloco.compressors.load import load_compressor, load_named_decoder, named_folder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.adapter_origin import read_origin
-from lloco.models.checkpoint import checkpoint_folder, weights_digest
+from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import Decoder, resolve_device
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary
@@ -53,7 +53,7 @@ def check_made_for(compressor: Compressor, model: str | Path) -> None:
 
     An autocompressor is a decoder with summary tokens: what it makes is read by its own weights.
     """
-    folder = _folder(model)
+    folder = named_folder(model)
     digest, width = weights_digest(folder), _width(folder)
     if digest != compressor.digest:
         raise MismatchError(
@@ -162,7 +162,7 @@ def _own_decoder(
 
 
 def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> None:
-    folder = _folder(compressor)
+    folder = named_folder(compressor)
     digest = weights_digest(folder)
     if digest != summary.compressor_digest:
         raise MismatchError(
@@ -170,10 +170,6 @@ def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> N
             f"{str(summary.compressor_digest)[:12]}), {compressor} ({_width(folder)} wide, digest {digest[:12]}) was "
             f"named as its compressor: name {summary.compressor}, or compress the documents again"
         )
-
-
-def _folder(model: str | Path) -> Path:
-    return BUNDLED_FOLDER if str(model) == BUNDLED else checkpoint_folder(model)
 
 
 def _width(folder: Path) -> int | None:

@@ -25,6 +25,8 @@ from lloco.bench.retrieval import questions_and_documents, recall_of_documents
 from lloco.bench.serve import ServeBenchOptions, measure_serve
 from lloco.bench.store import StoreBenchOptions, measure_store
 from lloco.compressors.load import load_compressor
+from lloco.compressors.local import LocalCompressor
+from lloco.compressors.local_encoder import LocalDesign, new_local_encoder
 from lloco.documents import Document
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
@@ -274,3 +276,21 @@ def test_bench_prints_rows_and_machine_and_writes_files(lloco: Run, shape: Path,
 )
 def test_what_a_bench_cannot_measure_is_refused(lloco: Run, flags: tuple[str, ...], code: int, reason: str) -> None:
     assert reason in lloco.fails("bench", *flags, code=code)
+
+
+@pytest.mark.parametrize("design", ["pooling", "interleaved"])
+def test_bench_compress_measures_local_designs_beside_one_window_at_a_time(design: LocalDesign) -> None:
+    decoder = tiny_decoder()
+    encoder = new_local_encoder(decoder, design, summary_length=4)
+    compressor = LocalCompressor(decoder, encoder, segment_lens=(16,), window_len=32).eval()
+    naive, one, two = measure_compress(compressor, CompressBenchOptions((40,), (1, 2), documents=2, repeats=1)).rows
+    assert [row["mode"] for row in (naive, one, two)] == ["naive", "batch 1", "batch 2"]
+    assert naive["ratio"] == 1 and two["ratio"] == pytest.approx(two["tokens_per_second"] / naive["tokens_per_second"])
+    # Windows of 32 and 8 tokens, in two documents; an interleaved row also has 8 and 2 summary tokens.
+    rows = [32, 8] if design == "pooling" else [40, 10]
+    weights = sum(weight.numel() for weight in encoder.parameters() if weight.ndim > 1)
+    pairs = [row * row if design == "pooling" else row * (row + 1) // 2 for row in rows]
+    assert two["floor_flops"] == sum(
+        2 * 2 * weights * row + 2 * pair * 4 * 2 * 48 for row, pair in zip(rows, pairs, strict=True)
+    )
+    assert one["floor_bytes"] == 2 * two["floor_bytes"] == 4 * 4 * weights

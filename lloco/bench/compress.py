@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lloco.bench.floor import ModelCost, Work
+from lloco.bench.local_compress import compress_one_by_one, encoder_cost, local_work, window_rows
 from lloco.bench.machine import Machine, measure_machine
 from lloco.bench.memory import memory_method
 from lloco.bench.naive_compress import compress_naively
@@ -19,7 +20,8 @@ from lloco.bench.spread import seconds_of, spread_fields
 from lloco.bench.turns import OnRun, Way, count_runs, take_turns
 from lloco.compressors.autocompressor import PUBLISHED_MAX_SEGMENTS, AutoCompressor
 from lloco.compressors.compressor import Compressor, windows_of
-from lloco.errors import LlocoError
+from lloco.compressors.load import TrainableCompressor
+from lloco.compressors.local import LocalCompressor
 from lloco.evals.evaluate import versions
 from lloco.models.decoder import Decoder
 
@@ -57,18 +59,9 @@ def num_positions(length: int, segment_len: int, summary_length: int) -> int:
 
 
 def measure_compress(
-    compressor: Compressor, options: CompressBenchOptions, on_run: OnRun | None = None
+    compressor: TrainableCompressor, options: CompressBenchOptions, on_run: OnRun | None = None
 ) -> BenchResults:
-    """Measure every length in the naive way and with every batch size.
-
-    Raises:
-        LlocoError: the compressor is of a design that has no naive way to compare with.
-    """
-    if not isinstance(compressor, AutoCompressor):
-        raise LlocoError(
-            f"an autocompressor was wanted, {compressor.name} is of design {compressor.design}, which has no naive "
-            "form to compare with: name another with --compressor"
-        )
+    """Measure every length in the naive way and with every batch size."""
     decoder = compressor.decoder
     cost = ModelCost.of(decoder.model)
     machine = measure_machine(decoder.device, decoder.dtype, cost.read_bytes)
@@ -98,24 +91,36 @@ def make_documents(compressor: Compressor, options: CompressBenchOptions, length
 
 
 def _ways(
-    compressor: AutoCompressor, options: CompressBenchOptions, length: int, cost: ModelCost
+    compressor: TrainableCompressor, options: CompressBenchOptions, length: int, cost: ModelCost
 ) -> Iterator[Way[float]]:
     documents, device = make_documents(compressor, options, length), compressor.decoder.device
-    segment_row = min(compressor.segment_len, length) + compressor.summary_length
-    longest = compressor.num_virtual_tokens(min(length, compressor.max_document_tokens)) + segment_row
-    states = cost.reading_bytes(longest)
-    num_segments = -(-min(length, compressor.max_document_tokens) // compressor.segment_len)
-    logits = num_segments * longest * cost.vocab_size * cost.itemsize
-    yield Way(NAIVE, lambda: seconds_of(lambda: compress_naively(compressor, documents), device), states + logits)
+    if isinstance(compressor, LocalCompressor):
+        states = encoder_cost(compressor, cost).reading_bytes(window_rows(compressor, length)[0])
+        naive_bytes, naively = states, partial(compress_one_by_one, compressor, documents)
+    else:
+        states, logits = _recursion_bytes(compressor, length, cost)
+        naive_bytes, naively = states + logits, partial(compress_naively, compressor, documents)
+    yield Way(NAIVE, partial(seconds_of, naively, device), naive_bytes)
     for batch_size in options.batch_sizes:
         compress = partial(compressor.compress_ids, documents, batch_size=batch_size, long_documents="windows")
         yield Way(f"batch {batch_size}", partial(seconds_of, compress, device), states * batch_size)
 
 
+def _recursion_bytes(compressor: AutoCompressor, length: int, cost: ModelCost) -> tuple[int, int]:
+    """Estimate the states of the longest row, and the logits of all rows, which the naive way keeps."""
+    segment_row = min(compressor.segment_len, length) + compressor.summary_length
+    longest = compressor.num_virtual_tokens(min(length, compressor.max_document_tokens)) + segment_row
+    num_segments = -(-min(length, compressor.max_document_tokens) // compressor.segment_len)
+    return cost.reading_bytes(longest), num_segments * longest * cost.vocab_size * cost.itemsize
+
+
 def compress_work(
-    compressor: AutoCompressor, cost: ModelCost, options: CompressBenchOptions, length: int, batch_size: int
+    compressor: TrainableCompressor, cost: ModelCost, options: CompressBenchOptions, length: int, batch_size: int
 ) -> Work:
-    """Count what the recursion takes: every segment's row is read once, every batch of rows moves the weights once."""
+    """Count what compressing takes: every row is read once, every batch of rows moves the weights once."""
+    if isinstance(compressor, LocalCompressor):
+        lengths = [length] * options.documents
+        return local_work(compressor, encoder_cost(compressor, cost), lengths, batch_size)
     windows = [end - start for start, end in windows_of(length, compressor.max_document_tokens, "windows")]
     lengths = sorted(windows * options.documents, reverse=True)
     work = Work(0, 0)

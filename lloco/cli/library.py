@@ -166,7 +166,7 @@ class _Reader:
     """One corpus with what answers questions to it."""
 
     def __init__(self, corpus: "Corpus", retriever: "Retriever | None", flags: AskFlags, output: Output) -> None:
-        from lloco.compressors.load import BUNDLED
+        from lloco.compressors.load import bundled_names
         from lloco.corpus_models import load_corpus_decoder
         from lloco.engine.streaming import StreamingEngine
         from lloco.engine.transformers_engine import TransformersEngine
@@ -188,7 +188,7 @@ class _Reader:
         )
         if adapter is not None:
             warn_of_other_model(output, adapter, decoder)
-        if decoder.name == BUNDLED:
+        if decoder.name in bundled_names():
             output.say(BUNDLED_HINT)
         self._engine: Engine
         try:

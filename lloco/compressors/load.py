@@ -1,4 +1,4 @@
-"""From a name to a compressor: a folder, a hub id, or the one that comes with lloco."""
+"""From a name to a compressor: a folder, a hub id, or one of those that come with lloco."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,23 @@ TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
 BUNDLED = "bundled"
 """Name of the compressor that comes with lloco; a folder of this name is written ./bundled."""
 BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / "model"
+BUNDLED_AUTOCOMPRESSOR = "bundled-autocompressor"
+"""Name of the other one, of the method's own design."""
+BUNDLED_AUTOCOMPRESSOR_FOLDER = Path(__file__).parent.parent / "bundled" / "autocompressor"
+
+
+def bundled_names() -> dict[str, Path]:
+    """Return the folders of the compressors that come with lloco, by name."""
+    return {BUNDLED: BUNDLED_FOLDER, BUNDLED_AUTOCOMPRESSOR: BUNDLED_AUTOCOMPRESSOR_FOLDER}
+
+
+def named_folder(name: str | Path) -> Path:
+    """Return the local folder of a bundled name, a folder or a hub id, which is downloaded.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    return bundled_names().get(str(name)) or checkpoint_folder(name)
 
 
 def design_of(folder: Path) -> Design | None:
@@ -36,6 +53,8 @@ def load_compressor(
     path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
 ) -> TrainableCompressor:
     """Load a compressor with its decoder; None and "bundled" are the one that comes with lloco.
+
+    "bundled-autocompressor" is the other one that does.
 
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a compressor.
@@ -61,13 +80,15 @@ def load_named_decoder(
 
 def _locate(path_or_hub_id: str | Path | None) -> tuple[str, str | Path]:
     """Return the name to remember, which means the same from any working directory, and where to load from."""
-    if path_or_hub_id is None or str(path_or_hub_id) == BUNDLED:
-        if not (BUNDLED_FOLDER / "config.json").is_file():
+    name = BUNDLED if path_or_hub_id is None else str(path_or_hub_id)
+    if (bundled := bundled_names().get(name)) is not None:
+        if not (bundled / "config.json").is_file():
             raise CheckpointError(
-                f"the bundled compressor was wanted, {BUNDLED_FOLDER} holds none: name another with --compressor, or "
-                "install lloco again"
+                f"compressor {name} was wanted, {bundled} holds none: name another with --compressor, or install lloco "
+                "again"
             )
-        return BUNDLED, BUNDLED_FOLDER
+        return name, bundled
+    assert path_or_hub_id is not None
     folder = Path(path_or_hub_id).expanduser()
     if folder.is_dir():
         return str(folder.resolve()), folder.resolve()

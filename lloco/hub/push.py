@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lloco.compressors.autocompressor import SUMMARY_KEY
-from lloco.compressors.load import BUNDLED, BUNDLED_FOLDER
+from lloco.compressors.load import design_of, named_folder
 from lloco.corpus_folder import export_corpus
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import Artifact, describe, known_files
@@ -24,6 +24,7 @@ from lloco.models.adapter_digest import WEIGHT_FILES, adapter_digest, weight_fil
 from lloco.models.checkpoint import checkpoint_folder, find_tensor, weight_files, weights_digest
 from lloco.published.adapter import adapter_width
 from lloco.store.corpus import Corpus
+from lloco.strict_json import read_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +58,40 @@ def _prepared(what: "Path | str | Corpus", kind: str, options: PushOptions) -> I
             folder = Path(temporary) / "corpus"
             yield _corpus(what, folder, options.with_text), folder
         return
-    folder = BUNDLED_FOLDER if str(what) == BUNDLED and kind == "compressor" else checkpoint_folder(what)
+    folder = named_folder(what) if kind == "compressor" else checkpoint_folder(what)
     summary = _compressor_summary(folder) if kind == "compressor" else _adapter_summary(folder)
     yield describe(kind, folder, known_files(kind, folder), summary), folder
 
 
 def _compressor_summary(folder: Path) -> dict[str, Any]:
-    summaries = find_tensor(folder, SUMMARY_KEY)
-    if summaries is None:
-        raise CheckpointError(f"a compressor was wanted, {folder} has no {SUMMARY_KEY}: it is a plain language model")
+    design = design_of(folder)
+    if design is None:
+        raise CheckpointError(
+            f"a compressor was wanted, {folder} has neither {SUMMARY_KEY} nor a compressor_design: it is a plain "
+            "language model"
+        )
     if weight_files(folder)[0].suffix != ".safetensors":
         raise CheckpointError(
             f"a compressor in safetensors was wanted, {folder} holds pickles: convert it with `lloco import "
             f"autocompressor {folder} --out DIR` first"
         )
     return {
-        "hidden_size": int(summaries.shape[1]),
-        "summary_length": int(summaries.shape[0]),
+        "design": design,
+        **_shape(folder),
         "weights_digest": weights_digest(folder),
     }
+
+
+def _shape(folder: Path) -> dict[str, int]:
+    """Return width and number of the vectors that a segment becomes."""
+    summaries = find_tensor(folder, SUMMARY_KEY)
+    if summaries is not None:
+        return {"hidden_size": int(summaries.shape[1]), "summary_length": int(summaries.shape[0])}
+    config = read_value(folder / "config.json")
+    shape = {key: config.get(key) for key in ("hidden_size", "summary_length")}
+    if not all(type(value) is int for value in shape.values()):
+        raise CheckpointError(f"hidden_size and summary_length were wanted in {folder / 'config.json'}, {shape} came")
+    return shape
 
 
 def _adapter_summary(folder: Path) -> dict[str, Any]:
