@@ -102,11 +102,11 @@ _FAULT_PARTS = _words(
     pulley tank switch rope gear screw lid"""
 )
 _PRIZES = _words(
-    "Spoon Lantern Feather Quill Anchor Crown Compass Apple Wheel Harp Bell Ladder Candle Leaf Shell Key Ladle Goblet"
+    "Spoon Trumpet Feather Quill Hammer Thimble Saddle Apple Wheel Harp Bell Ladder Candle Leaf Shell Key Ladle Goblet"
 )
 _METALS = _words("Golden Silver Bronze Copper Crystal Iron Amber Ivory Ruby Pearl Jade Emerald")
 _PAPER_STARTS = _words("Evening Morning Daily Weekly Sunday County Northern Southern Island Harbour Valley City")
-_PAPER_ENDS = _words("Herald Post Mirror Gazette Courier Echo Tribune Chronicle Argus Observer Standard Mail Bulletin")
+_PAPER_ENDS = _words("Journal Post Mirror Gazette Courier Echo Tribune Chronicle Argus Observer Standard Mail Bulletin")
 _FIRMS = _phrases("and Sons, Brothers, and Company, and Partners, and Daughters, Limited")
 _OPENINGS = _words("Gambit Defence Attack Opening Variation")
 _BEASTS = _words("Dragon Bishop Hedgehog Elephant Pelican Spider Panther Scorpion Falcon Crocodile Tiger Swan Cobra")

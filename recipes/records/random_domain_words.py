@@ -16,15 +16,15 @@ KINDS = _phrases(
     bathhouse, battery, beacon, belfry, boathouse, boiler, brewery, brickworks, bungalow, bunker, cabin,
     campsite, canal, canteen, caravan, carousel, cave, cellar, cemetery, chapel, chapter, chest, choir, cinema,
     circus, cistern, clinic, cloister, college, colony, column, committee, compass, convent, copper mine,
-    cottage, council, crane, creamery, dairy, dam, diary, ditch, dock, dormitory, drawbridge, dredger, embassy,
-    engine, estate, factory, ferry, fish pond, flagpole, foundry, fountain, garage, gasworks, gatehouse,
-    glacier, granary, greenhouse, guild, gymnasium, hangar, harbour, hermitage, hospice, ice rink, inn, jetty,
-    kiln, kitchen, laundry, loom, manor, market, meadow, mill, monastery, monument, mortar, nursery, oasis,
-    observatory, orchard, organ, outpost, paddock, palace, parish, pavilion, pier, plantation, pottery, printing
-    press, project, pump, quarry, ranch, reactor, refinery, regiment, reservoir, ropeworks, sanctuary,
-    satellite, sawmill, scholarship, seminary, shrine, silo, smithy, society, stable, stadium, statue, steam
-    hammer, street, studio, submarine, sundial, swimming pool, tannery, tavern, telescope, terrace, toll gate,
-    tower, tunnel, vault, vehicle, vineyard, wagon, watermill, well, wharf, windmill, workshop, yacht, zoo"""
+    cottage, crane, creamery, dam, diary, ditch, dock, dormitory, drawbridge, dredger, embassy, engine, estate,
+    factory, ferry, fish pond, flagpole, foundry, fountain, garage, gasworks, gatehouse, glacier, granary,
+    greenhouse, guild, gymnasium, hangar, hermitage, hospice, ice rink, inn, jetty, kiln, laundry, loom, manor,
+    market, meadow, mill, monastery, monument, mortar, nursery, oasis, observatory, orchard, organ, outpost,
+    paddock, pavilion, pier, plantation, pottery, printing press, project, pump, quarry, ranch, reactor,
+    refinery, regiment, reservoir, ropeworks, sanctuary, satellite, sawmill, scholarship, seminary, shrine,
+    silo, smithy, society, stable, stadium, statue, steam hammer, street, studio, submarine, sundial, swimming
+    pool, tannery, tavern, telescope, terrace, toll gate, tower, tunnel, vault, vehicle, vineyard, wagon,
+    watermill, well, wharf, windmill, workshop, yacht, zoo"""
 )
 
 NAME_SYLLABLES = (
@@ -59,8 +59,7 @@ NOUNS_BY_KIND: dict[str, tuple[str, ...]] = {
     "newspaper": _phrases("newspaper, favourite paper, press partner"),
     "prize": _phrases("award, trophy, medal, distinction"),
     "place": _phrases(
-        """birthplace, seat, head office, sister city, meeting place, storage site, place of origin,
-        archive town"""
+        """birthplace, seat, head office, sister city, meeting place, storage site, place of origin, archive town"""
     ),
     "other_town": _phrases(
         "nearest town, parish, post town, home town, branch office, sales office, postal address, refuge"
@@ -257,13 +256,13 @@ PERSON_KINDS = ("full_name", "other_surname")
 
 # Verbs whose past tense is also their participle, so that one form serves "repaired it" and "was repaired".
 _REGULAR_VERBS = _phrases(
-    """repair, inspect, paint, clean, measure, photograph, visit, restore, rename, bless, polish, weigh,
-    test, describe, register, purchase, rescue, discover, invent, assemble, repaint, improve, order, award,
-    sketch, defend, attack, damage, mortgage, praise, criticise, honour, adopt, open, close, move, replace,
-    enlarge, approve, reject, record, observe, guard, seal, search, flood, evacuate, connect, enter, sponsor,
-    borrow, return, hire, claim, renovate, launch, protect, dismantle, audit, fumigate, survey, count, lock,
-    unlock, abandon, capture, liberate, ransack, auction, advertise, redesign, lease, list, warm, cool,
-    decorate, modernise, demolish, shorten, film, recommend"""
+    """repair, inspect, paint, clean, measure, photograph, visit, restore, rename, bless, polish, weigh, test,
+    describe, register, purchase, rescue, discover, invent, assemble, repaint, improve, order, award, sketch,
+    defend, attack, damage, mortgage, praise, criticise, honour, adopt, open, close, move, replace, enlarge,
+    approve, reject, record, observe, guard, seal, search, flood, evacuate, connect, enter, sponsor, borrow,
+    return, hire, claim, renovate, launch, protect, dismantle, audit, fumigate, survey, count, lock, unlock,
+    abandon, capture, liberate, ransack, auction, advertise, redesign, lease, list, warm, cool, decorate,
+    modernise, demolish, shorten, film, recommend"""
 )
 _OTHER_VERBS = {
     "certify": "certified",

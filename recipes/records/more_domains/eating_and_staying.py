@@ -13,7 +13,7 @@ from more_domains import name_parts
 def _draw_restaurant(rng: random.Random) -> Entity:
     name = rng.choice(
         (
-            f"{rng.choice(name_parts.ADJECTIVES)} {rng.choice(composed_pools.TOOLS).capitalize()}",
+            f"{rng.choice(name_parts.ADJECTIVES)} {rng.choice(composed_pools.TOOLS).capitalize()} Tavern",
             f"{rng.choice(composed_pools.SPICES).capitalize()} and {rng.choice(composed_pools.FISH).capitalize()}",
         )
     )

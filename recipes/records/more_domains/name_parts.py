@@ -96,7 +96,7 @@ GARDENS = (
 )
 CAPITALS = tuple("ABCDEFGHJKLMNPQRSTVWXYZ")
 LOANS = _words(
-    """Boat Building Business Car Cattle Crop Emergency Equipment Family Harvest House Kitchen Roof School Seed
+    """Boat Building Business Car Cattle Crop Emergency Equipment Family Harvest House Holiday Roof School Seed
     Shop Student Tractor Travel Wedding"""
 )
 GADGET_STYLES = _words(
@@ -141,7 +141,7 @@ BALLOTS = (
     "Harbour Vote",
     "Mayoral Election",
     "Parish Election",
-    "Primary",
+    "Primary Vote",
     "Recall Vote",
     "Referendum",
     "Run-off",

@@ -26,7 +26,7 @@ def _draw_school(rng: random.Random) -> Entity:
 
 def _draw_station(rng: random.Random) -> Entity:
     adjective, gem = rng.choice(name_parts.ADJECTIVES), rng.choice(composed_pools.GEMS).capitalize()
-    return thing(rng.choice((f"Radio {adjective} {gem}", f"{adjective} {gem} Radio")), "station", article="")
+    return thing(f"Radio {adjective} {gem}", "station", article="")
 
 
 _ELECTIONS = (
