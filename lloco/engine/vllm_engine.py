@@ -218,9 +218,7 @@ class VllmEngine:
             params = vllm_params(request.decoding.sampling, self.decoder)
             # vLLM's own prefix cache answers only prompts of the same salt.
             salt = {"cache_salt": request.tenant} if request.tenant else {}
-            self._vllm.add_request(
-                request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=request.adapter
-            )
+            self._vllm.add_request(request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=request.adapter)
 
     def _cancel(self) -> None:
         ended = [one for one, request in self._running.items() if self._queue.is_to_end(request)]
