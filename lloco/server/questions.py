@@ -161,6 +161,7 @@ class Questions:
                 question,
                 document_id=options.document,
                 top_k=options.top_k,
+                unit=options.unit,
                 retriever=retriever,
                 earlier=[earlier for earlier, _ in history.turns],
             )
