@@ -1,11 +1,13 @@
 """The server under load: many clients, some of which go away; removals in mid-answer; shutting down."""
 
+import gc
 import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -22,7 +24,7 @@ from tests.corpora import LEASE, VOYAGE, lease_and_voyage
 from tests.serving import CHAT_URL, LONG, QUESTION, Site, chat, direct, error_of, fill_store, serving, wait_until
 
 
-def test_32_clients_at_once_get_what_one_gets(site: Site) -> None:
+def test_64_clients_at_once_get_what_one_gets(site: Site) -> None:
     questions = [
         (QUESTION, "ships"),
         ("What does the lease say of the rent?", "ships"),
@@ -39,9 +41,26 @@ def test_32_clients_at_once_get_what_one_gets(site: Site) -> None:
             made = client.chat.completions.create(**chat(question, corpus, max_tokens=10))
             return made.choices[0].message.content == alone[number % 3]
 
-    with ThreadPoolExecutor(32) as pool:
-        assert all(pool.map(one, range(32)))
+    with ThreadPoolExecutor(64) as pool:
+        assert all(pool.map(one, range(128)))
     wait_until(lambda: not site.service.engines.num_running + site.service.engines.num_waiting)
+
+
+def test_what_requests_leave_behind_does_not_grow_with_their_number(http: httpx.Client) -> None:
+    def ask(number: int) -> int:
+        body = chat("What does the lease say of the rent?", max_tokens=2)
+        kinds: list[dict[str, Any]] = [{}, {"stream": True}, {"model": "lloco/auto"}, {"model": "none"}, {"n": 2}]
+        return http.post(CHAT_URL, json=body | kinds[number % len(kinds)]).status_code
+
+    def num_objects() -> int:
+        with ThreadPoolExecutor(16) as pool:
+            assert set(pool.map(ask, range(100))) == {200, 400, 404}
+        gc.collect()
+        return len(gc.get_objects())
+
+    num_objects()
+    counts = [num_objects() for _ in range(3)]
+    assert counts[2] - counts[0] < 200, "less than one object a request"
 
 
 def tokens_written(http: httpx.Client) -> float:
