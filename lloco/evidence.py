@@ -58,7 +58,7 @@ def find_evidence(
         raise LlocoError("a question was wanted, it is empty: type one")
     if top_k < 1:
         raise LlocoError(f"at least 1 {unit} to read was wanted, top_k is {top_k}: give a higher one")
-    named = [document_id] if document_id is not None else corpus.document_ids()
+    named = [document_id] if document_id is not None else corpus.document_ids(limit=2)
     if len(named) > 1:
         retriever = retriever or Retriever.of_corpus(corpus)
         find = _best_passages if unit == "passage" else _best_documents

@@ -118,6 +118,32 @@ def test_questions_during_removals_and_additions_are_answered_or_told_why(site: 
     assert codes and set(codes) <= {200}
 
 
+def test_documents_are_not_looked_through_for_every_question(
+    tmp_path: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())
+    digests: list[str] = []
+    contents_digest = Corpus.contents_digest
+
+    def noted(corpus: Corpus) -> str:
+        digests.append(contents_digest(corpus))
+        return digests[-1]
+
+    monkeypatch.setattr(Corpus, "contents_digest", noted)
+    with Store(path) as store, Store(path) as other:
+        library, corpus = Service(store, Access()).library, store.corpus("ships")
+        first = library.retriever(corpus)
+        assert library.retriever(corpus) is first
+        num_read = len(digests)
+        assert all(library.retriever(corpus) is first for _ in range(5))
+        assert len(digests) == num_read
+        other.corpus("ships").remove_document("lease")
+        second = library.retriever(corpus)
+        assert second is not first and not second.search("lease", 1)
+        corpus.remove_document("voyage")
+        assert not library.retriever(corpus).search("Petrel", 1)
+
+
 def test_an_index_made_while_a_document_was_away_is_not_used_when_it_is_back(tmp_path: Path, compressor: Path) -> None:
     loaded = load_compressor(compressor)
     with Store(fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())) as store:
