@@ -1,4 +1,4 @@
-# make setup | test | test-vllm | check | demo
+# make setup | test | test-vllm | test-clients | check | demo
 #
 # Another Python:        make setup PYTHON=python3.12
 # Another package index: make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -13,7 +13,11 @@ VLLM_VENV = .venv-vllm
 VLLM_STAMP = $(VLLM_VENV)/.setup-done
 VLLM_FILES = tests/with_vllm/environment
 
-.PHONY: setup test test-vllm check format demo clean
+CLIENTS_VENV = .venv-clients
+CLIENTS_STAMP = $(CLIENTS_VENV)/.setup-done
+CLIENTS = tests/with_clients
+
+.PHONY: setup test test-vllm test-clients check format demo clean
 
 setup: $(STAMP)
 
@@ -39,6 +43,16 @@ $(VLLM_STAMP): $(wildcard $(VLLM_FILES)/*.txt)
 
 test-vllm: $(VLLM_STAMP)
 	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm
+
+# LangChain and LlamaIndex want an openai older than the tests' own, so they get an environment of their own: 360 MB.
+$(CLIENTS_STAMP): $(CLIENTS)/requirements.txt
+	test -x $(CLIENTS_VENV)/bin/python || $(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/python -m pip install --quiet $(PIP_ARGS) -r $(CLIENTS)/requirements.txt
+	touch $@
+
+# Their sockets are closed late, which the tests' settings would make an error.
+test-clients: $(STAMP) $(CLIENTS_STAMP)
+	LLOCO_PYTHON=$(BIN)/python $(CLIENTS_VENV)/bin/python -m pytest -W default --confcutdir $(CLIENTS) $(CLIENTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check

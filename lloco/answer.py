@@ -20,11 +20,14 @@ from lloco.engine.request_queue import AsyncEngine, Event
 from lloco.engine.streaming import StreamingEngine
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError
-from lloco.evidence import Evidence, find_evidence, read_text, read_vectors
+from lloco.evidence import Evidence, Unit, find_evidence
 from lloco.models.adapter import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.prompt import NO_HISTORY, History, Prompt, build_prompt
-from lloco.retriever import Retriever
+from lloco.read_text import read_text
+from lloco.read_vectors import read_vectors
+from lloco.retriever import Hit, Retriever
+from lloco.room import Room
 from lloco.store.corpus import Corpus
 from lloco.template import DEFAULT_TEMPLATE, Template
 
@@ -33,7 +36,7 @@ Mode = Literal["compressed", "full"]
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A document that was read, with its passage that fits the question best."""
+    """A document that was read, with its passage that fits the question best; or one of the passages alone."""
 
     document_id: str
     title: str
@@ -101,6 +104,7 @@ def ask(
     *,
     document_id: str | None = None,
     top_k: int = 1,
+    unit: Unit = "document",
     options: Sequence[str] = (),
     engine: Engine | None = None,
     retriever: Retriever | None = None,
@@ -117,7 +121,8 @@ def ask(
         corpus: where to look; its adapter reads.
         question: words in common with the documents find them.
         document_id: read this document, whatever the question says.
-        top_k: number of documents to read otherwise.
+        top_k: number of documents to read otherwise; of passages, where these are the unit.
+        unit: "passage" reads and cites the best passages alone, also where their documents would fit.
         options: answers to choose from, for an adapter that was trained on such.
         engine: reads the prompts; by default the corpus's own decoder is loaded for this one question.
         retriever: an open index of the corpus; by default the one in the store.
@@ -138,6 +143,7 @@ def ask(
         question,
         document_id=document_id,
         top_k=top_k,
+        unit=unit,
         retriever=retriever,
         earlier=[earlier for earlier, _ in history.turns],
     )
@@ -222,15 +228,15 @@ def prepare(
     """
     template = template or Template.of_adapter(adapter) or DEFAULT_TEMPLATE
     tokenizer = decoder.require_tokenizer()
-    standin = torch.zeros(1, dtype=torch.int64)
-    lay_out = partial(build_prompt, template, tokenizer, question, options=options, history=history)
-    room = decoder.max_len - sampling.max_tokens - (lay_out(context_ids=standin).length - 1)
+    lay_out = partial(build_prompt, template, tokenizer, question, options=options)
+    alone, with_history = (_num_around(lay_out, one) for one in (NO_HISTORY, history))
+    room = Room(decoder.name, decoder.max_len, alone, with_history - alone, sampling.max_tokens, max_virtual_tokens)
     if mode == "full":
-        text, is_whole = read_text(corpus, evidence, decoder, room)
-        prompt = lay_out(context_ids=text)
+        text, read, is_whole = read_text(corpus, evidence, decoder, room)
+        prompt = lay_out(context_ids=text, history=history)
     else:
-        limit = room if max_virtual_tokens is None else min(room, max_virtual_tokens)
-        prompt = lay_out(soft_prompts=read_vectors(corpus, evidence, decoder, limit, adapter=adapter))
+        vectors, read = read_vectors(corpus, evidence, decoder, room, adapter=adapter)
+        prompt = lay_out(soft_prompts=vectors, history=history)
         is_whole = prompt.num_virtual_tokens == sum(one.document.num_virtual_tokens for one in evidence)
     return PreparedQuestion(
         prompt=prompt,
@@ -238,22 +244,33 @@ def prepare(
         template=template,
         adapter=None if adapter is None else adapter_digest(adapter),
         adapter_folder=adapter,
-        documents=tuple(_citation(one) for one in evidence),
-        num_document_tokens=sum(one.document.num_tokens for one in evidence),
+        documents=tuple(citation for one in read for citation in _citations(one)),
+        num_document_tokens=sum(one.document.num_tokens for one in read),
         is_whole=is_whole,
         mode=mode,
     )
 
 
-def _citation(evidence: Evidence) -> Citation:
+def _num_around(lay_out: Callable[..., Prompt], history: History) -> int:
+    """Return how many positions the prompt takes beside its context."""
+    standin = torch.zeros(1, dtype=torch.int64)
+    return lay_out(context_ids=standin, history=history).length - 1
+
+
+def _citations(evidence: Evidence) -> list[Citation]:
+    """Cite a document by its best passage, or each of the passages that alone were read."""
+    hits = evidence.hits if evidence.is_for_passages else evidence.hits[:1]
+    return [_citation(evidence, hit) for hit in hits] or [_citation(evidence, None)]
+
+
+def _citation(evidence: Evidence, hit: Hit | None) -> Citation:
     document = evidence.document
-    best = evidence.hits[0] if evidence.hits else None
     return Citation(
         document_id=document.id,
         title=document.title,
         source=document.source,
-        start=None if best is None else best.start,
-        end=None if best is None else best.end,
-        text="" if best is None else best.text,
-        score=None if best is None else best.score,
+        start=None if hit is None else hit.start,
+        end=None if hit is None else hit.end,
+        text="" if hit is None else hit.text,
+        score=None if hit is None else hit.score,
     )

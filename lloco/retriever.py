@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from lloco.bm25 import INDEX_VERSION, Bm25Index, default_index
+from lloco.bm25 import INDEX_VERSION, Bm25Index, Fts5Index, default_index
 from lloco.dense import INDEX_VERSION as DENSE_VERSION
 from lloco.dense import DenseIndex
 from lloco.embedder import Embedder
@@ -34,6 +34,8 @@ _WORD = re.compile(r"\S{1,32}")
 """A word of a passage; what has no white space for longer (Chinese, a table) is counted in pieces."""
 _BOUNDARY = re.compile(r"""[.!?]["'”’)\]]*(?=\s)|[。！？]|\n\s*\n""")
 """End of a sentence or, all white space, of a paragraph."""
+MAX_WORDS = 1_000
+"""Words that are searched for; more would take seconds, and no decoder's question has so many."""
 FUSION_DEPTH = 100
 """Passages of each ranking that are merged, at least."""
 MEANING_WEIGHT = 0.3
@@ -116,7 +118,9 @@ class Retriever:
 
     def search_within(self, document_id: str, passages: Sequence[PassageText], question: str) -> list[Hit]:
         """All passages of one document that fit, best first; words are weighed as they occur in it."""
-        by_words = Retriever.build(passages).search(question, len(passages)) if self._bm25 is not None else []
+        # An index for one question: SQLite makes a small one many times faster than tantivy.
+        within = Retriever(Fts5Index.build(passages, None)) if self._bm25 is not None else Retriever()
+        by_words = within.search(question, len(passages))
         if self._dense is None:
             return by_words
         by_meaning = self._by_meaning(question, len(passages), document_id)
@@ -182,10 +186,13 @@ def _kept_dense(corpus: Corpus, embedder: Embedder) -> DenseIndex:
 
 
 def question_words(question: str) -> list[str]:
-    """Lower-case words to search for, each once, without question stop words unless there are no others."""
+    """Lower-case words to search for, each once, without question stop words unless there are no others.
+
+    Of more than `MAX_WORDS` the last are taken, where a long text that was pasted has its question.
+    """
     kept = "".join(one if unicodedata.category(one)[0] in "LNM" else " " for one in question.lower())
     words = list(dict.fromkeys(kept.split()))
-    return [word for word in words if word not in QUESTION_STOP_WORDS] or words
+    return ([word for word in words if word not in QUESTION_STOP_WORDS] or words)[-MAX_WORDS:]
 
 
 def split_passages(text: str, max_words: int = 100) -> list[Passage]:

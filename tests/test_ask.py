@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +12,14 @@ from lloco.answer import ask
 from lloco.compress import compress_into
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
+from lloco.documents import Document
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError, StoreError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
-from lloco.prompt import DEFAULT_TEMPLATE, build_prompt
+from lloco.prompt import DEFAULT_TEMPLATE, History, build_prompt
 from lloco.retriever import Retriever
+from lloco.room import NoRoomError
 from lloco.segment_rows import rows_of_segments, segments_of_span, token_starts
 from lloco.soft_prompt import Provenance, SoftPrompt
 from lloco.store.corpus import Corpus
@@ -224,6 +227,66 @@ def test_two_documents_share_the_room(narrow: tuple[Corpus, Compressor]) -> None
     vectors = [piece for piece in engine.prompts[0].pieces if piece.is_floating_point()]
     assert len(vectors) == len(answer.documents) == 2
     assert not answer.is_whole
+
+
+def test_passages_alone_are_read_and_cited_though_their_documents_fit(tmp_path: Path) -> None:
+    filler = [f"On day {number} nothing was written in the log." for number in range(40)]
+    loaded = load_compressor(save_compressor(tmp_path / "wide", max_position_embeddings=2048))
+    with Store(tmp_path / "passages") as store:
+        corpus = store.corpus("p")
+        compress_into(
+            corpus,
+            [
+                Document(name, " ".join([*filler, text, *filler]))
+                for name, text in (("lease", LEASE), ("voyage", VOYAGE))
+            ],
+            loaded,
+        )
+        engine = RecordingEngine(loaded.decoder)
+        whole = ask(corpus, "Webb, Petrel?", engine=engine, top_k=2, max_tokens=8)
+        few = ask(corpus, "Webb, Petrel?", engine=engine, top_k=2, unit="passage", max_tokens=8)
+        vectors = [piece for piece in engine.prompts[0].pieces if piece.is_floating_point()]
+        text = ask(corpus, "Petrel?", engine=engine, unit="passage", max_tokens=8)
+        named = ask(corpus, "day?", engine=engine, unit="passage", top_k=3, document_id="lease", max_tokens=8)
+    assert whole.is_whole and not few.is_whole
+    assert 0 < few.num_virtual_tokens == sum(map(len, vectors)) < whole.num_virtual_tokens / 2
+    assert {one.document_id: "Webb" in one.text or "Petrel" in one.text for one in few.documents} == {
+        "lease": True,
+        "voyage": True,
+    }
+    assert [(one.document_id, "Petrel" in one.text) for one in text.documents] == [("voyage", True)]
+    assert [one.document_id for one in named.documents] == ["lease"] * 3
+
+
+def test_a_document_that_was_found_and_not_read_is_not_cited(narrow: tuple[Corpus, Compressor]) -> None:
+    corpus, compressor = narrow
+    engine = RecordingEngine(compressor.decoder)
+    answer = ask(corpus, "Webb, Crane?", engine=engine, top_k=2, max_tokens=8, max_virtual_tokens=SUMMARY_LENGTH)
+    [cited] = answer.documents
+    assert answer.num_virtual_tokens == SUMMARY_LENGTH
+    assert answer.num_document_tokens == corpus.document(cited.document_id).num_tokens
+    assert not answer.is_whole
+
+
+@pytest.mark.parametrize(
+    ("options", "taker"),
+    [
+        ({"max_tokens": 120}, "answer"),
+        ({"max_virtual_tokens": 1}, "limit"),
+        ({"history": History(turns=(("Petrel?", "word " * 40),))}, "history"),
+    ],
+)
+def test_where_there_is_no_room_the_error_says_what_takes_it(
+    narrow: tuple[Corpus, Compressor], options: dict[str, Any], taker: str
+) -> None:
+    with pytest.raises(NoRoomError) as error:
+        ask(narrow[0], "brig Petrel?", **{"max_tokens": 8, **options})
+    assert error.value.taker == taker
+
+
+def test_a_question_that_is_too_long_itself_is_told_so(narrow: tuple[Corpus, Compressor]) -> None:
+    with pytest.raises(NoRoomError, match="shorter question"):
+        ask(narrow[0], "brig Petrel? " * 40, max_tokens=8)
 
 
 def test_a_named_document_without_hits_is_read_from_its_beginning(narrow: tuple[Corpus, Compressor]) -> None:

@@ -45,6 +45,9 @@ def test_ask_reads_no_more_virtual_tokens_than_it_may(filled: Run) -> None:
     part = filled.json(*argv, "--max-virtual-tokens", whole["num_virtual_tokens"] - 1)
     assert whole["is_whole"] and not part["is_whole"]
     assert 0 < part["num_virtual_tokens"] < whole["num_virtual_tokens"]
+    passage = filled.json(*argv, "--unit", "passage")
+    assert [one["text"] for one in passage["documents"]] == [one["text"] for one in whole["documents"]]
+    assert "--unit" in filled.fails(*argv, "--unit", "page", code=2)
     assert "raise --max-virtual-tokens" in filled.fails(*argv, "--max-virtual-tokens", 1)
 
 
@@ -260,3 +263,13 @@ def test_an_answer_is_printed_as_it_grows_and_an_interrupt_ends_it_alone(
 def test_chat_ends_with_its_input(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", raiser(EOFError()))
     assert filled("chat", "--corpus", "c") == 0
+
+
+def test_a_chat_too_long_to_be_read_again_says_how_to_go_on(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = "Who was master of the Petrel? " * 12
+    lines = iter([question, question, "/new", question, "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert filled("chat", "--corpus", "c", "--turns", "5", "--json", "--max-tokens", "2") == 0
+    first, second, third = map(json.loads, filled.out.splitlines())
+    assert ("error" in first, "error" in third) == (False, False)
+    assert "--turns" in second["error"] and "/new" in second["error"]

@@ -141,6 +141,11 @@ def test_broken_and_huge_questions_are_searched(both: list[Retriever], question:
         assert "heart" in retriever.search(question, 1)[0].text
 
 
+def test_of_very_many_words_the_last_are_searched_for() -> None:
+    words = question_words(" ".join(f"w{number}" for number in range(5_000)))
+    assert words == [f"w{number}" for number in range(4_000, 5_000)]
+
+
 def test_no_passages_means_no_hits() -> None:
     for index in (TantivyIndex, Fts5Index):
         assert Retriever(index.build([], None)).search("heart", 3) == []

@@ -192,6 +192,26 @@ def test_the_prefix_cache_holds_no_more_than_it_may_and_forgets_what_was_not_use
     tight.close()
 
 
+def test_tenants_do_not_share_what_was_read_and_one_cannot_push_anothers_out() -> None:
+    decoder = tiny_decoder()
+    prompts = [Prompt((soft_prompt(20, seed=seed), torch.arange(5, 9)), num_virtual_tokens=20) for seed in range(4)]
+    config = decoder.model.config
+    one_document = 20 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
+    engine = StreamingEngine(decoder, prefix_cache_bytes=3 * one_document)
+
+    def cached(tenant: str, place: int) -> int:
+        listener = Listener()
+        engine.submit(prompts[place], GREEDY, listener, tenant=tenant)
+        made = listener.generation()
+        assert made.token_ids == alone(decoder, prompts)[place].token_ids
+        return made.num_cached_tokens
+
+    assert [cached(tenant, 0) for tenant in ("a", "b", "a", "b")] == [0, 0, 20, 20]
+    assert [cached("b", place) for place in (1, 2, 3, 1, 2, 3)] == [0] * 6, "b has room for two documents"
+    assert (cached("a", 0), engine._prefixes.num_bytes) == (20, 3 * one_document)
+    engine.close()
+
+
 def test_a_step_is_one_forward_for_all_rows_and_padding_goes_with_the_row_that_needed_it() -> None:
     decoder = tiny_decoder()
     shapes = forward_shapes(decoder)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,11 +16,13 @@ from lloco.errors import LlocoError
 if TYPE_CHECKING:
     from lloco.answer import Answer
     from lloco.engine.engine import Engine
+    from lloco.evidence import Unit
     from lloco.retriever import Retriever
     from lloco.routing import Route
     from lloco.store.corpus import Corpus
     from lloco.store.store import Store
 
+UNITS: "tuple[Unit, ...]" = ("document", "passage")
 SNIPPET_LEN = 160
 BUNDLED_HINT = (
     "the bundled model answers: it is tiny and reads only records like those it comes with; for your own documents "
@@ -44,8 +46,14 @@ class AskFlags:
         str | None, typer.Option("--document", metavar="ID", help="Read this document, whatever the question says.")
     ] = None
     top_k: Annotated[
-        int, typer.Option("--top-k", parser=options.at_least(1), metavar="N", help="Documents to read for a question.")
+        int,
+        typer.Option("--top-k", parser=options.at_least(1), metavar="N", help="Documents, or passages, to read."),
     ] = 1
+    unit: Annotated[
+        str,
+        typer.Option("--unit", parser=options.one_of(UNITS), metavar="|".join(UNITS), help="Read documents, or no more "
+                     "of them than the best passages."),
+    ] = "document"  # fmt: skip
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
     ] = 64
@@ -212,6 +220,7 @@ class _Reader:
             question,
             document_id=self._flags.document,
             top_k=self._flags.top_k,
+            unit=cast("Unit", self._flags.unit),
             options=choices,
             engine=self._engine,
             retriever=self._retriever,

@@ -79,6 +79,7 @@ def serve(
     from lloco.server.engines import EngineOptions
     from lloco.server.listen import address_of, open_socket
     from lloco.server.listen import serve as listen
+    from lloco.server.memory import limit_arenas
     from lloco.server.service import Limits, Service
     from lloco.store.store import Store
 
@@ -87,6 +88,7 @@ def serve(
         from lloco.engine.vllm_start import import_vllm
 
         import_vllm()
+    limit_arenas()
     open_retriever = retrieval.opener(device)
     with Store(store) as opened, open_socket(flags.host, flags.port) as bound:
         for name in flags.corpus or ():

@@ -1,11 +1,12 @@
 """Keys and values of what stands before the question, kept between requests: documents are asked about often.
 
-The least recently used go first. A prefix is known by its contents and its adapter, so only who can read the same
-vectors again has a use for it. Does not know about models and batches.
+A prefix is its tenant's alone: what one has read must not make another's answer faster, which would tell that both have
+the same document. Where memory ends, the tenant that takes most of it loses what it has not used for longest. Does not
+know about models and batches.
 """
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,27 +39,33 @@ class PrefixCache:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self.num_bytes = 0
-        self._prefixes: OrderedDict[bytes, Prefix] = OrderedDict()
+        self._prefixes: OrderedDict[tuple[str, bytes], Prefix] = OrderedDict()
+        self._tenants: Counter[str] = Counter()
 
-    def find(self, prompt: Prompt, adapter: str) -> Prefix | None:
-        """Return the prefix of this prompt, if this adapter has read it."""
+    @property
+    def num_bytes(self) -> int:
+        """Memory that all prefixes take."""
+        return self._tenants.total()
+
+    def find(self, tenant: str, prompt: Prompt, adapter: str) -> Prefix | None:
+        """Return the prefix of this prompt, if this adapter has read it for this tenant."""
         if not self.max_bytes or not prefix_length(prompt):
             return None
-        key = _key(prompt, adapter)
+        key = (tenant, _digest(prompt, adapter))
         if (found := self._prefixes.get(key)) is not None:
             self._prefixes.move_to_end(key)
         return found
 
-    def keep(self, prompt: Prompt, adapter: str, prefix: Prefix) -> None:
-        """Keep a prefix, and drop those that were not used for longest until all fit."""
-        if prefix.num_bytes > self.max_bytes or (key := _key(prompt, adapter)) in self._prefixes:
+    def keep(self, tenant: str, prompt: Prompt, adapter: str, prefix: Prefix) -> None:
+        """Keep a prefix, and drop others until all fit."""
+        if prefix.num_bytes > self.max_bytes or (key := (tenant, _digest(prompt, adapter))) in self._prefixes:
             return
         self._prefixes[key] = prefix
-        self.num_bytes += prefix.num_bytes
+        self._tenants[tenant] += prefix.num_bytes
         while self.num_bytes > self.max_bytes:
-            _, dropped = self._prefixes.popitem(last=False)
-            self.num_bytes -= dropped.num_bytes
+            [(largest, _)] = self._tenants.most_common(1)
+            oldest = next(one for one in self._prefixes if one[0] == largest)
+            self._tenants[largest] -= self._prefixes.pop(oldest).num_bytes
 
 
 def prefix_length(prompt: Prompt) -> int:
@@ -66,7 +73,7 @@ def prefix_length(prompt: Prompt) -> int:
     return sum(len(piece) for piece in prompt.pieces[:-1])
 
 
-def _key(prompt: Prompt, adapter: str) -> bytes:
+def _digest(prompt: Prompt, adapter: str) -> bytes:
     digest = hashlib.blake2b(adapter.encode(), digest_size=32)
     for piece in prompt.pieces[:-1]:
         digest.update(f"\0{piece.dtype} {tuple(piece.shape)}\0".encode())

@@ -50,9 +50,17 @@ class AsyncEngine(Engine, Protocol):
         ...
 
     def submit(
-        self, prompt: Prompt, sampling: SamplingParams, on_event: OnEvent, *, adapter: str | None = None
+        self,
+        prompt: Prompt,
+        sampling: SamplingParams,
+        on_event: OnEvent,
+        *,
+        adapter: str | None = None,
+        tenant: str = "",
     ) -> Ticket:
         """Queue one prompt; `on_event` is called from the engine's thread and holds all rows up while it runs.
+
+        What was read for one tenant is never used, or counted, for another.
 
         Raises:
             QueueFullError: too many requests are waiting.
@@ -79,6 +87,8 @@ class Request:
     """What the engine knows the adapter by."""
     decoding: Decoding
     on_event: OnEvent = _ignore
+    tenant: str = ""
+    """Whose it is: what was read for others is not used for it."""
     is_cancelled: bool = False
     has_ended: bool = False
 

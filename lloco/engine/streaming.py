@@ -73,11 +73,17 @@ class StreamingEngine:
         self._prefixes = PrefixCache(max_bytes)
 
     def submit(
-        self, prompt: Prompt, sampling: SamplingParams, on_event: OnEvent, *, adapter: str | None = None
+        self,
+        prompt: Prompt,
+        sampling: SamplingParams,
+        on_event: OnEvent,
+        *,
+        adapter: str | None = None,
+        tenant: str = "",
     ) -> Ticket:
         """Queue one prompt, as `AsyncEngine.submit`."""
         (peft_name,) = self._adapters.peft_names(1, [adapter])
-        return self._queue.put(Request(prompt, peft_name, Decoding(self.decoder, prompt, sampling), on_event))
+        return self._queue.put(Request(prompt, peft_name, Decoding(self.decoder, prompt, sampling), on_event, tenant))
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: SamplingParams, *, adapters: Sequence[str | None] | None = None
@@ -134,7 +140,7 @@ class StreamingEngine:
 
     def _read(self, arrivals: list[Request]) -> None:
         """Read prompts and let their rows join: first those that are new, then those whose beginning is known."""
-        known = [self._prefixes.find(one.prompt, one.adapter) for one in arrivals]
+        known = [self._prefixes.find(one.tenant, one.prompt, one.adapter) for one in arrivals]
         new = [one for one, prefix in zip(arrivals, known, strict=True) if prefix is None]
         self._read_together(new, [])
         again = [one for one, prefix in zip(arrivals, known, strict=True) if prefix is not None]
@@ -174,7 +180,7 @@ class StreamingEngine:
             return
         for row, request in enumerate(arrivals):
             if length := prefix_length(request.prompt):
-                self._prefixes.keep(request.prompt, request.adapter, batch.prefix(row, length))
+                self._prefixes.keep(request.tenant, request.prompt, request.adapter, batch.prefix(row, length))
 
     def _advance(self, requests: Sequence[Request], logits: Tensor) -> None:
         token_ids = next_token_ids([request.decoding for request in requests], logits)

@@ -137,11 +137,17 @@ class VllmEngine:
         return self._queue.answer_all(requests)
 
     def submit(
-        self, prompt: Prompt, sampling: SamplingParams, on_event: OnEvent, *, adapter: str | None = None
+        self,
+        prompt: Prompt,
+        sampling: SamplingParams,
+        on_event: OnEvent,
+        *,
+        adapter: str | None = None,
+        tenant: str = "",
     ) -> Ticket:
         """Queue one prompt, as `AsyncEngine.submit`. Raises `MismatchError` too, as `generate`."""
         (request,) = self._requests([prompt], sampling, [adapter], ["the prompt"])
-        request.on_event = on_event
+        request.on_event, request.tenant = on_event, tenant
         return self._queue.put(request)
 
     def close(self, *, finish: bool = True) -> None:
@@ -210,7 +216,9 @@ class VllmEngine:
             self._running[request_id] = request
             (embeds,) = request.prompt.pieces
             params = vllm_params(request.decoding.sampling, self.decoder)
-            self._vllm.add_request(request_id, {"prompt_embeds": embeds}, params, lora_request=request.adapter)
+            # vLLM's own prefix cache answers only prompts of the same salt.
+            salt = {"cache_salt": request.tenant} if request.tenant else {}
+            self._vllm.add_request(request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=request.adapter)
 
     def _cancel(self) -> None:
         ended = [one for one, request in self._running.items() if self._queue.is_to_end(request)]

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lloco.documents import Document
 from lloco.errors import DocumentError, MismatchError
-from lloco.evidence import pack_passages, token_ids
+from lloco.read_text import join_pieces, pack_passages, token_ids
 from lloco.retriever import Retriever, split_passages
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.passage import PassageText
@@ -108,7 +108,8 @@ class _Passages:
         Passages without a word of the question come after all others, so that the budget is always used.
         """
         hits = [(0, hit.start) for hit in self._retriever.search(question, len(self._ids))]
-        return pack_passages(self._ids, hits, self._separator, limit)
+        taken = pack_passages([*hits, *self._ids], self._ids.__getitem__, self._separator, limit)
+        return join_pieces([taken[place] for place in sorted(taken)], self._separator)
 
 
 def max_words_of(num_words: int) -> int:

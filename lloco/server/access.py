@@ -27,6 +27,8 @@ class Grant:
     """Tells keys apart for the rate limit and is no secret."""
     corpora: frozenset[str] | None
     """Names in small letters; None: every corpus."""
+    tenant: str = ""
+    """Whose documents' keys and values are kept together; without keys all callers are one."""
 
     def allows(self, corpus: str) -> bool:
         """Whether this key may use the corpus of that name, there or not."""
@@ -59,7 +61,7 @@ class Access:
             )
         own = self.keys[found[0]]
         both = [one for one in (own, self.served) if one is not None]
-        return Grant(found[0][:12], frozenset.intersection(*both) if both else None)
+        return Grant(found[0][:12], frozenset.intersection(*both) if both else None, tenant=found[0])
 
     def check_origin(self, host: str, origin: str | None) -> None:
         """Raise `ApiError` 403 for a request that another site's page made in a browser."""

@@ -65,14 +65,14 @@ class Engines:
             ApiError: the corpus has no document yet.
             LlocoError: the decoder cannot be loaded, or is not the one that the corpus was made for.
         """
-        summary = corpus.summary()
-        if not summary.num_documents or summary.compressor_digest is None:
+        made_by = corpus.compressor_digest
+        if made_by is None or not corpus.document_ids(limit=1):
             raise ApiError(400, f"{corpus.name} has no document yet: add one with POST /v1/documents", param="model")
-        digest = decoder_digest_of(adapter) or summary.compressor_digest
+        digest = decoder_digest_of(adapter) or made_by
         if digest not in self._engines:
             with self._loading:
                 if digest not in self._engines:
-                    self._engines[digest] = self._load_engine(corpus, adapter, digest == summary.compressor_digest)
+                    self._engines[digest] = self._load_engine(corpus, adapter, digest == made_by)
         return self._engines[digest]
 
     def add_adapter(self, engine: AsyncEngine, name: str, folder: Path) -> None:

@@ -16,12 +16,20 @@ from starlette.responses import JSONResponse, Response
 
 from lloco.engine.request_queue import QueueFullError
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
-from lloco.evidence import NoRoomError, NothingFoundError
+from lloco.evidence import NothingFoundError
+from lloco.room import NoRoomError, Taker
 from lloco.routing import SeveralCorporaError
 
 LOG = logging.getLogger("lloco.server")
 _FOLDERS = re.compile(r"""(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:,;'"]+[/\\])+""")
 """The folders of an absolute path, without its last part."""
+_ROOM_ADVICE: dict[Taker, tuple[str, str]] = {
+    "question": ("messages", "send a shorter question"),
+    "history": ("messages", "send fewer or shorter earlier messages"),
+    "answer": ("max_tokens", "lower max_tokens"),
+    "limit": ("lloco.max_virtual_tokens", "raise lloco.max_virtual_tokens"),
+}
+"""The field that takes the room which a document would need, and what to do about it."""
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -70,9 +78,8 @@ def as_api_error(error: Exception) -> ApiError:
         message = f"passages of several corpora fit the question ({shares}): name one as the model, or leave strict out"
         return ApiError(400, message, param="lloco.strict", code="several_corpora")
     if isinstance(error, NoRoomError):
-        message = _public(str(error)).replace("--max-tokens", "lower max_tokens")
-        message = message.replace("raise --max-virtual-tokens", "raise lloco.max_virtual_tokens")
-        return ApiError(400, message, param="max_tokens", code="context_length_exceeded")
+        param, advice = _ROOM_ADVICE[error.taker]
+        return ApiError(400, f"{_public(error.reason)}: {advice}", param=param, code="context_length_exceeded")
     if isinstance(error, MismatchError):
         return ApiError(409, _public(str(error)), code="mismatch")
     if isinstance(error, LlocoError) and not isinstance(error, CheckpointError | StoreError):

@@ -34,6 +34,8 @@ class Library:
         self._open_retriever = open_retriever
         self._engines = engines
         self._retrievers: dict[str, tuple[str, Retriever]] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
+        """Version of the store in which a corpus's retriever was seen to fit it."""
         self._no_removals = threading.RLock()
 
     def summaries(self, grant: Grant) -> list[CorpusSummary]:
@@ -101,8 +103,10 @@ class Library:
 
     def retriever(self, corpus: Corpus) -> Retriever:
         """Return an index of the corpus as it is now."""
-        known = self._retrievers.get(corpus.name)
-        if known is not None and known[0] == corpus.contents_digest():
+        # The digest is of every document's row: it is not read again while nobody has written anything.
+        known, version = self._retrievers.get(corpus.name), corpus.store_version()
+        if known is not None and (self._seen.get(corpus.name) == version or known[0] == corpus.contents_digest()):
+            self._seen[corpus.name] = version
             return known[1]
         with self._no_removals:
             digest = corpus.contents_digest()

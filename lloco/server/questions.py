@@ -129,7 +129,9 @@ class Questions:
                         loop.call_soon_threadsafe(events.put_nowait, event)
 
                 answer = RunningAnswer(corpus.name, prepared, engine, events, started, self._metrics, route)
-                answer.ticket = engine.submit(prepared.prompt, prepared.sampling, on_event, adapter=prepared.adapter)
+                answer.ticket = engine.submit(
+                    prepared.prompt, prepared.sampling, on_event, adapter=prepared.adapter, tenant=grant.tenant
+                )
             return answer
 
         return await run_in_threadpool(start)
@@ -159,6 +161,7 @@ class Questions:
                 question,
                 document_id=options.document,
                 top_k=options.top_k,
+                unit=options.unit,
                 retriever=retriever,
                 earlier=[earlier for earlier, _ in history.turns],
             )

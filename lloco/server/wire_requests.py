@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from lloco.answer import Mode
 from lloco.engine.engine import SamplingParams
+from lloco.evidence import Unit
 from lloco.prompt import NO_HISTORY, History
 from lloco.server.errors import ApiError
 from lloco.server.messages import Message, read_conversation
@@ -88,6 +89,7 @@ class LlocoOptions(Wire):
 
     document: str | None = None
     top_k: int = Field(default=1, ge=1, le=100)
+    unit: Unit = "document"
     mode: Mode = "compressed"
     max_virtual_tokens: int | None = Field(default=None, ge=1)
     strict: bool = False

@@ -88,6 +88,12 @@ class Catalogue:
         with self._lock:
             self._close()
 
+    def version(self) -> tuple[int, int]:
+        """Return another pair after every commit: of other connections, and of this one."""
+        with self._lock, self._as_store_error("read the store"):
+            others: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            return others, self._connection.total_changes
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """One consistent view: everything read inside belongs to the same commit."""

@@ -51,12 +51,16 @@ class Corpus:
     @property
     def compressor_name(self) -> str | None:
         """Name of the compressor of its soft prompts; None before the first document."""
-        return self.summary().compressor
+        with self._catalogue.read() as connection:
+            name: str | None = self._row(connection)["compressor"]
+            return name
 
     @property
     def compressor_digest(self) -> str | None:
         """Digest of that compressor's weights."""
-        return self.summary().compressor_digest
+        with self._catalogue.read() as connection:
+            digest: str | None = self._row(connection)["compressor_digest"]
+            return digest
 
     def summary(self) -> CorpusSummary:
         """Count what the corpus holds."""
@@ -118,11 +122,13 @@ class Corpus:
                 (document.title, document.source, *where),
             )
 
-    def document_ids(self) -> list[str]:
-        """Ids in the order in which they were first added."""
+    def document_ids(self, limit: int | None = None) -> list[str]:
+        """Ids in the order in which they were first added, at most so many."""
         with self._catalogue.read() as connection:
             self._row(connection)
-            rows = connection.execute("SELECT id FROM documents WHERE corpus = ? ORDER BY key", (self._key,))
+            # SQLite takes a negative limit for none.
+            of_corpus = (self._key, -1 if limit is None else limit)
+            rows = connection.execute("SELECT id FROM documents WHERE corpus = ? ORDER BY key LIMIT ?", of_corpus)
             return [row[0] for row in rows]
 
     def documents(self) -> Iterator[StoredDocument]:
@@ -148,6 +154,10 @@ class Corpus:
         """Passages of one document, in order; empty where there is no such document any more."""
         with self._catalogue.read() as connection:
             return list(read_passages(connection, self._key, id))
+
+    def store_version(self) -> tuple[int, int]:
+        """Whatever changed in the store since, here or in another process: this is another pair then."""
+        return self._catalogue.version()
 
     def contents_digest(self) -> str:
         """Digest over the texts and passages; an index made from other contents is stale."""

@@ -100,7 +100,9 @@ def test_what_has_no_place_in_a_history_is_refused(
 def test_a_history_that_does_not_fit_is_refused_and_not_cut(http: httpx.Client) -> None:
     long = {"role": "assistant", "content": "word " * 600}
     response = http.post(CHAT_URL, json={"model": "ships", "messages": [ASKED, long, ASKED]})
-    assert (response.status_code, error_of(response)["code"]) == (400, "context_length_exceeded")
+    error = error_of(response)
+    assert (response.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
+    assert error["message"].endswith("send fewer or shorter earlier messages")
 
 
 def test_full_mode_reads_the_text_of_the_same_documents(site: Site, client: openai.OpenAI) -> None:

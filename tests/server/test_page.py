@@ -128,6 +128,24 @@ def test_a_source_opens_its_document_at_the_passage(open_page: Opened, site: Sit
     assert box["y"] < shown["y"] + shown["height"] and box["y"] + box["height"] > shown["y"]
 
 
+def test_an_earlier_response_that_comes_late_is_not_shown(site: Site, open_page: Opened) -> None:
+    page = open_page(site.url)
+    held: list[Any] = []
+    page.route("**/v1/documents?corpus=ships", held.append)
+    page.select_option("#corpus", "ships")
+    page.select_option("#corpus", "Wills")
+    page.wait_for_function("document.getElementById('list').textContent.includes('will')")
+    page.select_option("#corpus", "ships")
+    page.select_option("#corpus", "Wills")
+    assert held, "no list of ships was asked for"
+    for route in held:
+        route.continue_()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(200)
+    assert page.text_content("#list-title") == "In the corpus Wills"
+    assert "voyage" not in page.text_content("#list")
+
+
 def test_vectors_and_full_text_are_compared_side_by_side(open_page: Opened, site: Site) -> None:
     page = open_page(site.url)
     page.check("#compare")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lloco.answer_text import AnswerText
 from lloco.compress import compress_into
 from lloco.compressors.load import load_compressor
+from lloco.documents import Document
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.server.errors import as_api_error
@@ -154,6 +155,22 @@ def test_a_document_can_be_named_and_several_read(client: openai.OpenAI) -> None
     with pytest.raises(openai.NotFoundError) as missing:
         client.chat.completions.create(**chat(), extra_body={"lloco": {"document": "../lease"}})
     assert (missing.value.code, missing.value.param) == ("document_not_found", "lloco.document")
+
+
+def test_passages_alone_are_read_and_cited_when_asked_for(site: Site, client: openai.OpenAI, compressor: Path) -> None:
+    text = "Nothing was written in the log that day. " * 40 + VOYAGE
+    compress_into(site.store.corpus("logs"), [Document("log", text)], load_compressor(compressor))
+
+    def read(**options: Any) -> Any:
+        return client.chat.completions.create(**chat(corpus="logs", max_tokens=2), extra_body={"lloco": options})
+
+    whole, passage = read(), read(unit="passage")
+    [cited] = passage.choices[0].message.citations
+    assert VOYAGE[:20] in cited["text"] == text[cited["start"] : cited["end"]]
+    assert whole.usage.virtual_tokens > 2 * passage.usage.virtual_tokens > 0
+    assert (whole.lloco["is_whole"], passage.lloco["is_whole"]) == (True, False)
+    full = read(unit="passage", mode="full")
+    assert 0 < full.usage.context_tokens < full.usage.document_tokens
 
 
 def test_text_parts_are_one_question(client: openai.OpenAI) -> None:

@@ -14,7 +14,7 @@ from lloco.server.access import Access, check_exposure, load_keys
 from lloco.server.errors import ApiError
 from lloco.server.rate_limit import RateLimit
 from lloco.server.service import Limits
-from tests.corpora import lease_and_voyage
+from tests.corpora import VOYAGE, lease_and_voyage
 from tests.serving import CHAT_URL, QUESTION, WILL, Site, chat, direct, error_of, fill_store, serving
 
 
@@ -89,6 +89,21 @@ def test_keys_at_once_do_not_leak_into_one_another(locked: Site) -> None:
     with ThreadPoolExecutor(32) as pool:
         for number, (text, cited) in enumerate(pool.map(one, range(32))):
             assert (text, cited) == (alone[number % 2], [asked[number % 2][3]])
+
+
+def test_a_key_cannot_learn_from_the_cache_what_another_has_asked_about(locked: Site) -> None:
+    def cached(key: str, corpus: str) -> int:
+        with locked.client(key) as client:
+            made = client.chat.completions.create(**chat("Where did the brig Petrel go?", corpus, max_tokens=2))
+        assert made.usage is not None and made.usage.prompt_tokens_details is not None
+        return made.usage.prompt_tokens_details.cached_tokens or 0
+
+    with locked.http("key-of-wills") as http:
+        assert http.post("/v1/documents", json={"corpus": "Wills", "id": "guess", "text": VOYAGE}).status_code == 201
+        cached("key-of-ships", "ships")
+        assert cached("key-of-ships", "ships") > 0
+        assert cached("key-of-wills", "Wills") == 0, "another key has asked about the same text"
+        assert http.delete("/v1/documents/Wills/guess").status_code == 200
 
 
 def test_a_server_of_some_corpora_hides_the_others(tmp_path: Path, compressor: Path) -> None:

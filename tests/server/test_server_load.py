@@ -1,11 +1,13 @@
 """The server under load: many clients, some of which go away; removals in mid-answer; shutting down."""
 
+import gc
 import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -22,7 +24,7 @@ from tests.corpora import LEASE, VOYAGE, lease_and_voyage
 from tests.serving import CHAT_URL, LONG, QUESTION, Site, chat, direct, error_of, fill_store, serving, wait_until
 
 
-def test_32_clients_at_once_get_what_one_gets(site: Site) -> None:
+def test_64_clients_at_once_get_what_one_gets(site: Site) -> None:
     questions = [
         (QUESTION, "ships"),
         ("What does the lease say of the rent?", "ships"),
@@ -39,9 +41,26 @@ def test_32_clients_at_once_get_what_one_gets(site: Site) -> None:
             made = client.chat.completions.create(**chat(question, corpus, max_tokens=10))
             return made.choices[0].message.content == alone[number % 3]
 
-    with ThreadPoolExecutor(32) as pool:
-        assert all(pool.map(one, range(32)))
+    with ThreadPoolExecutor(64) as pool:
+        assert all(pool.map(one, range(128)))
     wait_until(lambda: not site.service.engines.num_running + site.service.engines.num_waiting)
+
+
+def test_what_requests_leave_behind_does_not_grow_with_their_number(http: httpx.Client) -> None:
+    def ask(number: int) -> int:
+        body = chat("What does the lease say of the rent?", max_tokens=2)
+        kinds: list[dict[str, Any]] = [{}, {"stream": True}, {"model": "lloco/auto"}, {"model": "none"}, {"n": 2}]
+        return http.post(CHAT_URL, json=body | kinds[number % len(kinds)]).status_code
+
+    def num_objects() -> int:
+        with ThreadPoolExecutor(16) as pool:
+            assert set(pool.map(ask, range(50))) == {200, 400, 404}
+        gc.collect()
+        return len(gc.get_objects())
+
+    num_objects()
+    counts = [num_objects() for _ in range(3)]
+    assert counts[2] - counts[0] < 100, "less than one object a request"
 
 
 def tokens_written(http: httpx.Client) -> float:
@@ -97,6 +116,32 @@ def test_questions_during_removals_and_additions_are_answered_or_told_why(site: 
         is_done.set()
         thread.join()
     assert codes and set(codes) <= {200}
+
+
+def test_documents_are_not_looked_through_for_every_question(
+    tmp_path: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())
+    digests: list[str] = []
+    contents_digest = Corpus.contents_digest
+
+    def noted(corpus: Corpus) -> str:
+        digests.append(contents_digest(corpus))
+        return digests[-1]
+
+    monkeypatch.setattr(Corpus, "contents_digest", noted)
+    with Store(path) as store, Store(path) as other:
+        library, corpus = Service(store, Access()).library, store.corpus("ships")
+        first = library.retriever(corpus)
+        assert library.retriever(corpus) is first
+        num_read = len(digests)
+        assert all(library.retriever(corpus) is first for _ in range(5))
+        assert len(digests) == num_read
+        other.corpus("ships").remove_document("lease")
+        second = library.retriever(corpus)
+        assert second is not first and not second.search("lease", 1)
+        corpus.remove_document("voyage")
+        assert not library.retriever(corpus).search("Petrel", 1)
 
 
 def test_an_index_made_while_a_document_was_away_is_not_used_when_it_is_back(tmp_path: Path, compressor: Path) -> None:

@@ -1,10 +1,13 @@
 // Adding files, and the list of what a corpus holds.
 
 import { addDocument, listDocuments, makeCorpus } from "./api.js";
-import { count, find, make } from "./element.js";
+import { count, find, latestOnly, make } from "./element.js";
 import { openDocument } from "./reader.js";
 
+const begin = latestOnly();
+
 export async function showDocuments(corpus) {
+  const isLatest = begin();
   const title = find("list-title");
   title.hidden = corpus === null;
   if (corpus === null) {
@@ -12,6 +15,7 @@ export async function showDocuments(corpus) {
     return;
   }
   const page = await listDocuments(corpus);
+  if (!isLatest()) return;
   title.textContent = `In the corpus ${corpus}`;
   find("list").replaceChildren(...page.data.map((one) => item(corpus, one)));
   if (page.has_more) find("list").append(make("li", `and more: lloco corpus show ${corpus} lists them all`, "small"));

@@ -11,6 +11,16 @@ export function make(tag, text = "", className = "") {
   return made;
 }
 
+// Of answers to several requests only that to the latest is shown: `begin()` returns whether its request still is.
+export function latestOnly() {
+  let latest = 0;
+  return function begin() {
+    latest += 1;
+    const mine = latest;
+    return () => mine === latest;
+  };
+}
+
 export function number(value) {
   return value.toLocaleString("en");
 }

@@ -3,19 +3,24 @@
 import { Answer } from "./answer.js";
 import { hasKey, keepKey, listCorpora, loadModels } from "./api.js";
 import { showDocuments, takeFiles } from "./documents.js";
-import { count, find, make } from "./element.js";
+import { count, find, latestOnly, make } from "./element.js";
 
 const FIRST_CORPUS = "documents";
 const ALL_CORPORA = "lloco/auto";
 let corpora = [];
 const isLoaded = new Set();
+const begin = latestOnly();
+let isAsking = false;
 
 async function start(chosen = find("corpus").value) {
+  const isLatest = begin();
   try {
-    corpora = await listCorpora();
+    const found = await listCorpora();
+    if (!isLatest()) return;
+    corpora = found;
     problem(null);
   } catch (error) {
-    problem(error);
+    if (isLatest()) problem(error);
     return;
   }
   const names = corpora.map((one) => one.id);
@@ -34,7 +39,7 @@ async function showCorpus() {
   const chosen = asked.length === 1 ? asked[0] : null;
   find("into").value = chosen?.id ?? FIRST_CORPUS;
   find("corpus-size").textContent = chosen === null ? aboutAll(asked) : about(chosen);
-  find("send").disabled = !asked.some((one) => one.num_documents);
+  find("send").disabled = isAsking || !asked.some((one) => one.num_documents);
   try {
     await showDocuments(chosen?.id ?? null);
   } catch (error) {
@@ -75,6 +80,7 @@ async function ask() {
   const answers = modes.map((mode) => new Answer(mode));
   find("answers").replaceChildren(make("h2", question), ...answers.map((one) => one.card));
   find("answers").classList.toggle("two", modes.length > 1);
+  isAsking = true;
   find("send").disabled = true;
   try {
     if (modes.length > 1 && !isLoaded.has(corpus)) {
@@ -87,6 +93,7 @@ async function ask() {
     if (error.status === 401) problem(error);
     answers.filter((one) => !one.text.textContent).forEach((one) => one.say(error.message));
   } finally {
+    isAsking = false;
     find("send").disabled = false;
   }
 }

@@ -1,9 +1,12 @@
 // A document in a dialog, with a passage marked where one was cited.
 
 import { readDocument } from "./api.js";
-import { count, find, make } from "./element.js";
+import { count, find, latestOnly, make } from "./element.js";
+
+const begin = latestOnly();
 
 export async function openDocument(corpus, id, start = null, end = null) {
+  const isLatest = begin();
   const text = find("reader-text");
   const about = find("reader-about");
   find("reader-title").textContent = id;
@@ -12,12 +15,13 @@ export async function openDocument(corpus, id, start = null, end = null) {
   if (!find("reader").open) find("reader").showModal();
   try {
     const found = await readDocument(corpus, id);
+    if (!isLatest()) return;
     const sizes = `${count(found.document_tokens, "token")}, kept as ${count(found.virtual_tokens, "vector")}`;
     find("reader-title").textContent = found.title || id;
     about.textContent = start === null ? `${id}: ${sizes}` : `${id}: ${sizes}. The passage is marked.`;
     show(text, found.text, start, end);
   } catch (error) {
-    about.textContent = error.message;
+    if (isLatest()) about.textContent = error.message;
   }
 }
 
