@@ -15,12 +15,18 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from lloco.compressors.autocompressor import AutoCompressor
-from lloco.compressors.load import Design, TrainableCompressor, design_of, load_compressor
+from lloco.compressors.load import (
+    Design,
+    TrainableCompressor,
+    design_of,
+    load_compressor,
+    load_named_decoder,
+    named_folder,
+)
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
 from lloco.errors import DataError
-from lloco.models.checkpoint import checkpoint_folder
-from lloco.models.decoder import Decoder, load_decoder, load_tokenizer, resolve_device
+from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, train
 from lloco.training.reading_batches import END_COPY_RATIO, ReadingOptions, StageName
@@ -92,7 +98,7 @@ class PretrainOptions:
     tokenizer_text: tuple[Path, ...] = ()
     """More text for the tokenizer alone, so that it also spells other prose well."""
     init: Path | None = None
-    """Folder of an earlier run to go on from, or of a language model with its tokenizer; else a new one of `shape`."""
+    """Compressor, or language model with its tokenizer, to go on from; else a new one of `shape`."""
     shape: ModelShape = field(default_factory=ModelShape)
     """The model."""
     design: Design | None = None
@@ -198,12 +204,12 @@ def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast)
         model = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
         decoder = Decoder(model, tokenizer, "new model", "")
     else:
-        design = design_of(checkpoint_folder(options.init))
+        design = design_of(named_folder(options.init))
         if design is not None and options.design in (None, design):
             found = load_compressor(options.init, device=options.device, dtype="float32")
             found.segment_lens = tuple(round(ratio * found.summary_length) for ratio in options.ratios)
             return found
-        decoder = replace(load_decoder(options.init, device=options.device, dtype="float32"), digest="")
+        decoder = replace(load_named_decoder(options.init, device=options.device, dtype="float32"), digest="")
     torch.manual_seed(options.seed)
     if options.design == "autocompressor":
         decoder.model.config.accumulate_summary = True
@@ -215,7 +221,10 @@ def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast)
 
 def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
     """Train the tokenizer once per run: a resumed run reads the one it began with."""
-    if isinstance(found := load_tokenizer(options.init or out / "tokenizer"), PreTrainedTokenizerFast):
+    if isinstance(
+        found := load_tokenizer(named_folder(options.init) if options.init else out / "tokenizer"),
+        PreTrainedTokenizerFast,
+    ):
         return found
     chooser = random.Random(options.seed)
     texts = [text for text, _ in iter_lines(options.data) if chooser.random() < 0.2]
