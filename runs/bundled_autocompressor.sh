@@ -5,7 +5,7 @@
 # TEXT is any English prose as JSON lines with a "text" field; only the tokenizer sees it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-TEXT=${1:?usage: runs/bundled_model.sh TEXT.jsonl [OUT]}
+TEXT=${1:?usage: runs/bundled_autocompressor.sh TEXT.jsonl [OUT]}
 OUT=${2:-work-bundled-autocompressor}
 mkdir -p "$OUT"
 generate() {
@@ -21,10 +21,10 @@ pretrain() {
   lloco pretrain --validation "$OUT/validation.jsonl" --batch-tokens 2048 --learning-rate 1.5e-3 \
     --compressor-learning-rate 1.5e-3 "$@"
 }
-text=(--copy-ratio 0.1 --text-target-ratio 0.1 --repeat-ratio 0 --start-fraction 1 --compressor-steps 0 --design autocompressor --ratios 8)
+text=(--copy-ratio 0.1 --text-target-ratio 0.1 --repeat-ratio 0 --start-fraction 1 --compressor-steps 0)
 pretrain --data "$OUT/train.jsonl" --tokenizer-text "$TEXT" --learning-rate 2e-3 --lookup-steps 2500 \
   --language-model-steps 0 --compressor-steps 0 --design autocompressor --ratios 8 --out "$OUT/lookup"
 pretrain --data "$OUT/cards.jsonl" --init "$OUT/lookup/model" "${text[@]}" --language-model-steps 900 --out "$OUT/cards"
 pretrain --data "$OUT/mixed.jsonl" --init "$OUT/cards/model" "${text[@]}" --language-model-steps 1000 --out "$OUT/mixed"
-pretrain --data "$OUT/train.jsonl" --init "$OUT/mixed/model" --ratios 8 --copy-ratio 0.2 --language-model-steps 0 \
+pretrain --data "$OUT/train.jsonl" --init "$OUT/mixed/model" --ratios 8,2,4 --copy-ratio 0.2 --language-model-steps 0 \
   --compressor-steps 3400 --out "$OUT/compressor"
