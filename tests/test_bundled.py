@@ -1,4 +1,4 @@
-"""The bundled model has learned: it answers from soft prompts of documents and entities that it never saw."""
+"""The bundled models have learned: they answer from soft prompts of documents and entities that they never saw."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from lloco.compressors.load import BUNDLED_FOLDER, load_compressor
+from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
+from lloco.compressors.load import bundled_names, load_compressor, named_folder
 from lloco.documents import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.predict import PredictOptions, predict
@@ -35,22 +36,38 @@ def held_out_samples() -> list[Sample]:
     ]
 
 
+def exact_match(compressor: Compressor, samples: list[Sample], mode: str, segment_len: int | None = None) -> float:
+    options = PredictOptions(mode=mode, max_tokens=16, batch_size=32)
+    chosen = CompressOptions(segment_len=segment_len)
+    predictions = predict(
+        samples,
+        TransformersEngine(compressor.decoder, batch_size=32),
+        None,
+        options,
+        soft_prompt_of=lambda one: next(compress_documents(compressor, [one], chosen)),
+    )
+    return score("jsonl", samples, {one.id: one.text for one in predictions}).metrics["exact_match"]
+
+
 @pytest.mark.slow
-def test_soft_prompts_answer_held_out_questions_far_better_than_no_context() -> None:
-    compressor = load_compressor(device="cpu")
-    samples = held_out_samples()
-    engine = TransformersEngine(compressor.decoder, batch_size=32)
-
-    def exact_match(mode: str) -> float:
-        options = PredictOptions(mode=mode, max_tokens=16, batch_size=32)
-        predictions = predict(samples, engine, None, options, soft_prompt_of=lambda one: compressor.compress(one))
-        return score("jsonl", samples, {one.id: one.text for one in predictions}).metrics["exact_match"]
-
-    assert exact_match("compressed") > exact_match("none") + 40
+@pytest.mark.parametrize("name", bundled_names())
+def test_soft_prompts_answer_held_out_questions_far_better_than_no_context(name: str) -> None:
+    compressor, samples = load_compressor(name, device="cpu"), held_out_samples()
+    nothing = exact_match(compressor, samples, "none")
+    assert exact_match(compressor, samples, "compressed") > nothing + 40
 
 
-def test_the_bundled_model_is_small_and_loads_in_stock_transformers() -> None:
-    assert sum(file.stat().st_size for file in BUNDLED_FOLDER.iterdir()) <= MAX_BUNDLED_BYTES
-    model = AutoModelForCausalLM.from_pretrained(BUNDLED_FOLDER)
-    assert model.config.model_type == "llama"
-    assert model.config.summary_length == load_compressor(device="cpu").summary_length
+@pytest.mark.slow
+def test_fewer_vectors_answer_less_and_still_far_more_than_none() -> None:
+    compressor, samples = load_compressor(device="cpu"), held_out_samples()
+    by_ratio = [exact_match(compressor, samples, "compressed", length) for length in sorted(compressor.segment_lens)]
+    assert len(by_ratio) == 4 and by_ratio[0] > by_ratio[-1] > exact_match(compressor, samples, "none") + 10
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_a_bundled_model_is_small_and_loads_in_stock_transformers(name: str) -> None:
+    folder = named_folder(name)
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= MAX_BUNDLED_BYTES
+    model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert model.config.model_type == "llama" and not loading["missing_keys"]
+    assert model.config.summary_length == load_compressor(name, device="cpu").summary_length

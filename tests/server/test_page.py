@@ -131,10 +131,10 @@ def test_a_source_opens_its_document_at_the_passage(open_page: Opened, site: Sit
 def test_an_earlier_response_that_comes_late_is_not_shown(site: Site, open_page: Opened) -> None:
     page = open_page(site.url)
     held: list[Any] = []
-    page.route("**/v1/documents?corpus=ships", held.append)
+    page.route("**/v1/documents?corpus=ships", lambda route: held.append(route))
     page.select_option("#corpus", "ships")
     page.select_option("#corpus", "Wills")
-    page.wait_for_function("document.getElementById('list').textContent.includes('will')")
+    page.locator("#list").get_by_text("will").first.wait_for()
     page.select_option("#corpus", "ships")
     page.select_option("#corpus", "Wills")
     assert held, "no list of ships was asked for"
