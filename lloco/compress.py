@@ -174,7 +174,7 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
     """
     longest = compressor.decoder.max_len - compressor.summary_length
     segment_len = round(ratio * compressor.summary_length)
-    if ratio <= 1 or segment_len > longest:
+    if ratio <= 1 or not compressor.reach(segment_len):
         raise DocumentError(
             f"a ratio above 1 and up to {longest / compressor.summary_length:g} was wanted for {compressor.name} "
             f"({compressor.summary_length} virtual tokens a segment), {ratio:g} came: choose one in this range"

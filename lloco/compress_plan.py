@@ -111,11 +111,11 @@ def counting(on_count: Callable[[int, int], None] | None, num_total: int) -> Pro
 
 
 def _check_options(compressor: Compressor, options: CompressOptions) -> None:
-    longest = compressor.decoder.max_len - compressor.summary_length
-    if options.segment_len is not None and not 1 <= options.segment_len <= longest:
+    if options.segment_len is not None and not compressor.reach(options.segment_len):
+        learned = ", ".join(map(str, compressor.segment_lens))
         raise DocumentError(
-            f"a segment_len from 1 to {longest} was wanted for {compressor.name}, {options.segment_len} came: choose "
-            "one in this range"
+            f"a segment_len that {compressor.name} can read was wanted, {options.segment_len} came: choose one that it "
+            f"learned ({learned}), or one near it"
         )
     if options.batch_size < 1:
         raise DocumentError(f"a batch_size of at least 1 was wanted, {options.batch_size} came")

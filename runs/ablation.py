@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from lloco.compressors.compressor import CompressOptions, compress_documents
+from lloco.compressors.decoder_based import forget_settings
 from lloco.compressors.load import TrainableCompressor, load_compressor, load_named_decoder
 from lloco.documents import Document
 from lloco.engine.transformers_engine import TransformersEngine
@@ -42,7 +43,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "pooling, half distilled": {"design": "pooling", "distillation_ratio": 0.5},
 }
 DATES = re.compile(r"\b(1[5-9]|20)\d\d\b|January|February|March|April|May|June|July|August|September|October|November|"
-                   r"December|\w+day$")  # fmt: skip
+                   r"December|(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day$")  # fmt: skip
 
 
 def main() -> None:
@@ -50,6 +51,7 @@ def main() -> None:
     start = options.out / "language_model"
     if not start.is_dir():
         decoder = load_named_decoder(options.init)
+        forget_settings(decoder.model.config)
         decoder.model.save_pretrained(start)
         decoder.require_tokenizer().save_pretrained(start)
     rows = []
@@ -137,7 +139,7 @@ def kind_of(answer: str) -> str:
         return "date"
     if re.search(r"\d", answer):
         return "number"
-    return "name" if answer[0].isupper() else "word"
+    return "name" if answer[:1].isupper() else "word"
 
 
 @torch.no_grad()

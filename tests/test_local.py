@@ -17,6 +17,7 @@ from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import LocalDesign, group_of_tokens, new_local_encoder
 from lloco.documents import Document
 from lloco.errors import CheckpointError, DocumentError, LlocoError
+from lloco.models.checkpoint import weights_digest
 from tests.tiny import ARCHITECTURES, tiny_decoder, tiny_model
 
 SUMMARY_LENGTH = 4
@@ -109,9 +110,9 @@ def test_a_saved_compressor_loads_with_the_same_vectors_and_as_a_plain_model(
     design: LocalDesign, tmp_path: Path
 ) -> None:
     compressor = local_compressor(design, num_layers=1)
-    assert compressor.digest == compressor.decoder.digest
     compressor.save(tmp_path / "model")
     loaded = load_compressor(tmp_path / "model")
+    assert loaded.digest == weights_digest(tmp_path / "model")
     assert (loaded.design, loaded.segment_len, loaded.summary_length) == (design, 16, SUMMARY_LENGTH)
     assert loaded.segment_lens == (16, 32, 64) and loaded.max_document_tokens > 10**9
     documents = random_ids(7, 100)
@@ -122,14 +123,28 @@ def test_a_saved_compressor_loads_with_the_same_vectors_and_as_a_plain_model(
     assert all(name.startswith("compressor.") for name in loading["unexpected_keys"])
 
 
-def test_a_new_encoder_begins_as_the_decoders_first_layers_and_is_its_own() -> None:
-    decoder = tiny_decoder(tiny_model())
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_positions_are_rotated_in_float32_whatever_the_weights_are(dtype: str, tmp_path: Path) -> None:
+    local_compressor().save(tmp_path / "model")
+    loaded = load_compressor(tmp_path / "model", dtype=dtype)
+    assert isinstance(loaded, LocalCompressor)
+    assert {weight.dtype for weight in loaded.encoder.parameters()} == {loaded.decoder.dtype} != {torch.float32}
+    own, decoders = loaded.encoder.body.rotary_emb.inv_freq, loaded.model.get_decoder().rotary_emb.inv_freq
+    assert own.dtype == torch.float32 and torch.equal(own, decoders)
+    (vectors,) = loaded.compress_ids(random_ids(20))
+    assert vectors.dtype == loaded.decoder.dtype and bool(vectors.isfinite().all())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_new_encoder_begins_as_the_decoders_first_layers_and_is_its_own(architecture: str) -> None:
+    decoder = tiny_decoder(tiny_model(architecture))
     encoder = new_local_encoder(decoder, "pooling", summary_length=2, num_layers=1)
     first = decoder.model.get_decoder().layers[0].mlp.up_proj.weight
     own = encoder.body.layers[0].mlp.up_proj.weight
     assert torch.equal(first, own) and first.data_ptr() != own.data_ptr()
     assert len(encoder.body.layers) == 1
-    embeddings = decoder.model.get_input_embeddings().weight.detach()
+    with torch.no_grad():
+        embeddings = decoder.embed(torch.arange(272))
     torch.testing.assert_close(encoder.scale.detach(), embeddings.square().mean().sqrt().expand(48))
 
 
@@ -148,8 +163,9 @@ def test_a_soft_prompt_knows_its_ratio_even_where_the_last_segment_is_short() ->
         ({"compressor_design": "averaging"}, "a design of pooling, interleaved, bidirectional"),
         ({"segment_lens": "all"}, "a list of lengths"),
         ({"segment_lens": [2]}, "segments of at least 4 tokens"),
+        ({"segment_lens": []}, "segments of at least 4 tokens"),
+        ({"segment_lens": [16, 600]}, "segments of 600 tokens, with their summary tokens, do not fit the 512"),
         ({"window_len": None}, "summary_length and window_len were wanted"),
-        ({"window_len": 4096}, "do not fit the 512 positions"),
         ({"encoder_layers": 7}, "an encoder of 1 to 2 layers was wanted"),
         ({"encoder_layers": 1}, "are not those that its config declares"),
         ({"summary_length": True}, "summary_length of at least 1 was wanted"),
@@ -177,6 +193,17 @@ def test_an_encoder_that_is_not_whole_is_refused(tmp_path: Path) -> None:
 def test_segments_that_cannot_be_read_are_refused(segment_len: int) -> None:
     with pytest.raises(DocumentError, match="segment_len from 4 to"):
         local_compressor("bidirectional").compress_ids(random_ids(8), segment_len=segment_len)
+
+
+def test_a_window_has_no_more_segments_than_the_positions_allow() -> None:
+    # 512 positions: segments of 4 tokens with 4 summary tokens each fill them with 64, not with the 128 asked for.
+    compressor = local_compressor("bidirectional", window_len=512)
+    assert (compressor.segments_at_once(4), compressor.segments_at_once(64), compressor.segments_at_once(300)) == (
+        64,
+        7,
+        1,
+    )
+    assert len(compressor.compress_ids(random_ids(600), segment_len=4)[0]) == 600
 
 
 def test_documents_and_batch_sizes_that_cannot_be_read_are_refused() -> None:

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.decoder_based import forget_settings
 from lloco.compressors.load import Design, TrainableCompressor, load_compressor
+from lloco.compressors.local import LocalCompressor
 from lloco.documents import Document
-from lloco.errors import DataError, LlocoError
+from lloco.errors import CheckpointError, DataError, LlocoError
 from lloco.models.checkpoint import weights_digest
 from lloco.training.loop import LogLine
 from lloco.training.pretrain import ModelShape, PretrainOptions, new_compressor, pretrain
@@ -286,7 +288,11 @@ CONTEXTS = [as_tensor(as_ids("Short.")), as_tensor(as_ids("Ada lives in Rome. Bo
 def new_stage(name: StageName = "compressor", design: Design = "autocompressor", **changes: Any) -> ReadingStage:
     options = PretrainOptions(data=(), shape=SHAPE, design=design, ratios=(8.0,), window_len=32)
     documents = [
-        ReadingDocument(as_ids(f"Ada lives in Rome. Bob lives in Oslo. {place}."), tuple(PAIRS)) for place in range(8)
+        ReadingDocument(
+            as_ids(f"Ada lives in Rome. Bob lives in Oslo. {place}."),
+            tuple((np.append(q, 5 + place), a) for q, a in PAIRS),
+        )
+        for place in range(8)
     ]
     chosen = replace(ReadingOptions(name, batch_tokens=400, segment_lens=(8, 16)), **changes)
     return ReadingStage(new_compressor(options, TOKENIZER), documents, chosen, num_steps=10, seed=0)
@@ -466,12 +472,67 @@ def test_divergence_is_zero_for_the_teacher_itself_and_the_known_sum_elsewhere()
     assert float(divergence(teacher, student, 4)) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_another_design_takes_the_decoder_of_the_run_before(tmp_path: Path) -> None:
-    options = options_for(tmp_path, design="autocompressor", compressor_steps=1)
+@pytest.mark.parametrize(
+    "pair", [("autocompressor", "interleaved"), ("pooling", "autocompressor"), ("pooling", "bidirectional")]
+)
+def test_another_design_takes_the_decoder_of_the_run_before(tmp_path: Path, pair: tuple[Design, Design]) -> None:
+    options = options_for(tmp_path, design=pair[0], language_model_steps=1, compressor_steps=1)
     first = pretrain(options, tmp_path / "first")
-    assert first.design == "autocompressor"
-    again = options_for(tmp_path, init=tmp_path / "first/model", design="interleaved", compressor_steps=0)
+    assert first.design == pair[0]
+    again = options_for(tmp_path, init=tmp_path / "first/model", design=pair[1], compressor_steps=0)
     second = pretrain(replace(again, language_model_steps=0), tmp_path / "second")
-    assert second.design == load_compressor(tmp_path / "second/model").design == "interleaved"
+    assert second.design == load_compressor(tmp_path / "second/model").design == pair[1]
     for name, weight in first.model.state_dict().items():
         assert torch.equal(weight, second.model.state_dict()[name]), name
+
+
+def test_a_plain_language_model_gets_a_new_compressor(tmp_path: Path) -> None:
+    options = options_for(tmp_path, language_model_steps=1, compressor_steps=0)
+    decoder = pretrain(options, tmp_path / "first").decoder
+    forget_settings(decoder.model.config)
+    decoder.model.save_pretrained(tmp_path / "plain")
+    decoder.require_tokenizer().save_pretrained(tmp_path / "plain")
+    made = pretrain(replace(options, init=tmp_path / "plain", compressor_steps=1), tmp_path / "second")
+    assert (made.design, made.segment_lens) == ("pooling", (16,))
+
+
+def test_an_encoder_begins_as_a_copy_of_the_trained_decoder(tmp_path: Path) -> None:
+    made = pretrain(options_for(tmp_path, language_model_steps=5, compressor_steps=0), tmp_path / "out")
+    assert isinstance(made, LocalCompressor)
+    own = made.model.get_decoder().state_dict()  # type: ignore[no-untyped-call]
+    for name, weight in made.encoder.body.state_dict().items():
+        assert torch.equal(weight, own[name]), name
+    embeddings = made.model.get_input_embeddings().weight.detach()
+    assert float(made.encoder.scale.detach()[0]) == pytest.approx(float(embeddings.square().mean().sqrt()), rel=1e-5)
+
+
+def test_going_on_keeps_ratios_and_window_unless_told_otherwise(tmp_path: Path) -> None:
+    pretrain(options_for(tmp_path, language_model_steps=1, compressor_steps=0), tmp_path / "first")
+    again = options_for(tmp_path, init=tmp_path / "first/model", ratios=None, window_len=None)
+    kept = new_compressor(again, TOKENIZER)
+    assert isinstance(kept, LocalCompressor) and (kept.segment_lens, kept.window_len) == ((16,), 32)
+    changed = new_compressor(replace(again, ratios=(4.0, 8.0), window_len=64), TOKENIZER)
+    assert isinstance(changed, LocalCompressor) and (changed.segment_lens, changed.window_len) == ((8, 16), 64)
+    with pytest.raises(CheckpointError, match="segments of 400 tokens"):
+        new_compressor(replace(again, ratios=(200.0,)), TOKENIZER)
+
+
+@pytest.mark.parametrize("design", ["pooling", "autocompressor"])
+def test_a_run_that_went_on_has_a_name_and_digest_of_its_own(tmp_path: Path, design: Design) -> None:
+    first = pretrain(options_for(tmp_path, design=design, language_model_steps=1), tmp_path / "first")
+    second = pretrain(options_for(tmp_path, init=tmp_path / "first/model", language_model_steps=1), tmp_path / "second")
+    assert second.digest == weights_digest(tmp_path / "second/model") != first.digest
+    assert second.name == str(tmp_path / "second/model")
+
+
+def test_another_window_or_start_is_another_run(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        options = options_for(
+            tmp_path, language_model_steps=1, compressor_steps=0, seed=len(name) if name == "two" else 0
+        )
+        pretrain(replace(options, seed=1 if name == "one" else 2), tmp_path / name)
+    options = options_for(tmp_path, init=tmp_path / "one/model", language_model_steps=0, compressor_steps=1)
+    pretrain(options, tmp_path / "out")
+    for changed in (replace(options, window_len=64), replace(options, init=tmp_path / "two/model")):
+        with pytest.raises(LlocoError, match="holds another run"):
+            pretrain(changed, tmp_path / "out")

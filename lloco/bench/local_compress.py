@@ -35,7 +35,7 @@ def encoder_cost(compressor: LocalCompressor, decoder_cost: ModelCost) -> ModelC
 def window_rows(compressor: LocalCompressor, num_tokens: int) -> list[int]:
     """Return the positions of each window of a document of that length, summary tokens included."""
     segment_len = compressor.segment_len
-    window_len = max(compressor.window_len // segment_len, 1) * segment_len
+    window_len = compressor.segments_at_once(segment_len) * segment_len
     windows = [min(window_len, num_tokens - start) for start in range(0, num_tokens, window_len)]
     if compressor.design == "pooling":
         return windows

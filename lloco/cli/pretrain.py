@@ -69,11 +69,15 @@ class _Recipe:
         float, typer.Option("--repeat-ratio", min=0, max=1, help="Share of texts that are to be repeated.")
     ] = 0.25
     ratios: Annotated[
-        str, typer.Option("--ratios", metavar="R,R,...", help="Document tokens per virtual token that are learned.")
-    ] = "8,4,16,32"
+        str | None,
+        typer.Option("--ratios", metavar="R,R,...", help="Document tokens per virtual token that are learned, its own "
+                     "first [default: those of --init, else 8,4,16,32]."),
+    ] = None  # fmt: skip
     window_len: Annotated[
-        int, _number("--window-len", "Tokens that a compressor reads at once, but for an autocompressor.", 8)
-    ] = 256
+        int | None,
+        _number("--window-len", "Tokens that a compressor reads at once, but for an autocompressor [default: that of "
+                "--init, else 256].", 8),
+    ] = None  # fmt: skip
     text_row_ratio: Annotated[
         float,
         typer.Option("--text-row-ratio", min=0, max=1, help="Share of compressed texts to be repeated or continued."),
@@ -154,7 +158,7 @@ def pretrain(
         init=init,
         shape=ModelShape(**asdict(shape)),
         design=design,
-        **{**asdict(recipe), "ratios": _ratios(recipe.ratios)},
+        **{**asdict(recipe), "ratios": None if recipe.ratios is None else _ratios(recipe.ratios)},
     )
     if batch_size is not None:
         chosen = replace(chosen, batch_tokens=batch_size * chosen.max_document_tokens)

@@ -62,9 +62,11 @@ class AutoCompressor(nn.Module):
         self.segment_len = segment_len
         self.segment_lens = tuple(segment_lens) or (segment_len,)
         self.max_segments = PUBLISHED_MAX_SEGMENTS if max_segments is None else max_segments
-        if segment_len < 1 or self.max_document_tokens < 1:
+        if not_fitting := [
+            length for length in (segment_len, *self.segment_lens) if length < 1 or not self.reach(length)
+        ]:
             raise CheckpointError(
-                f"segments of {segment_len} tokens and {self.summary_length} summary tokens do not fit the "
+                f"segments of {not_fitting[0]} tokens and {self.summary_length} summary tokens do not fit the "
                 f"{decoder.max_len} positions of {decoder.name}: choose another segment_len"
             )
 

@@ -19,6 +19,17 @@ from lloco.models.adapter import adapter_disabled
 from lloco.models.checkpoint import write_checkpoint
 from lloco.models.decoder import Decoder, quiet_transformers
 
+SETTINGS = (
+    "compressor_design",
+    "summary_length",
+    "segment_len",
+    "segment_lens",
+    "window_len",
+    "encoder_layers",
+    "accumulate_summary",
+)
+"""Every key that a compressor has in the config."""
+
 
 @contextmanager
 def reading_alone(decoder: Decoder, *modules: nn.Module) -> Iterator[None]:
@@ -41,6 +52,12 @@ def in_autocast_dtype(embeds: Tensor) -> Tensor:
     """Return the embeddings in the type that autocast computes in, if it is on: masks and scores get it too."""
     kind = embeds.device.type
     return embeds.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else embeds
+
+
+def forget_settings(config: Any) -> None:
+    """Remove what a compressor wrote into the config: the model is a plain language model again."""
+    for key in SETTINGS:
+        vars(config).pop(key, None)
 
 
 def vocab_size(decoder: Decoder) -> int:
@@ -92,6 +109,7 @@ def save_with_decoder(
         )
 
     def write(place: Path) -> None:
+        forget_settings(decoder.model.config)
         for key, value in settings.items():
             setattr(decoder.model.config, key, value)
         weights = {**decoder.model.state_dict(), **{name: tensor.detach() for name, tensor in tensors.items()}}

@@ -52,18 +52,18 @@ class LocalCompressor(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.model = decoder.model
-        self.encoder = encoder.to(decoder.device, decoder.dtype)
+        self.encoder = _in_dtype(encoder, decoder.dtype).to(decoder.device)
         self.window_len = window_len
         self.segment_lens = tuple(segment_lens)
         if not self.segment_lens or min(self.segment_lens) < encoder.summary_length:
             raise CheckpointError(
-                f"segments of at least {encoder.summary_length} tokens were wanted, a vector for each, "
-                f"{self.segment_lens} came: choose longer ones"
+                f"segments of at least {encoder.summary_length} tokens, a vector for each, were wanted for "
+                f"{decoder.name}, {self.segment_lens} came: choose longer ones, or fetch the checkpoint again"
             )
         if not_fitting := [length for length in self.segment_lens if not self.reach(length)]:
             raise CheckpointError(
-                f"windows of {window_len} tokens in segments of {not_fitting[0]}, with their summary tokens, do not "
-                f"fit the {decoder.max_len} positions of {decoder.name}: choose a smaller window_len"
+                f"segments of {not_fitting[0]} tokens, with their summary tokens, do not fit the {decoder.max_len} "
+                f"positions of {decoder.name}: choose shorter ones"
             )
 
     @property
@@ -105,9 +105,17 @@ class LocalCompressor(nn.Module):
         """Return the same at this segment length; 0 where it is too short, or a window does not fit the positions."""
         if segment_len < self.summary_length:
             return 0
-        num_segments = max(self.window_len // segment_len, 1)
-        num_summaries = 0 if self.design == "pooling" else self.summary_length
-        return ANY_LENGTH if num_segments * (segment_len + num_summaries) <= self.decoder.max_len else 0
+        return ANY_LENGTH if segment_len + self._num_summaries <= self.decoder.max_len else 0
+
+    def segments_at_once(self, segment_len: int) -> int:
+        """Return the segments of a window: one at least, as many as `window_len` and the positions allow."""
+        room = self.decoder.max_len // (segment_len + self._num_summaries)
+        return max(min(self.window_len // segment_len, room), 1)
+
+    @property
+    def _num_summaries(self) -> int:
+        """Places that summary tokens take beside a segment's tokens."""
+        return 0 if self.design == "pooling" else self.summary_length
 
     def num_virtual_tokens(self, num_tokens: int, segment_len: int | None = None) -> int:
         """Return the length of the soft prompt of a document: of its last segment only groups that have a token."""
@@ -132,7 +140,7 @@ class LocalCompressor(nn.Module):
         Returns:
             One (num_virtual_tokens, hidden_size) tensor a document.
         """
-        window_len = max(self.window_len // segment_len, 1) * segment_len
+        window_len = self.segments_at_once(segment_len) * segment_len
         windows = [
             (place, number, part)
             for place, ids in enumerate(documents)
@@ -144,6 +152,9 @@ class LocalCompressor(nn.Module):
             group = windows[start : start + (windows_at_once or len(windows))]
             with reading():
                 made = self._read_windows([part for _, _, part in group], segment_len)
+            if not torch.is_grad_enabled():
+                # Copies, off the device: what is kept of a long document is its vectors and nothing else.
+                made = [rows.to("cpu", copy=True) for rows in made]
             vectors |= {window[:2]: rows for window, rows in zip(group, made, strict=True)}
             if on_progress is not None:
                 on_progress(sum(len(part) for _, _, part in group))
@@ -203,7 +214,7 @@ class LocalCompressor(nn.Module):
             reading=lambda: reading_alone(self.decoder, self.encoder),
             on_progress=on_progress,
         )
-        return [vectors.cpu() for vectors in made]
+        return made
 
     def compress(self, document: Document) -> SoftPrompt:
         """Compress one document's text.
@@ -225,6 +236,13 @@ class LocalCompressor(nn.Module):
         }
         tensors = {TENSOR_PREFIX + name: tensor for name, tensor in self.encoder.state_dict().items()}
         self.decoder = save_with_decoder(self.decoder, folder, settings, tensors)
+
+
+def _in_dtype(encoder: LocalEncoder, dtype: torch.dtype) -> LocalEncoder:
+    """Change the weights alone: positions are rotated by buffers that stay float32, as the decoder's do."""
+    for parameter in encoder.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return encoder
 
 
 def local_design(folder: Path) -> LocalDesign | None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
+from lloco.compressors.decoder_based import vocab_size
 from lloco.errors import CheckpointError
 from lloco.models.decoder import Decoder, quiet_transformers
 
@@ -115,9 +116,10 @@ def new_local_encoder(
     original: Any = decoder.model.get_decoder()  # type: ignore[no-untyped-call]
     own = {name: value for name, value in original.state_dict().items() if name in body.state_dict()}
     body.load_state_dict(own)
-    table: Any = decoder.model.get_input_embeddings()
-    embeddings: Tensor = table.weight.detach().float()
-    return LocalEncoder(body, design, summary_length, float(embeddings.square().mean().sqrt()))
+    with torch.no_grad():
+        places = torch.arange(vocab_size(decoder), device=decoder.device)
+        squares = [float(decoder.embed(ids).float().square().mean(dim=-1).sum()) for ids in torch.split(places, 4096)]
+    return LocalEncoder(body, design, summary_length, (sum(squares) / len(places)) ** 0.5)
 
 
 def encoder_body(decoder: Decoder, num_layers: int | None = None) -> PreTrainedModel:
@@ -132,6 +134,6 @@ def encoder_body(decoder: Decoder, num_layers: int | None = None) -> PreTrainedM
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     config.vocab_size, config.pad_token_id = 1, None
     with quiet_transformers():
-        body: PreTrainedModel = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+        body: PreTrainedModel = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     body.set_input_embeddings(nn.Identity())
     return body

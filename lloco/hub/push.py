@@ -13,6 +13,7 @@ from typing import Any
 
 from lloco.compressors.autocompressor import SUMMARY_KEY
 from lloco.compressors.load import design_of, named_folder
+from lloco.compressors.local import TENSOR_PREFIX
 from lloco.corpus_folder import export_corpus
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import Artifact, describe, known_files
@@ -69,6 +70,11 @@ def _compressor_summary(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"a compressor was wanted, {folder} has neither {SUMMARY_KEY} nor a compressor_design: it is a plain "
             "language model"
+        )
+    if design != "autocompressor" and find_tensor(folder, f"{TENSOR_PREFIX}scale") is None:
+        raise CheckpointError(
+            f"a compressor was wanted, {folder} is of design {design} and has no {TENSOR_PREFIX}* tensors: it was "
+            "saved as a plain language model; push the folder that was trained"
         )
     if weight_files(folder)[0].suffix != ".safetensors":
         raise CheckpointError(

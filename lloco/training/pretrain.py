@@ -6,7 +6,8 @@ transformers reads as a plain Llama. What the stages learn is `reading_batches`'
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.decoder_based import forget_settings
 from lloco.compressors.load import (
     Design,
     TrainableCompressor,
@@ -26,6 +28,7 @@ from lloco.compressors.load import (
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
 from lloco.errors import DataError
+from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, train
@@ -34,6 +37,8 @@ from lloco.training.reading_data import ReadingDocument, documents_digest, iter_
 from lloco.training.reading_stage import ReadingStage
 from lloco.training.text_tokenizer import train_tokenizer
 
+RATIOS = (8.0, 4.0, 16.0, 32.0)
+WINDOW_LEN = 256
 OnStep = Callable[[str, LogLine], None]
 
 
@@ -103,10 +108,11 @@ class PretrainOptions:
     """The model."""
     design: Design | None = None
     """How the compressor works; as `init` has it when not given, for a new model pooling."""
-    ratios: tuple[float, ...] = (8, 4, 16, 32)
-    """Document tokens per virtual token that the compressor learns, one of them a step; the first is its own."""
-    window_len: int = 256
-    """Tokens that a local design reads at once."""
+    ratios: tuple[float, ...] | None = None
+    """Document tokens per virtual token that it learns, one of them a step, the first its own; else `init`'s, or 8, 4,
+    16 and 32."""
+    window_len: int | None = None
+    """Tokens that a local design reads at once; else `init`'s, or 256."""
     max_document_tokens: int = 512
     """Longer texts are cut into documents of this length."""
     lookup_steps: int = 2500
@@ -176,17 +182,18 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     if not documents:
         raise DataError(f"pretraining needs text, {', '.join(map(str, options.data))} hold none: give other files")
     compressor = new_compressor(options, tokenizer)
-    models = [module for module in compressor.modules() if isinstance(module, PreTrainedModel)]
-    attention = compressor.model.config._attn_implementation
-    for model in models:
-        model.set_attn_implementation("eager")  # its bfloat16 backward on a CPU is 1.6 times as fast
     nn.Module.to(compressor, resolve_device(options.device))
     for name, num_steps in options.stages.items():
-        log = _run_stage(name, num_steps, compressor, documents, validation, options, out, on_step)
+        if name == "compressor" and not compressor.digest:
+            compressor = _afresh(compressor, options)
+        with _eager_attention(compressor):
+            log = _run_stage(name, num_steps, compressor, documents, validation, options, out, on_step)
         write_curves(out / name, log)
-    for model in models:
-        model.set_attn_implementation(attention)
+    if "compressor" not in options.stages and not compressor.digest:
+        compressor = _afresh(compressor, options)
     compressor.eval()
+    # Its weights are not those of `init` any more.
+    compressor.decoder = replace(compressor.decoder, digest="")
     compressor.save(out / "model")
     summary = {"options": asdict(options), "num_documents": len(documents)}
     (out / "pretrain.json").write_text(json.dumps(summary, indent=2, default=str) + "\n", encoding="utf-8")
@@ -194,29 +201,63 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
 
 
 def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast) -> TrainableCompressor:
-    """Return the compressor that training begins with: that of `options.init`, else a new one.
+    """Return the compressor that training begins with: that of `options.init`, else a new one, without a digest.
 
     Where `init` is a plain language model, or of another design than is asked for, it gets a new compressor.
+
+    Raises:
+        CheckpointError: windows or segments of these lengths do not fit the model's positions.
     """
-    length = options.shape.summary_length
-    segment_lens = tuple(round(ratio * length) for ratio in options.ratios)
     if options.init is None:
         model = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
-        decoder = Decoder(model, tokenizer, "new model", "")
-    else:
-        design = design_of(named_folder(options.init))
-        if design is not None and options.design in (None, design):
-            found = load_compressor(options.init, device=options.device, dtype="float32")
-            found.segment_lens = tuple(round(ratio * found.summary_length) for ratio in options.ratios)
-            return found
-        decoder = replace(load_named_decoder(options.init, device=options.device, dtype="float32"), digest="")
+        return _compressor_around(Decoder(model, tokenizer, "new model", ""), options)
+    design = design_of(named_folder(options.init))
+    if design is None or options.design not in (None, design):
+        decoder = load_named_decoder(options.init, device=options.device, dtype="float32")
+        return _compressor_around(replace(decoder, digest=""), options)
+    found = load_compressor(options.init, device=options.device, dtype="float32")
+    lens = found.segment_lens if options.ratios is None else _segment_lens(options.ratios, found.summary_length)
+    if isinstance(found, AutoCompressor):
+        return AutoCompressor(found.decoder, found.embed_summary.weight, segment_len=lens[0], segment_lens=lens)
+    window_len = options.window_len or found.window_len
+    return LocalCompressor(found.decoder, found.encoder, segment_lens=lens, window_len=window_len)
+
+
+def _afresh(compressor: TrainableCompressor, options: PretrainOptions) -> TrainableCompressor:
+    """Return a new compressor around the decoder as it is now, of which an encoder begins as a copy."""
+    made = _compressor_around(compressor.decoder, options)
+    nn.Module.to(made, compressor.decoder.device)
+    return made
+
+
+def _compressor_around(decoder: Decoder, options: PretrainOptions) -> TrainableCompressor:
     torch.manual_seed(options.seed)
+    forget_settings(decoder.model.config)
+    length = options.shape.summary_length
+    segment_lens = _segment_lens(options.ratios or RATIOS, length)
     if options.design == "autocompressor":
-        decoder.model.config.accumulate_summary = True
         summaries = torch.randn(length, decoder.hidden_size) * 0.05
         return AutoCompressor(decoder, summaries, segment_len=segment_lens[0], segment_lens=segment_lens)
     encoder = new_local_encoder(decoder, options.design or "pooling", summary_length=length)
-    return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=options.window_len)
+    return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=options.window_len or WINDOW_LEN)
+
+
+def _segment_lens(ratios: Sequence[float], summary_length: int) -> tuple[int, ...]:
+    return tuple(round(ratio * summary_length) for ratio in ratios)
+
+
+@contextmanager
+def _eager_attention(compressor: TrainableCompressor) -> Iterator[None]:
+    """Train with plain attention: its bfloat16 backward on a CPU is 1.6 times as fast."""
+    models = [module for module in compressor.modules() if isinstance(module, PreTrainedModel)]
+    before = [model.config._attn_implementation for model in models]
+    for model in models:
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        for model, implementation in zip(models, before, strict=True):
+            model.set_attn_implementation(implementation)
 
 
 def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
@@ -264,7 +305,7 @@ def _run_stage(
         text_target_ratio=options.text_target_ratio,
         repeat_ratio=options.repeat_ratio,
         start_fraction=options.start_fraction,
-        segment_lens=tuple(round(ratio * compressor.summary_length) for ratio in options.ratios),
+        segment_lens=compressor.segment_lens,
         text_row_ratio=options.text_row_ratio,
         reconstruction_ratio=options.reconstruction_ratio,
         distractor_ratio=options.distractor_ratio,
@@ -275,8 +316,9 @@ def _run_stage(
         "reading": asdict(reading),
         "shape": asdict(options.shape),
         "documents": documents_digest(documents),
-        "init": compressor.digest,
+        "init": weights_digest(named_folder(options.init)) if options.init else "",
         "design": compressor.design,
+        "window_len": compressor.window_len if isinstance(compressor, LocalCompressor) else None,
     }
     stage = ReadingStage(
         compressor,
@@ -289,4 +331,6 @@ def _run_stage(
     )
     compressor.train()
     report = None if on_step is None else lambda line: on_step(name, line)
-    return train(compressor, stage, loop, out / name, report, run=run)
+    # Before there are soft prompts the decoder learns alone.
+    learner: nn.Module = compressor if name == "compressor" else compressor.model
+    return train(learner, stage, loop, out / name, report, run=run)

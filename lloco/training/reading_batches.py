@@ -30,7 +30,6 @@ from lloco.training.reading_data import (
     text_row,
 )
 
-NUM_SPECIAL_TOKENS = 3
 END_COPY_RATIO = 0.1
 NOT_ANSWERABLE = "not answerable"
 
@@ -77,7 +76,7 @@ class ReadingOptions:
     """Share of compressed documents that also get a text row."""
     full_text_ratio: float = 0.35
     """Share of documents read as text in the compressor stage, so that the skill stays."""
-    segment_lens: tuple[int, ...] = ()
+    segment_lens: tuple[int, ...] = (64,)
     """Lengths of which a step of the compressor stage has one: the ratios that are learned; the shortest come first."""
     distractor_ratio: float = 0.0
     """Share of the contexts that hold one or two other documents as well."""
@@ -111,6 +110,7 @@ class ReadingBatches:
         options: ReadingOptions,
         tokenizer: PreTrainedTokenizerBase,
         *,
+        num_embeddings: int,
         num_steps: int,
         seed: int,
     ) -> None:
@@ -118,7 +118,8 @@ class ReadingBatches:
         self.options = options
         self.num_steps = num_steps
         self.seed = seed
-        self.vocab_size = len(tokenizer)
+        special = set(tokenizer.all_special_ids)
+        self.random_ids = [one for one in range(min(len(tokenizer), num_embeddings)) if one not in special]
         self.repeat = torch.tensor(tokenizer(REPEAT_INSTRUCTION, add_special_tokens=False)["input_ids"])
         self.not_answerable = answer_ids(DEFAULT_TEMPLATE, tokenizer, NOT_ANSWERABLE).numpy().astype(np.int32)
 
@@ -185,7 +186,7 @@ class ReadingBatches:
         return batch
 
     def _random_document(self, num_tokens: int, chooser: random.Random) -> ReadingDocument:
-        ids = chooser.sample(range(NUM_SPECIAL_TOKENS, self.vocab_size), num_tokens)
+        ids = chooser.sample(self.random_ids, num_tokens)
         return ReadingDocument(np.asarray(ids, dtype=np.int32), (), is_random=True)
 
     def _batch(
@@ -239,8 +240,9 @@ class ReadingBatches:
         pairs = chooser.sample(own, min(options.max_questions, len(own)))
         if chooser.random() < options.not_answerable_ratio:
             stranger = self.documents[chooser.randrange(len(self.documents))]
-            if stranger.pairs and all(stranger is not documents[index] for index in places):
-                question, _ = chooser.choice(stranger.pairs)
+            question, _ = chooser.choice(stranger.pairs) if stranger.pairs else own[0]
+            asked_here = [one for index in places for one, _ in documents[index].pairs]
+            if not any(np.array_equal(question, one) for one in asked_here):
                 pairs.insert(chooser.randint(0, len(pairs)), (question, self.not_answerable))
         return tuple(places), questions_row(pairs)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lloco.compressors.decoder_based import in_autocast_dtype
+from lloco.compressors.decoder_based import in_autocast_dtype, vocab_size
 from lloco.compressors.load import TrainableCompressor
 from lloco.prompt import Prompt, collate
 from lloco.training.reading_batches import ReadingBatch, ReadingBatches, ReadingOptions
@@ -37,7 +37,10 @@ class ReadingStage:
         self.validation = validation
         self.evaluate_every = evaluate_every
         tokenizer = compressor.decoder.require_tokenizer()
-        self.batches = ReadingBatches(documents, options, tokenizer, num_steps=num_steps, seed=seed)
+        num_embeddings = vocab_size(compressor.decoder)
+        self.batches = ReadingBatches(
+            documents, options, tokenizer, num_embeddings=num_embeddings, num_steps=num_steps, seed=seed
+        )
 
     def micro_batches(self, step: int) -> list[ReadingBatch]:
         """Draw documents of about `batch_tokens` tokens in all, the same ones whenever the step is done."""
