@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -244,6 +244,7 @@ TOKENIZER = train_tokenizer(["Ada lives in Rome.\nQuestion: Where?\nAnswer: 1999
 @example("naïve 東京 😀\u200d\u0301 \x00\ufeff")
 @example("don't n't 's . , ! ?")
 def test_any_text_round_trips(text: str) -> None:
+    assume(not any(special in text for special in TOKENIZER.all_special_tokens))
     ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     assert TOKENIZER.decode(ids) == text
     assert 0 not in ids, "no text is unknown"
@@ -290,7 +291,7 @@ def new_stage(name: StageName = "compressor", design: Design = "autocompressor",
     documents = [
         ReadingDocument(
             as_ids(f"Ada lives in Rome. Bob lives in Oslo. {place}."),
-            tuple((np.append(q, 5 + place), a) for q, a in PAIRS),
+            tuple((np.append(question, 5 + place).astype(np.int32), answer) for question, answer in PAIRS),
         )
         for place in range(8)
     ]
@@ -526,11 +527,8 @@ def test_a_run_that_went_on_has_a_name_and_digest_of_its_own(tmp_path: Path, des
 
 
 def test_another_window_or_start_is_another_run(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        options = options_for(
-            tmp_path, language_model_steps=1, compressor_steps=0, seed=len(name) if name == "two" else 0
-        )
-        pretrain(replace(options, seed=1 if name == "one" else 2), tmp_path / name)
+    for seed, name in enumerate(("one", "two")):
+        pretrain(options_for(tmp_path, language_model_steps=1, compressor_steps=0, seed=seed), tmp_path / name)
     options = options_for(tmp_path, init=tmp_path / "one/model", language_model_steps=0, compressor_steps=1)
     pretrain(options, tmp_path / "out")
     for changed in (replace(options, window_len=64), replace(options, init=tmp_path / "two/model")):
