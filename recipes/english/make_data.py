@@ -216,14 +216,27 @@ def _options(argv: Sequence[str] | None) -> Options:
     )
     parser.add_argument("--split", choices=("train", "validation", "test"), default="train")
     parser.add_argument("--seed", type=int, default=0)
-    flags = parser.parse_args(argv)
+    return _checked(parser.parse_args(argv))
+
+
+def _checked(flags: argparse.Namespace) -> Options:
+    """Read the flags' values. Raises DataError where one cannot be meant."""
+    sources = tuple(_source_name(one) for one in flags.sources.split(","))
+    local = {_source_name(name): Path(path) for name, path in (_pair(one) for one in flags.local)}
+    limits = dict(_limit(one) for one in flags.limit)
+    if not flags.from_lines:
+        limits = {name and _source_name(name): number for name, number in limits.items()}
+    elif local:
+        raise DataError("--from-lines takes the place of the public sets, --local came too: leave one of them out")
+    if unread := [name for name in local if name not in sources]:
+        raise DataError(f"--local {unread[0]} is not among the sources {', '.join(sources)}: name it in --sources")
     return Options(
         out=flags.out,
-        sources=tuple(_source_name(one) for one in flags.sources.split(",")),
-        local={_source_name(name): Path(path) for name, path in (_pair(one) for one in flags.local)},
+        sources=sources,
+        local=local,
         from_lines=tuple(flags.from_lines),
         held_out=tuple(flags.held_out),
-        limits=dict(_limit(one) for one in flags.limit),
+        limits=limits,
         split=flags.split,
         seed=flags.seed,
     )

@@ -144,7 +144,7 @@ _ALL = (
         "6,407,814 articles, 12 GB",
         partial(_plain, text="text", title="title"),
         config="20231101.en",
-        limit=100_000,
+        limit=200_000,
     ),
     PublicSource(
         "novels",
@@ -152,7 +152,7 @@ _ALL = (
         "public domain in the USA",
         "48,284 books, 11 GB",
         partial(_plain, text="TEXT", clean=_book),
-        limit=15_000,
+        limit=30_000,
     ),
     PublicSource(
         "meetings",

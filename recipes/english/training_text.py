@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-MAX_PIECE_WORDS = 1500
+MAX_PIECE_WORDS = 1200
 MIN_PIECE_WORDS = 30
 _WORD = re.compile(r"\S+")
 
@@ -38,7 +38,7 @@ class TrainingText:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Cut a text at line ends into pieces of at most 1,500 words; what is shorter than 30 words is left out."""
+    """Cut a text at line ends into pieces of at most 1,200 words; what is shorter than 30 words is left out."""
     piece: list[str] = []
     num_words = 0
     for line in _short_lines(text):
