@@ -8,6 +8,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ sys.path.insert(0, str(RECIPE))
 from held_out import HeldOut, read_held_out  # noqa: E402
 from make_data import main  # noqa: E402
 from public_sources import SOURCES  # noqa: E402
-from source_rows import hub_rows  # noqa: E402
+from source_rows import hub_rows, local_rows  # noqa: E402
 from training_text import TrainingText, pieces  # noqa: E402
 
 THIRTEEN = "the brig Petrel left Dundee with a cargo of slate under Edmund Crane"
@@ -268,6 +269,22 @@ def test_the_hub_is_asked_by_id_configuration_split_and_revision(name: str, monk
     expected = {"split": "train", "revision": source.revision, "streaming": True}
     assert asked == [((source.hub_id, source.config), expected)]
     assert stream.seed == (None if source.has_questions else 7)
+
+
+@pytest.mark.parametrize("name", ["squad", "fairytaleqa", "nq", "wikipedia", "novels"])
+def test_the_real_library_streams_the_layout(
+    name: str, copies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    source, folder = SOURCES[name], copies[name]
+    if source.config and source.revision is None:  # the hub's own parquet branch has no card, and needs none
+        files = f"data_files:\n  - split: train\n    path: {source.config}/train-*"
+        (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: '{source.config}'\n  {files}\n---\n")
+    streamed = source.read(name, hub_rows(replace(source, hub_id=str(folder), revision=None), "train", 0))
+    read_here = source.read(name, local_rows(source, folder, "train", 0))
+    assert sorted(map(repr, streamed)) == sorted(map(repr, read_here)) != []
 
 
 def test_an_archive_is_fetched_from_beside_the_script(copies: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
