@@ -8,7 +8,7 @@
 # DATA also holds squad_articles/validation.jsonl.gz and fairytaleqa/validation.jsonl.gz, or SQUAD and FAIRYTALEQA name
 # them (SQUAD=rajpurkar/squad comes from the hub). A killed run goes on where it was.
 #
-# NOT RUN at full size: only SMALL=1 was, on two CPU cores. What follows is worked out, not measured.
+# NOT RUN at full size: only SMALL=1 was, five minutes beside other work on two CPU cores. What follows is worked out, not measured.
 #
 # Shape: 8 layers, 512 wide, 8 query and 2 key-value heads of 64, 1,408 inside, 8,192 tokens.
 #   embeddings 8,192 x 512 = 4.2 M (tied); a layer 512 x (512 + 128 + 128 + 512) + 3 x 512 x 1,408 = 2.8 M, eight 22.5 M:
@@ -76,6 +76,6 @@ score() { # task data tokens
   lloco evaluate --task "$1" --data "$2" --compressor "$OUT/compressor/model" --limit "$LIMIT" --max-tokens "$3" \
     --batch-size "$EVALUATE_BATCH" --modes none,truncated,retrieval,compressed,full --out "$OUT/evaluate-$1"
 }
-# Whole articles are longer than the model's 4,096 positions: `full` says how many it cut.
+# Whole articles are longer than the model's 4,096 positions, and past 2,048 it was not trained: `full` says what it cut.
 score squad_articles "$SQUAD" 16
 score fairytaleqa "$FAIRYTALEQA" 24
