@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "corpus_folder",
         "corpus_models",
         "evidence",
+        "refine",
         "routing",
         "soft_prompt_source",
     ),
