@@ -21,7 +21,7 @@ from lloco.prompt import Prompt, collate
 from lloco.soft_prompt import SoftPrompt
 from lloco.training.reading_data import REPEAT_INSTRUCTION
 
-LEARNING_RATE = 0.2
+LEARNING_RATE = 0.05
 """Of the first step, in root mean squares of the document's vectors; it falls to 0 in a straight line."""
 BETAS = (0.9, 0.99)
 EPSILON = 1e-8
@@ -129,12 +129,16 @@ def _gradient(compressor: Compressor, vectors: Tensor, ids: Tensor) -> Tensor:
 
 def repeat_loss(compressor: Compressor, vectors: Tensor, ids: Tensor) -> Tensor:
     """Return the summed cross-entropy of a document's tokens (num_tokens,) after its vectors and the instruction."""
-    ids = ids.to(torch.int64)
-    prompt = Prompt((vectors, _instruction(compressor), ids))
+    logits = repeat_logits(compressor, vectors, ids)
+    return nn.functional.cross_entropy(logits, ids.to(logits.device, torch.int64), reduction="sum")
+
+
+def repeat_logits(compressor: Compressor, vectors: Tensor, ids: Tensor) -> Tensor:
+    """Return float32 logits (num_tokens, vocab_size) of each token, the vectors, instruction and tokens before read."""
+    prompt = Prompt((vectors, _instruction(compressor), ids.to(torch.int64)))
     inputs = collate([prompt], compressor.decoder, padding_side="right")
     logits: Tensor = compressor.decoder.model(inputs_embeds=inputs.inputs_embeds, use_cache=False).logits
-    told = logits[0, -len(ids) - 1 : -1].float()
-    return nn.functional.cross_entropy(told, ids.to(told.device), reduction="sum")
+    return logits[0, -len(ids) - 1 : -1].float()
 
 
 def _instruction(compressor: Compressor) -> Tensor:
