@@ -18,13 +18,14 @@ from lloco.compress_plan import CompressPlan, counting, plan_documents
 from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_tokenized
 from lloco.documents import Document, Skipped
 from lloco.errors import DocumentError
+from lloco.refine import refine
 from lloco.retriever import split_passages
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.corpus import Corpus
 from lloco.store.rows import num_read_tokens
 
 OnTokens = Callable[[int, int], None]
-"""Called with the number of document tokens just read and the number there are to read in all."""
+"""Called with the number of document tokens just read and the number to read in all, again in each refining step."""
 CompressedBatch: TypeAlias = tuple[list[tuple[Document, SoftPrompt]], list[Skipped]]
 """Documents with their soft prompts, and those that were refused."""
 
@@ -87,7 +88,7 @@ def compress_planned(
     Raises:
         StoreError: the store cannot be written; batches stored before are kept.
     """
-    on_progress = counting(on_tokens, plan.num_tokens)
+    on_progress = counting(on_tokens, plan.num_tokens_to_read)
     return store_batches(
         corpus, plan, (compress_batch(compressor, batch, plan.options, on_progress) for batch in plan.batches())
     )
@@ -188,11 +189,19 @@ def compress_batch(
     options: CompressOptions,
     on_progress: Progress | None,
 ) -> CompressedBatch:
-    """Compress the batch together; where a document of it is refused, one by one, so that only that one is left out."""
+    """Compress the batch together, then refine each document.
+
+    Where a document of it is refused they are compressed one by one, so that only that one is left out.
+    """
     documents = [document for document, _ in batch]
     try:
         made = compress_tokenized(compressor, documents, [ids for _, ids in batch], options, on_progress)
-        return list(zip(documents, made, strict=True)), []
+        steps = options.refine_steps or 0
+        refined = [
+            refine(compressor, soft_prompt, ids, steps, on_progress=on_progress)
+            for soft_prompt, (_, ids) in zip(made, batch, strict=True)
+        ]
+        return list(zip(documents, refined, strict=True)), []
     except DocumentError as error:
         if len(batch) == 1:
             return [], [Skipped(documents[0].source or documents[0].id, str(error))]

@@ -37,7 +37,7 @@ class CompressPlan:
     num_unchanged: int
     skipped: tuple[Skipped, ...]
     options: CompressOptions
-    """With the segment length that was chosen."""
+    """With the segment length and the number of refining steps that were chosen."""
     storage_dtype: str | None
     max_batch_tokens: int
     """Tokens that are compressed together at most: as many as one document may have."""
@@ -46,6 +46,11 @@ class CompressPlan:
     def num_tokens(self) -> int:
         """Tokens to compress in all."""
         return sum(len(ids) for _, ids in self.waiting)
+
+    @property
+    def num_tokens_to_read(self) -> int:
+        """The same, read again in every refining step."""
+        return self.num_tokens * (1 + (self.options.refine_steps or 0))
 
     def batches(self) -> Iterator[list[tuple[Document, Tensor]]]:
         """Yield the documents that are compressed together."""
@@ -71,7 +76,8 @@ def plan_documents(
 ) -> CompressPlan:
     """Find what is new or has changed, and tokenise it; `storage_dtype` None keeps the dtype it is computed in.
 
-    Without a segment_len in the options it is that of the document stored last, else the compressor's own.
+    Without a segment_len in the options it is that of the document stored last, else the compressor's own; without
+    refine_steps they are that document's, else 0.
 
     Raises:
         MismatchError: the corpus holds soft prompts of another compressor.
@@ -81,11 +87,12 @@ def plan_documents(
     check_compressor(corpus, compressor)
     _check_options(compressor, options)
     segment_len = options.segment_len or corpus.summary().segment_len or compressor.segment_len
-    options = replace(options, segment_len=segment_len)
+    refine_steps = corpus.refine_steps() if options.refine_steps is None else options.refine_steps
+    options = replace(options, segment_len=segment_len, refine_steps=refine_steps)
     new: list[Document] = []
     num_unchanged = 0
     for document in documents:
-        if corpus.is_current(document, compressor.digest, segment_len, storage_dtype) and (
+        if corpus.is_current(document, compressor.digest, segment_len, storage_dtype, refine_steps) and (
             options.long_documents == "truncate" or _is_whole(corpus, document, compressor)
         ):
             corpus.refresh(document)
@@ -119,6 +126,8 @@ def _check_options(compressor: Compressor, options: CompressOptions) -> None:
         )
     if options.batch_size < 1:
         raise DocumentError(f"a batch_size of at least 1 was wanted, {options.batch_size} came")
+    if options.refine_steps is not None and options.refine_steps < 0:
+        raise DocumentError(f"0 or more refine_steps were wanted, {options.refine_steps} came: 0 refines nothing")
 
 
 def _max_tokens(compressor: Compressor, segment_len: int) -> int:

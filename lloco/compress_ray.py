@@ -84,13 +84,14 @@ def compress_with_ray(
         name = str(Path(compressor.name).resolve()) if Path(compressor.name).is_dir() else compressor.name
         workers = [made.remote(name, compressor.digest, device, dtype, num_threads) for _ in range(num_workers)]
         compressed = _compressed(ray, workers, batches, plan)
-        on_progress = counting(on_tokens, plan.num_tokens)
+        on_progress = counting(on_tokens, plan.num_tokens_to_read)
 
         def told() -> Iterator[CompressedBatch]:
             for number, result in compressed:
                 yield result
                 if on_progress is not None:
-                    on_progress(sum(len(ids) for _, ids in batches[number]))
+                    num_times = 1 + (plan.options.refine_steps or 0)
+                    on_progress(num_times * sum(len(ids) for _, ids in batches[number]))
 
         return store_batches(corpus, plan, told())
 

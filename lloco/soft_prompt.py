@@ -46,6 +46,8 @@ class Provenance:
     """What the values were last stored or computed in: float32, bfloat16, float16 or int8."""
     quantisation_error: float = 0.0
     """Relative L2 error that storing in `dtype` cost, measured when it was stored."""
+    refine_steps: int = 0
+    """Gradient steps that the vectors took after they were compressed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +135,8 @@ class SoftPrompt:
             )
         metadata = {"format": FORMAT, "format_version": FORMAT_VERSION}
         metadata |= {key: value if isinstance(value, str) else repr(value) for key, value in asdict(provenance).items()}
+        if not provenance.refine_steps:  # files from before there was refinement keep their bytes, hence their names
+            del metadata["refine_steps"]
         try:
             data = _with_sorted_header(safetensors.torch.save(tensors, metadata))
         except UnicodeEncodeError as error:
@@ -178,6 +182,18 @@ class SoftPrompt:
         embeds = _decode(tensors)
         _check_values(embeds, f"soft prompt {source}")
         return cls(embeds, provenance)
+
+
+def read_provenance(path: Path) -> Provenance:
+    """Read what a file's header says, without its vectors; raises `StoreError` naming the file where it cannot."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            (length,) = struct.unpack("<Q", start) if len(start) == 8 else (0,)
+            data = start + file.read(min(length, path.stat().st_size))
+    except OSError as error:
+        raise StoreError(f"soft prompt {path} cannot be read: {error.strerror or error}: check the path") from error
+    return _read_provenance(data, str(path))
 
 
 def file_digest(data: bytes) -> str:
@@ -244,14 +260,17 @@ def _read_provenance(data: bytes, source: str) -> Provenance:
 
 
 def _parse_provenance(metadata: dict[str, str], source: str) -> Provenance:
-    names = {field.name for field in fields(Provenance)}
-    if set(metadata) != names:
+    names = {field.name for field in fields(Provenance)} - {"refine_steps"}
+    if set(metadata) - {"refine_steps"} != names:
         raise _damaged(
-            source, f"header keys missing: {sorted(names - set(metadata))}, unknown: {sorted(set(metadata) - names)}"
+            source,
+            f"header keys missing: {sorted(names - set(metadata))}, unknown: "
+            f"{sorted(set(metadata) - names - {'refine_steps'})}",
         )
     values: dict[str, str | int | float] = dict(metadata)
     try:
-        for key in ("num_document_tokens", "hidden_size", "segment_len", "summary_length"):
+        numbers = ["num_document_tokens", "hidden_size", "segment_len", "summary_length"]
+        for key in [*numbers, *({"refine_steps"} & set(metadata))]:
             values[key] = int(metadata[key])
             if int(metadata[key]) < 1:
                 raise ValueError(f"{key} is {metadata[key]}")

@@ -68,6 +68,19 @@ def test_workers_make_the_vectors_of_a_local_run_though_they_die(store: Store, c
     assert (again.num_new, again.num_unchanged) == (0, len(TEXTS))
 
 
+def test_workers_refine_to_the_vectors_of_a_local_run(store: Store, compressor: Path) -> None:
+    loaded, options = load_compressor(compressor), CompressOptions(batch_size=2, refine_steps=2)
+    compress_into(store.corpus("local"), documents()[:6], loaded, options)
+    target = store.corpus("ray")
+    plan = plan_documents(target, documents()[:6], loaded, options)
+    told: list[tuple[int, int]] = []
+    compress_with_ray(target, plan, loaded, num_workers=1, on_tokens=lambda now, total: told.append((now, total)))
+    assert sum(now for now, _ in told) == told[0][1] == 3 * plan.num_tokens
+    assert vectors(target).keys() == vectors(store.corpus("local")).keys() and target.refine_steps() == 2
+    for id, embeds in vectors(target).items():
+        torch.testing.assert_close(embeds, vectors(store.corpus("local"))[id], atol=1e-4, rtol=1e-3)
+
+
 def test_a_killed_run_goes_on_and_doubles_nothing(filled: Run, tmp_path: Path, compressor: Path, home: Path) -> None:
     lines = write_lines(tmp_path / "all.jsonl", *({"id": id, "text": text} for id, text in TEXTS.items()))
     flags = ["--compressor", compressor, "--batch-size", "1"]

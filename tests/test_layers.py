@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "read_text",
         "read_vectors",
         "room",
+        "refine",
         "routing",
         "soft_prompt_source",
     ),

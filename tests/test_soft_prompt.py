@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloco.errors import LlocoError, MismatchError, StoreError
-from lloco.soft_prompt import Provenance, SoftPrompt, file_digest
+from lloco.soft_prompt import Provenance, SoftPrompt, file_digest, read_provenance
 
 
 def make_soft_prompt(
@@ -143,6 +143,9 @@ def rewrite_header(data: bytes, **changes: object) -> bytes:
         {"colour": "red"},
         {"num_document_tokens": 180},
         {"quantisation_error": "nan"},
+        {"refine_steps": "0"},
+        {"refine_steps": "-4"},
+        {"refine_steps": "many"},
     ],
 )
 def test_wrong_metadata_is_refused_by_name(tmp_path: Path, changes: dict[str, object]) -> None:
@@ -154,6 +157,27 @@ def test_wrong_metadata_is_refused_by_name(tmp_path: Path, changes: dict[str, ob
 def test_unchanged_metadata_is_read_after_the_same_rewriting() -> None:
     soft_prompt = make_soft_prompt()
     assert SoftPrompt.from_bytes(rewrite_header(soft_prompt.to_bytes()), "a").provenance == soft_prompt.provenance
+
+
+def test_a_file_from_before_refinement_is_read_as_unrefined_and_keeps_its_bytes() -> None:
+    refined = make_soft_prompt(refine_steps=4)
+    assert SoftPrompt.from_bytes(refined.to_bytes(), "a").provenance.refine_steps == 4
+    older = rewrite_header(refined.to_bytes(), refine_steps=None)
+    assert SoftPrompt.from_bytes(older, "a").provenance == make_soft_prompt().provenance
+    assert SoftPrompt.from_bytes(older, "a").to_bytes() == make_soft_prompt().to_bytes()
+    assert b"refine_steps" not in make_soft_prompt().to_bytes()
+
+
+def test_the_header_is_read_without_the_vectors_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    make_soft_prompt(rows=40, refine_steps=4).save(path, "int8")
+    assert read_provenance(path) == SoftPrompt.load(path).provenance
+    for data in (b"", b"1234", b"\xff" * 8, path.read_bytes()[:100]):
+        path.write_bytes(data)
+        with pytest.raises(StoreError, match=r"a\.safetensors"):
+            read_provenance(path)
+    with pytest.raises(StoreError, match="check the path"):
+        read_provenance(tmp_path / "none")
 
 
 @pytest.mark.parametrize("kind", ["pickle", "torch", "foreign", "text", "empty", "folder", "nothing"])

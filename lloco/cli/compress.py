@@ -47,6 +47,11 @@ class _Flags:
         options.StorageDtype | None,
         typer.Option("--storage-dtype", help="Type to store vectors in [default: the type they were computed in]."),
     ] = None
+    refine: Annotated[
+        int | None,
+        typer.Option("--refine", parser=options.at_least(0), metavar="N", help="Gradient steps on each document's "
+                     "vectors, so that they repeat it better; 0 for none [default: as the corpus has it, else 0]."),
+    ] = None  # fmt: skip
     device: options.Device = None
     dtype: options.DtypeName = None
     batch_size: options.BatchSize = 8
@@ -86,6 +91,7 @@ def compress(
       lloco compress contracts/ --corpus contracts
       lloco compress a.pdf b.docx notes.jsonl.gz --corpus mixed --storage-dtype int8
       lloco compress contracts/ --corpus contracts --prune
+      lloco compress contracts/ --corpus contracts --refine 16
       lloco compress archive/ --corpus archive --engine ray --workers 8
     """
     if flags.ratio is not None and flags.segment_len is not None:
@@ -134,12 +140,15 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
         check_made_for(compressor, flags.model)
     segment_len = flags.segment_len if flags.ratio is None else segment_len_for(flags.ratio, compressor)
     _tell_of_segments(output, corpus.summary(), compressor, segment_len, flags.ratio)
-    chosen = CompressOptions(segment_len, flags.batch_size, flags.long_documents)
+    chosen = CompressOptions(segment_len, flags.batch_size, flags.long_documents, flags.refine)
+    _tell_of_refinement(output, corpus, flags.refine)
     with output.progress("tokenising", "characters") as advance:
         plan = plan_documents(
             corpus, documents, compressor, chosen, storage_dtype=flags.storage_dtype, on_characters=advance
         )
-    with output.progress("compressing", "tokens") as advance:
+    with output.progress(
+        "compressing and refining" if plan.options.refine_steps else "compressing", "tokens"
+    ) as advance:
         if flags.engine == "ray":
             from lloco.compress_ray import compress_with_ray
 
@@ -205,6 +214,25 @@ def _tell_of_segments(
             f"the adapter of corpus {corpus.name} was trained on what was there before: run `lloco finetune --corpus "
             f"{corpus.name}` again"
         )
+
+
+def _tell_of_refinement(output: Output, corpus: "Corpus", steps: int | None) -> None:
+    """Say where documents are refined because the corpus's are, or are compressed again because they are not so."""
+    summary, before = corpus.summary(), corpus.refine_steps()
+    if not summary.num_documents:
+        return
+    if steps is None and before:
+        output.say(f"refining in {before} steps, as corpus {corpus.name} has it; --refine 0 for none")
+    if steps not in (None, before):
+        output.warn(
+            f"corpus {corpus.name} is refined in {before} steps, these documents are compressed again and refined in "
+            f"{steps}"
+        )
+        if summary.adapter_digest is not None:
+            output.warn(
+                f"the adapter of corpus {corpus.name} was trained on what was there before: run `lloco finetune "
+                f"--corpus {corpus.name}` again"
+            )
 
 
 def _values(corpus: str, report: "CompressReport", skipped: "list[Skipped]", removed: list[str]) -> dict[str, Any]:

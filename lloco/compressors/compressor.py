@@ -107,6 +107,9 @@ class CompressOptions:
     """Documents that are compressed together."""
     long_documents: LongDocuments = "windows"
     """Document over the compressor's reach: refuse it, truncate it (said aloud), or start a new window."""
+    refine_steps: int | None = None
+    """Gradient steps that a document's vectors take after it is compressed into a corpus; the corpus's own, at first 0,
+    when not given."""
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -174,8 +177,14 @@ def compress_documents(
 
     Raises:
         DocumentError: a document is empty, or too long and `long_documents` is "refuse".
+        LlocoError: the options ask for refinement, which `refine` does.
     """
     options = options or CompressOptions()
+    if options.refine_steps:
+        raise LlocoError(
+            f"documents compressed without refinement were wanted, refine_steps is {options.refine_steps}: compress "
+            "into a corpus, or pass what comes on to `refine`"
+        )
     for start in range(0, len(documents), options.batch_size):
         group = documents[start : start + options.batch_size]
         ids = [tokenize(compressor.decoder, document) for document in group]

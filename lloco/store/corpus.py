@@ -11,7 +11,7 @@ from pathlib import Path
 from lloco.documents import Document
 from lloco.errors import MismatchError, StoreError
 from lloco.models.adapter_digest import adapter_files_digest
-from lloco.soft_prompt import SoftPrompt, file_digest
+from lloco.soft_prompt import SoftPrompt, file_digest, read_provenance
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import (
     AdapterFiles,
@@ -91,10 +91,26 @@ class Corpus:
         if old is not None and old[0] != digest:
             remove_unreferenced(self._catalogue, self._soft_prompts, [old[0]])
 
+    def refine_steps(self) -> int:
+        """Gradient steps of the document that was stored last, of those whose file can be read; 0 without any."""
+        with self._catalogue.read() as connection:
+            rows = connection.execute(
+                "SELECT soft_prompt FROM documents WHERE corpus = ? ORDER BY added DESC, key DESC", (self._key,)
+            ).fetchall()
+        return next((steps for row in rows if (steps := self._refine_steps_of(row[0])) is not None), 0)
+
     def is_current(
-        self, document: Document, compressor_digest: str, segment_len: int, storage_dtype: str | None = None
+        self,
+        document: Document,
+        compressor_digest: str,
+        segment_len: int,
+        storage_dtype: str | None = None,
+        refine_steps: int | None = None,
     ) -> bool:
-        """Whether compressing this document again would store what is there; `storage_dtype` None accepts any."""
+        """Whether compressing this document again would store what is there.
+
+        `storage_dtype` None and `refine_steps` None accept any.
+        """
         with self._catalogue.read() as connection:
             row = connection.execute(
                 "SELECT text_digest, compressor_digest, segment_len, dtype, soft_prompt, num_bytes FROM documents "
@@ -105,7 +121,8 @@ class Corpus:
             return False
         path = self._soft_prompts.path(row[4])
         is_whole = path.is_file() and path.stat().st_size == row[5]
-        return is_whole and storage_dtype in (None, row[3])
+        is_same = is_whole and storage_dtype in (None, row[3])
+        return is_same and (refine_steps is None or self._refine_steps_of(row[4]) == refine_steps)
 
     def refresh(self, document: Document) -> None:
         """Take over the title and source of a document that is there with the same text; its soft prompt stays."""
@@ -254,6 +271,13 @@ class Corpus:
         if row is None:
             raise self._no_document(id)
         return str(row[0])
+
+    def _refine_steps_of(self, digest: str) -> int | None:
+        """Return what the soft prompt's file says; None where it cannot be read and has to be made again."""
+        try:
+            return read_provenance(self._soft_prompts.path(digest)).refine_steps
+        except StoreError:
+            return None
 
     def _no_document(self, id: str) -> StoreError:
         return StoreError(
