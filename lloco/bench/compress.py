@@ -79,7 +79,7 @@ def measure_compress(
             rows.append(_row(way, ways[0], length, batch_size, options, work, machine))
     described = asdict(machine) | {"memory_method": memory_method(decoder.device)}
     chosen = plain_options(options) | {"compressor": compressor.name, "segment_len": compressor.segment_len}
-    chosen |= {"summary_length": compressor.summary_length}
+    chosen |= {"summary_length": compressor.summary_length, "design": compressor.design}
     return BenchResults("compress", tuple(rows), described, chosen, versions(), CURVES)
 
 

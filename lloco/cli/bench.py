@@ -136,7 +136,7 @@ def compress(
     repeats: Repeats = 2,
     place: _Place,
 ) -> None:
-    """Speed and memory of compressing: in batches, and naively one by one with logits and caches kept.
+    """Speed and memory of compressing: in batches, and naively one by one with all that a pass makes.
 
     \b
     Examples:
