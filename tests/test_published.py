@@ -429,13 +429,15 @@ def test_embeddings_of_another_compressor_do_not_mix_into_a_corpus(
     run: Any, release: Path, tmp_path: Path, vectors: Tensor
 ) -> None:
     (tmp_path / "mill.txt").write_text(STORY)
-    run("compress", tmp_path / "mill.txt", "--corpus", "m")
+    run("compress", tmp_path / "mill.txt", "--corpus", "m", "--compressor", "bundled-autocompressor")
     file = tiny_release.write_embeddings(tmp_path / "e.pth", {"a": vectors})
     assert "holds soft prompts of compressor bundled" in run(
         "import", "embeddings", file, "--corpus", "m", "--compressor", release / "autocompressor", code=1
     )
     assert "(segments x 8, 192)" in run("import", "embeddings", file, "--corpus", "m", code=1)
     assert run("corpus", "show", "m")["num_documents"] == 1
+    run("compress", tmp_path / "mill.txt", "--corpus", "pooled")
+    assert "bundled has no embed_summary" in run("import", "embeddings", file, "--corpus", "pooled", code=1)
 
 
 # recipe
