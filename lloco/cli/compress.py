@@ -197,7 +197,7 @@ def _tell_of_segments(
     else:
         if ratio is not None and abs(segment_len / compressor.summary_length - ratio) > 0.005 * ratio:
             output.say(f"the nearest ratio to {ratio:g}: segments of {named(segment_len)}")
-        if segment_len not in compressor.segment_lens:
+        if segment_len not in compressor.segment_lens and compressor.reach(segment_len):
             learned = ", ".join(named(length) for length in sorted(compressor.segment_lens))
             output.warn(
                 f"{compressor.name} was trained on segments of {learned}, these have {named(segment_len)}: measure "

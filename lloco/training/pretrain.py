@@ -174,6 +174,10 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     """
     if not options.data:
         raise DataError("pretraining needs text, no file was given: name JSON-lines files with --data")
+    # What cannot be read is found before anything is written.
+    next(iter_lines(options.data), None)
+    if options.init is not None:
+        design_of(named_folder(options.init))
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(options, out)
     limit = options.max_document_tokens
