@@ -10,7 +10,10 @@ cat > "$OUT/llama-100m.json" <<'JSON'
 JSON
 lloco bench latency --repeats 5 --out "$OUT/latency"
 lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 1024,4096 --repeats 2 --out "$OUT/latency-100m"
-lloco bench compress --lengths 512,2048,8192 --batch-sizes 1,4,8 --documents 8 --out "$OUT/compress"
+for compressor in bundled bundled-autocompressor; do
+  lloco bench compress --compressor "$compressor" --lengths 512,2048,8192 --batch-sizes 1,4,8 --documents 8 \
+    --out "$OUT/compress-$compressor"
+done
 lloco bench finetune --out "$OUT/finetune"
 lloco bench serve --out "$OUT/serve"
 lloco bench store --out "$OUT/store"
