@@ -19,15 +19,19 @@ from lloco.compressors.compressor import (
     Progress,
     as_ids,
     check_batch_size,
-    compress_documents,
     windows_of,
 )
-from lloco.compressors.decoder_based import declared, declared_lengths, reading_alone, save_with_decoder, vocab_size
-from lloco.documents import Document
+from lloco.compressors.decoder_based import (
+    DecoderBased,
+    declared,
+    declared_lengths,
+    reading_alone,
+    save_with_decoder,
+    vocab_size,
+)
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
-from lloco.soft_prompt import SoftPrompt
 
 SUMMARY_KEY = "embed_summary.weight"
 PUBLISHED_SEGMENT_LEN = 1536
@@ -36,7 +40,7 @@ PLAIN_ATTENTION_LEN = 256
 """Rows up to this length cost about the same with plain attention, which rounds as the published code does."""
 
 
-class AutoCompressor(nn.Module):
+class AutoCompressor(DecoderBased):
     """Causal language model that learned summary tokens; `summaries` is (summary_length, hidden_size)."""
 
     def __init__(
@@ -48,14 +52,12 @@ class AutoCompressor(nn.Module):
         segment_lens: Sequence[int] = (),
         max_segments: int | None = None,
     ):
-        super().__init__()
+        super().__init__(decoder)
         if summaries.ndim != 2 or summaries.shape[1] != decoder.hidden_size or not len(summaries):
             raise CheckpointError(
                 f"{SUMMARY_KEY} of shape (summary_length, {decoder.hidden_size}) was wanted in {decoder.name}, "
                 f"{tuple(summaries.shape)} came: the tensor belongs to another model"
             )
-        self.decoder = decoder
-        self.model = decoder.model
         self.embed_summary = nn.Embedding(*summaries.shape)
         self.embed_summary.weight = nn.Parameter(summaries.detach().to(decoder.device, decoder.dtype, copy=True))
         self.accumulate = bool(getattr(decoder.model.config, "accumulate_summary", True))
@@ -74,21 +76,6 @@ class AutoCompressor(nn.Module):
     def design(self) -> str:
         """Name of the way it compresses."""
         return "autocompressor"
-
-    @property
-    def name(self) -> str:
-        """Name of the checkpoint."""
-        return self.decoder.name
-
-    @property
-    def digest(self) -> str:
-        """Digest of the checkpoint's weights, summary tokens included; empty for a new one that was never saved."""
-        return self.decoder.digest
-
-    @property
-    def hidden_size(self) -> int:
-        """Width of one virtual token."""
-        return self.decoder.hidden_size
 
     @property
     def summary_length(self) -> int:
@@ -244,15 +231,6 @@ class AutoCompressor(nn.Module):
             yield
         finally:
             self.model.set_attn_implementation("sdpa")
-
-    def compress(self, document: Document) -> SoftPrompt:
-        """Compress one document's text; a long one in windows, so that nothing is lost.
-
-        Raises:
-            CheckpointError: the checkpoint has no tokenizer.
-            DocumentError: the document has no text.
-        """
-        return next(compress_documents(self, [document]))
 
     def save(self, folder: str | Path) -> None:
         """Write a plain causal-LM folder plus `embed_summary.weight`; see `save_with_decoder`."""

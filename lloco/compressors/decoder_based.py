@@ -14,10 +14,47 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from lloco.compressors.compressor import compress_documents
+from lloco.documents import Document
 from lloco.errors import CheckpointError, LlocoError
 from lloco.models.adapter import adapter_disabled
 from lloco.models.checkpoint import write_checkpoint
 from lloco.models.decoder import Decoder, quiet_transformers
+from lloco.soft_prompt import SoftPrompt
+
+
+class DecoderBased(nn.Module):
+    """A compressor that is known by its decoder's checkpoint, which holds its tensors too."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.model = decoder.model
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint."""
+        return self.decoder.name
+
+    @property
+    def digest(self) -> str:
+        """Digest of the checkpoint's weights, the compressor's included; empty for a new one that was never saved."""
+        return self.decoder.digest
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of one virtual token."""
+        return self.decoder.hidden_size
+
+    def compress(self: Any, document: Document) -> SoftPrompt:
+        """Compress one document's text, a long one whole.
+
+        Raises:
+            CheckpointError: the checkpoint has no tokenizer.
+            DocumentError: the document has no text.
+        """
+        return next(compress_documents(self, [document]))
+
 
 SETTINGS = (
     "compressor_design",

@@ -19,10 +19,10 @@ from lloco.compressors.compressor import (
     Progress,
     as_ids,
     check_batch_size,
-    compress_documents,
     windows_of,
 )
 from lloco.compressors.decoder_based import (
+    DecoderBased,
     declared,
     declared_lengths,
     in_autocast_dtype,
@@ -31,27 +31,23 @@ from lloco.compressors.decoder_based import (
     vocab_size,
 )
 from lloco.compressors.local_encoder import LocalDesign, LocalEncoder, encoder_body
-from lloco.documents import Document
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder, iter_tensors
 from lloco.models.decoder import Decoder, load_decoder
-from lloco.soft_prompt import SoftPrompt
 
 TENSOR_PREFIX = "compressor."
 ANY_LENGTH = 1 << 40
 """More tokens than any document has."""
 
 
-class LocalCompressor(nn.Module):
+class LocalCompressor(DecoderBased):
     """Decoder with an encoder that summarises segments of `segment_len` tokens, one of the `segment_lens` it learned.
 
     A window of `window_len` tokens is read at once; segments in it see each other, those of other windows do not.
     """
 
     def __init__(self, decoder: Decoder, encoder: LocalEncoder, *, segment_lens: Sequence[int], window_len: int):
-        super().__init__()
-        self.decoder = decoder
-        self.model = decoder.model
+        super().__init__(decoder)
         self.encoder = _in_dtype(encoder, decoder.dtype).to(decoder.device)
         self.window_len = window_len
         self.segment_lens = tuple(segment_lens)
@@ -70,21 +66,6 @@ class LocalCompressor(nn.Module):
     def design(self) -> str:
         """Name of the way it compresses."""
         return self.encoder.design
-
-    @property
-    def name(self) -> str:
-        """Name of the checkpoint."""
-        return self.decoder.name
-
-    @property
-    def digest(self) -> str:
-        """Digest of the checkpoint's weights, the encoder's included; empty for a new one that was never saved."""
-        return self.decoder.digest
-
-    @property
-    def hidden_size(self) -> int:
-        """Width of one virtual token."""
-        return self.decoder.hidden_size
 
     @property
     def summary_length(self) -> int:
@@ -207,23 +188,13 @@ class LocalCompressor(nn.Module):
         ids = [as_ids(document, vocab_size(self.decoder)) for document in documents]
         for one in ids:
             windows_of(len(one), ANY_LENGTH, long_documents)
-        made = self.read_documents(
+        return self.read_documents(
             ids,
             segment_len,
             windows_at_once=batch_size,
             reading=lambda: reading_alone(self.decoder, self.encoder),
             on_progress=on_progress,
         )
-        return made
-
-    def compress(self, document: Document) -> SoftPrompt:
-        """Compress one document's text.
-
-        Raises:
-            CheckpointError: the checkpoint has no tokenizer.
-            DocumentError: the document has no text.
-        """
-        return next(compress_documents(self, [document]))
 
     def save(self, folder: str | Path) -> None:
         """Write a plain causal-LM folder plus the encoder's tensors; see `save_with_decoder`."""
@@ -284,8 +255,7 @@ def load_local_compressor(
     encoder = LocalEncoder(body, decoder.model.config.compressor_design, summary_length, embed_scale=1.0)
     tensors = {
         name.removeprefix(TENSOR_PREFIX): tensor
-        for name, tensor in iter_tensors(folder)
-        if name.startswith(TENSOR_PREFIX)
+        for name, tensor in iter_tensors(folder, lambda name: name.startswith(TENSOR_PREFIX))
     }
     try:
         encoder.load_state_dict(tensors)

@@ -13,6 +13,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from huggingface_hub import snapshot_download
@@ -23,6 +24,7 @@ from torch import Tensor
 from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
 from lloco.errors import CheckpointError
 
+IsWanted: TypeAlias = Callable[[str], bool]
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -77,40 +79,42 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
-def iter_tensors(folder: Path, only: str | None = None) -> Iterator[tuple[str, Tensor]]:
-    """Yield (name, tensor) for every tensor of the checkpoint, or the one named `only`; pickles are never executed.
+def iter_tensors(folder: Path, is_wanted: IsWanted = lambda name: True) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) for every tensor whose name is wanted, and read no other; pickles are never executed.
 
     Raises:
         CheckpointError: a file is truncated, damaged, or a pickle that holds more than tensors.
     """
     for file in weight_files(folder):
         try:
-            yield from _iter_safetensors(file, only) if file.suffix == ".safetensors" else _iter_pickle(file, only)
+            yield from (
+                _iter_safetensors(file, is_wanted) if file.suffix == ".safetensors" else _iter_pickle(file, is_wanted)
+            )
         except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, LookupError) as error:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise CheckpointError(f"{file} cannot be read as weights ({reason}): fetch or save it again") from error
 
 
-def _iter_safetensors(file: Path, only: str | None) -> Iterator[tuple[str, Tensor]]:
+def _iter_safetensors(file: Path, is_wanted: IsWanted) -> Iterator[tuple[str, Tensor]]:
     with safe_open(file, framework="pt") as tensors:
         for name in sorted(tensors.keys()):
-            if only in (None, name):
+            if is_wanted(name):
                 yield name, tensors.get_tensor(name)
 
 
-def _iter_pickle(file: Path, only: str | None) -> Iterator[tuple[str, Tensor]]:
+def _iter_pickle(file: Path, is_wanted: IsWanted) -> Iterator[tuple[str, Tensor]]:
     # Files from before PyTorch 1.6 are no zip archives and cannot be mapped into memory.
     state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise CheckpointError(f"tensors by name were wanted, {file} holds other things: save the state dict alone")
     for name in sorted(state):
-        if only in (None, name):
+        if is_wanted(name):
             yield name, state[name]
 
 
 def find_tensor(folder: Path, name: str) -> Tensor | None:
     """Return the tensor of that name, or None if the checkpoint has none."""
-    return next((tensor for _, tensor in iter_tensors(folder, name)), None)
+    return next((tensor for _, tensor in iter_tensors(folder, name.__eq__)), None)
 
 
 def weights_digest(folder: Path) -> str:
