@@ -90,6 +90,7 @@ def load_corpus_decoder(
     compressor: str | Path | None = None,
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
+    is_shell: bool = False,
 ) -> Decoder:
     """Load the named decoder, else the one that the adapter was trained on, else the corpus's compressor's.
 
@@ -103,6 +104,7 @@ def load_corpus_decoder(
         compressor: where the corpus's compressor is now; where it was when the corpus was made when not given.
         device: as `load_decoder` takes it.
         dtype: as `load_decoder` takes it.
+        is_shell: load no layers: another process runs the model.
 
     Raises:
         LlocoError: the corpus has no document yet.
@@ -120,7 +122,7 @@ def load_corpus_decoder(
     resolve_device(device)
     name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
     try:
-        decoder = load_named_decoder(name, device=device, dtype=dtype)
+        decoder = load_named_decoder(name, device=device, dtype=dtype, is_shell=is_shell)
     except CheckpointError as error:
         if model is not None:
             raise

@@ -12,6 +12,7 @@ from lloco.cli.retrieval import Retrieval
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
+    from lloco.engine.vllm_http import HttpVllm
     from lloco.server.access import Access
 
 
@@ -49,6 +50,16 @@ class _Flags:
                      "asked about again; 0 reads them anew each time."),
     ] = 256  # fmt: skip
     engine: options.EngineName = "transformers"
+    vllm_url: Annotated[
+        str | None,
+        typer.Option("--vllm-url", metavar="URL", help="Join the vLLM that runs at this address; without it, "
+                     "--engine vllm starts one in this process."),
+    ] = None  # fmt: skip
+    vllm_timeout: Annotated[
+        int,
+        typer.Option("--vllm-timeout", parser=options.at_least(1), metavar="SECONDS", help="How long that one may take "
+                     "to the next token."),
+    ] = 120  # fmt: skip
 
 
 @verb(kept="the corpora are as they were")
@@ -72,6 +83,7 @@ def serve(
       lloco serve
       lloco serve --corpus contracts --port 9000
       lloco serve --engine vllm --max-batch-size 64
+      lloco serve --engine vllm --vllm-url http://gpu-machine:8000
       lloco serve --host 0.0.0.0 --api-key-file keys.json
     """
     output = Output(is_json, quiet)
@@ -84,7 +96,8 @@ def serve(
     from lloco.store.store import Store
 
     access = _access(flags)
-    if flags.engine == "vllm":
+    vllm = _vllm(flags)
+    if flags.engine == "vllm" and vllm is None:
         from lloco.engine.vllm_start import import_vllm
 
         import_vllm()
@@ -105,19 +118,32 @@ def serve(
                 dtype,
                 flags.prefix_cache_mb << 20,
                 flags.engine,
+                vllm,
             ),
             open_retriever,
         )
         names = flags.corpus or [one.name for one in opened.corpora()]
         page = f"{address_of(bound)}/"
         url = f"{page}v1"
-        output.say(f"corpora: {', '.join(names) or 'none yet'}\npage at {page}, API at {url}; Ctrl-C ends")
-        output.result({"url": url, "corpora": names})
         try:
+            if vllm is not None:
+                service.engines.join(opened.corpus(name, create=False) for name in names)
+            output.say(f"corpora: {', '.join(names) or 'none yet'}\npage at {page}, API at {url}; Ctrl-C ends")
+            output.result({"url": url, "corpora": names})
             listen(create_app(service), bound)
         finally:
             service.engines.close(finish=False)
     output.say("ended; what ran was finished")
+
+
+def _vllm(flags: _Flags) -> "HttpVllm | None":
+    if flags.vllm_url is None:
+        return None
+    if flags.engine != "vllm":
+        raise typer.BadParameter("it needs --engine vllm", param_hint="'--vllm-url'")
+    from lloco.engine.vllm_http import HttpVllm
+
+    return HttpVllm(flags.vllm_url, timeout_seconds=flags.vllm_timeout)
 
 
 def _access(flags: _Flags) -> "Access":

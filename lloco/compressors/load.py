@@ -11,6 +11,7 @@ from lloco.compressors.local import LocalCompressor, load_local_compressor, loca
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
+from lloco.models.shell import load_shell
 
 Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
 TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
@@ -67,15 +68,20 @@ def load_compressor(
 
 
 def load_named_decoder(
-    path_or_hub_id: str | Path | None, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    path_or_hub_id: str | Path | None,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    is_shell: bool = False,
 ) -> Decoder:
-    """Load a decoder by the names that compressors have: a compressor's folder is also its decoder's.
+    """Load a decoder, or its shell alone, by the names that compressors have: their folder is also their decoder's.
 
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a causal language model.
     """
     name, place = _locate(path_or_hub_id)
-    return replace(load_decoder(place, device=device, dtype=dtype), name=name)
+    decoder = load_shell(place, dtype=dtype) if is_shell else load_decoder(place, device=device, dtype=dtype)
+    return replace(decoder, name=name)
 
 
 def _locate(path_or_hub_id: str | Path | None) -> tuple[str, str | Path]:

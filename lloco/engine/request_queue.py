@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
@@ -26,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 class QueueFullError(LlocoError):
     """Too many requests are waiting."""
+
+
+class EngineUnavailableError(LlocoError):
+    """What generates elsewhere cannot be reached or used now: its operator can mend that, or time."""
 
 
 class Ticket(Protocol):
@@ -78,6 +83,10 @@ def _ignore(_: Event) -> None:
     pass
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """A prompt on its way to its answer."""
@@ -89,12 +98,15 @@ class Request:
     on_event: OnEvent = _ignore
     tenant: str = ""
     """Whose it is: what was read for others is not used for it."""
+    on_cancel: Callable[[], None] = _nothing
+    """Wakes an engine that does not look by itself."""
     is_cancelled: bool = False
     has_ended: bool = False
 
     def cancel(self) -> None:
         """End it soon."""
         self.is_cancelled = True
+        self.on_cancel()
 
     def emit(self, event: Event) -> None:
         """Pass an event on, nothing after the last; a listener that raises is not called again."""
@@ -127,6 +139,33 @@ def fail_all(requests: Sequence[Request], error: Exception, decoder: Decoder) ->
         request.emit(error.with_traceback(None))
 
 
+def answer_all(requests: Sequence[Request], enqueue: Callable[[Sequence[Request]], None]) -> list[Generation]:
+    """Have requests answered and wait for their generations, in order.
+
+    Raises:
+        LlocoError: what went wrong with one of them; the others are then cancelled.
+    """
+    ended: SimpleQueue[tuple[int, Generation | LlocoError]] = SimpleQueue()
+
+    def listener(index: int) -> OnEvent:
+        return lambda event: None if isinstance(event, str) else ended.put((index, event))
+
+    for index, request in enumerate(requests):
+        request.on_event = listener(index)
+    enqueue(requests)
+    generations: dict[int, Generation] = {}
+    try:
+        while len(generations) < len(requests):
+            index, event = ended.get()
+            if isinstance(event, LlocoError):
+                raise event
+            generations[index] = event
+    finally:
+        for request in requests:
+            request.cancel()
+    return [generations[index] for index in range(len(requests))]
+
+
 class RequestQueue:
     """What waits; starts the thread when something comes."""
 
@@ -156,25 +195,7 @@ class RequestQueue:
         Raises:
             LlocoError: what went wrong with one of them; the others are then cancelled.
         """
-        ended: SimpleQueue[tuple[int, Generation | LlocoError]] = SimpleQueue()
-
-        def listener(index: int) -> OnEvent:
-            return lambda event: None if isinstance(event, str) else ended.put((index, event))
-
-        for index, request in enumerate(requests):
-            request.on_event = listener(index)
-        self._enqueue(requests, None)
-        generations: dict[int, Generation] = {}
-        try:
-            while len(generations) < len(requests):
-                index, event = ended.get()
-                if isinstance(event, LlocoError):
-                    raise event
-                generations[index] = event
-        finally:
-            for request in requests:
-                request.cancel()
-        return [generations[index] for index in range(len(requests))]
+        return answer_all(requests, partial(self._enqueue, max_waiting=None))
 
     def take(self, is_idle: bool, choose: Callable[[Sequence[Request]], int]) -> list[Request] | None:
         """Return the requests that are next: `choose` says how many of those that wait.

@@ -19,9 +19,9 @@ from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import check_same_adapter, known_names
 from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, fail_all
+from lloco.engine.vllm_adapter import check_vllm_adapter, vllm_adapter_name
 from lloco.engine.vllm_start import cpu_kv_cache_bytes, prompt_embeds, start_vllm, vllm_params
-from lloco.errors import CheckpointError, LlocoError
-from lloco.models.adapter import check_adapter, read_adapter
+from lloco.errors import LlocoError
 from lloco.models.adapter_digest import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt
@@ -117,8 +117,7 @@ class VllmEngine:
                 return
             if digest not in self._lora:
                 self._check_adapter(folder)
-                # vLLM knows cached prefixes by this name, which therefore must never stand for other weights.
-                request = LoRARequest(f"lloco-{digest}", len(self._lora) + 1, str(folder.resolve()))
+                request = LoRARequest(vllm_adapter_name(digest), len(self._lora) + 1, str(folder.resolve()))
                 self._vllm.add_lora(request)
                 self._lora[digest] = request
             self._digests[name] = digest
@@ -215,7 +214,7 @@ class VllmEngine:
             request_id = str(next(self._numbers))
             self._running[request_id] = request
             (embeds,) = request.prompt.pieces
-            params = vllm_params(request.decoding.sampling, self.decoder)
+            params = vllm_params(request.decoding.sampling, self.decoder.eos_token_ids)
             # vLLM's own prefix cache answers only prompts of the same salt.
             salt = {"cache_salt": request.tenant} if request.tenant else {}
             self._vllm.add_request(request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=request.adapter)
@@ -253,17 +252,11 @@ class VllmEngine:
                     self._vllm.abort_request([output.request_id])
 
     def _check_adapter(self, folder: Path) -> None:
-        """Refuse what vLLM would apply wrongly without a word."""
-        check_adapter(folder, self.decoder)
-        config, _ = read_adapter(folder)
-        if config.rank_pattern or config.alpha_pattern:
-            raise CheckpointError(
-                f"one rank and scale for all modules was wanted, {folder} has patterns, which vLLM ignores: use the "
-                "transformers engine"
-            )
-        if config.r > self._max_lora_rank:
+        """Refuse what vLLM would apply wrongly, or has no room for."""
+        rank = check_vllm_adapter(folder, self.decoder)
+        if rank > self._max_lora_rank:
             raise LlocoError(
-                f"adapter {folder} has rank {config.r}, this engine takes {self._max_lora_rank}: raise max_lora_rank"
+                f"adapter {folder} has rank {rank}, this engine takes {self._max_lora_rank}: raise max_lora_rank"
             )
         if len(self._lora) == self._max_adapters:
             raise LlocoError(

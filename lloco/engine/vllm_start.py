@@ -5,6 +5,7 @@ vLLM is an extra and is imported when the first engine is made.
 
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -113,7 +114,7 @@ def import_vllm() -> None:
         ) from error
 
 
-def vllm_params(sampling: SamplingParams, decoder: Decoder) -> Any:
+def vllm_params(sampling: SamplingParams, eos_token_ids: Sequence[int]) -> Any:
     """Translate the settings; text is none of vLLM's business, so that all engines cut it alike."""
     from vllm.sampling_params import RequestOutputKind
     from vllm.sampling_params import SamplingParams as VllmSamplingParams
@@ -123,7 +124,7 @@ def vllm_params(sampling: SamplingParams, decoder: Decoder) -> Any:
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         seed=sampling.seed,
-        stop_token_ids=list(decoder.eos_token_ids),
+        stop_token_ids=list(eos_token_ids),
         ignore_eos=True,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,

@@ -3,7 +3,9 @@
 Corpora whose decoder is the same share an engine, and where a compressor is its own decoder, both share one model.
 """
 
+import asyncio
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from lloco.corpus_models import check_compressor, decoder_digest_of, load_corpus
 from lloco.engine.request_queue import AsyncEngine
 from lloco.engine.streaming import StreamingEngine
 from lloco.engine.vllm_engine import VllmEngine
+from lloco.engine.vllm_server import VllmServer, VllmServerEngine
+from lloco.models.adapter_digest import adapter_digest
 from lloco.server.errors import ApiError
 from lloco.store.corpus import Corpus
 
@@ -35,6 +39,8 @@ class EngineOptions:
     """Memory for keys and values of documents that were read, of each decoder; vLLM has a cache of its own."""
     engine: str = "transformers"
     """What generates: "transformers" or "vllm"."""
+    vllm: VllmServer | None = None
+    """A vLLM that runs already and generates in place of them; it runs one decoder, so it answers for no other."""
 
 
 class Engines:
@@ -75,6 +81,23 @@ class Engines:
                     self._engines[digest] = self._load_engine(corpus, adapter, digest == made_by)
         return self._engines[digest]
 
+    def join(self, corpora: Iterable[Corpus]) -> None:
+        """Load what these corpora need of a vLLM that runs already, so that what it lacks is said before a question.
+
+        Raises:
+            EngineUnavailableError: it cannot be reached or used.
+            LlocoError: it does not run the decoder of one of them.
+        """
+        vllm = self._options.vllm
+        assert vllm is not None, "there is nothing to join"
+        asyncio.run_coroutine_threadsafe(vllm.max_len(), vllm.loop).result()
+        for corpus in corpora:
+            if corpus.document_ids(limit=1):
+                adapter = corpus.adapter_folder()
+                engine = self.engine(corpus, adapter)
+                if adapter is not None:
+                    self.add_adapter(engine, adapter_digest(adapter), adapter)
+
     def add_adapter(self, engine: AsyncEngine, name: str, folder: Path) -> None:
         """Make an adapter known to the engine, the first time it is used."""
         place = (engine.decoder.digest, name)
@@ -104,6 +127,8 @@ class Engines:
             self._is_closed = True
             for engine in self._engines.values():
                 engine.close(finish=finish)
+            if self._options.vllm is not None:
+                self._options.vllm.close()
 
     def _sharing(self, loaded: Compressor) -> Compressor:
         """Return the compressor of the same digest that is loaded already, if there is one."""
@@ -113,6 +138,11 @@ class Engines:
         options = self._options
         if self._is_closed:
             raise ApiError(503, "the server is shutting down: ask another one")
+        if options.vllm is not None:
+            shell = load_corpus_decoder(corpus, adapter=adapter, dtype=options.dtype, is_shell=True)
+            return VllmServerEngine(
+                shell, options.vllm, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting
+            )
         if is_compressors:
             decoder = self.compressor(corpus).decoder
         else:

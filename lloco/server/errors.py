@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from lloco.engine.request_queue import QueueFullError
+from lloco.engine.request_queue import EngineUnavailableError, QueueFullError
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
 from lloco.evidence import NothingFoundError
 from lloco.room import NoRoomError, Taker
@@ -67,6 +67,12 @@ def as_api_error(error: Exception) -> ApiError:
         return error
     if isinstance(error, QueueFullError):
         return ApiError(429, str(error), code="queue_full", headers={"retry-after": "1"})
+    if isinstance(error, EngineUnavailableError):
+        LOG.error("%s", error)
+        message = (
+            "what generates the answers cannot be used now: try again later, or ask the operator, whose log says why"
+        )
+        return ApiError(503, message, code="engine_unavailable", headers={"retry-after": "5"})
     if isinstance(error, NothingFoundError):
         message = (
             "no document of this corpus has a word of the question: ask in the documents' words, or name a document "

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from lloco.answer import PreparedQuestion, prepare
 from lloco.answer_text import AnswerText
 from lloco.engine.engine import Generation, SamplingParams
-from lloco.engine.request_queue import AsyncEngine, Event, Ticket
+from lloco.engine.request_queue import AsyncEngine, EngineUnavailableError, Event, Ticket
 from lloco.errors import LlocoError, StoreError
 from lloco.evidence import NothingFoundError, find_evidence
 from lloco.prompt import History
@@ -55,6 +55,7 @@ class RunningAnswer:
 
         Raises:
             ApiError: the engine failed, or the answer was cancelled.
+            EngineUnavailableError: the engine runs elsewhere and cannot be used now.
         """
         watch = asyncio.create_task(self._cancel_when_gone(request))
         text = AnswerText(self.prepared.template)
@@ -88,6 +89,8 @@ class RunningAnswer:
             self.started = 0.0
 
     def _note_end(self, event: Generation | LlocoError) -> None:
+        if isinstance(event, EngineUnavailableError):
+            raise event
         if not isinstance(event, Generation):
             raise ApiError(500, "the decoder failed on this question: try again, or ask the operator") from event
         self.generation = event

@@ -1,0 +1,310 @@
+"""A running `vllm serve`, spoken to over its OpenAI API: prompts go there as embeddings, token ids come back.
+
+Whoever cannot be connected to, or says that it is not ready, is tried again a few times before the first token; nothing
+else is sent twice, as it may be what stopped the server. Keys for it come from the environment: VLLM_API_KEY as vLLM
+itself knows it, LLOCO_GATEWAY_KEY where our plugin there wants one.
+"""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import threading
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import httpx
+import torch
+from torch import Tensor
+
+from lloco.engine.request_queue import EngineUnavailableError
+from lloco.engine.vllm_server import VllmAdapter, VllmRequest
+from lloco.errors import LlocoError, MismatchError
+
+GATEWAY_KEY = "LLOCO_GATEWAY_KEY"
+"""Variable of the environment with the secret that a gateway shows to our plugin in vLLM."""
+GATEWAY_HEADER = "x-lloco-gateway-key"
+RETRY_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Waits between tries to reach a server that is down or not ready."""
+_NOT_READY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+_SETTINGS = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""Said in every request: a server may have other defaults, from the checkpoint's generation_config.json."""
+
+
+class _NotReadyError(Exception):
+    """Nobody answered, or somebody said that it is too early."""
+
+
+class HttpVllm:
+    """A `VllmServer` at an address."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = 120.0,
+        retry_seconds: Sequence[float] = RETRY_SECONDS,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Speak to the server at this address; nothing is sent yet.
+
+        Args:
+            url: where it listens, with or without the API's /v1.
+            timeout_seconds: how long it may take to the next token, or to load an adapter.
+            retry_seconds: waits between tries to reach it.
+            environment: holds the keys that it wants.
+
+        Raises:
+            LlocoError: this is no address.
+        """
+        self._url = _checked(url)
+        self.name = f"vLLM at {self._url}"
+        self._timeout_seconds = timeout_seconds
+        self._retry_seconds = retry_seconds
+        self._model: str | None = None
+        headers = {}
+        if key := environment.get("VLLM_API_KEY"):
+            headers["authorization"] = f"Bearer {key}"
+        if key := environment.get(GATEWAY_KEY):
+            headers[GATEWAY_HEADER] = key
+        self._client = httpx.AsyncClient(
+            base_url=self._url,
+            headers=headers,
+            timeout=httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds), pool=None),
+            # A connection that is kept may belong to a server that has ended since.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        )
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="lloco-vllm-http", daemon=True)
+        self._thread.start()
+
+    async def max_len(self) -> int:
+        """Return the positions that its model was given."""
+        base = await self._base_model()
+        max_len = base.get("max_model_len")
+        if not isinstance(max_len, int):
+            raise EngineUnavailableError(f"{self.name} does not say what its model reads: is it vLLM? see docs/vllm.md")
+        return max_len
+
+    async def load_adapter(self, adapter: VllmAdapter) -> None:
+        """Have the adapter there: loaded already, loaded from our folder, or found by our resolver in its store."""
+        if adapter.name in [one.get("id") for one in await self._models()]:
+            return
+        wish = {"lora_name": adapter.name, "lora_path": str(adapter.folder)}
+        response = await self._request("POST", "/v1/load_lora_adapter", json.dumps(wish).encode())
+        if response.status_code == HTTPStatus.OK or "already been loaded" in response.text:
+            return
+        probe = {"model": adapter.name, "prompt": [1], "max_tokens": 1}
+        found = await self._request("POST", "/v1/completions", json.dumps(probe).encode())
+        if found.status_code != HTTPStatus.OK:
+            raise EngineUnavailableError(
+                f"adapter {adapter.name} was wanted of {self.name}, it has none of that name and cannot load it "
+                f"({_reason(response)}; {_reason(found)}): start it with --enable-lora, room for it (--max-lora-rank), "
+                f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and {adapter.folder} or our resolver's store in its sight"
+            )
+
+    async def generate(self, asked: VllmRequest) -> AsyncGenerator[Sequence[int], None]:
+        """Yield token ids as they come."""
+        body = await asyncio.to_thread(_body, asked)
+        model = asked.adapter.name if asked.adapter else str((await self._base_model())["id"])
+        request = json.dumps({"model": model}).encode()[:-1] + b", " + body[1:]
+        has_begun = has_reloaded = False
+        for seconds in (*self._retry_seconds, None):
+            try:
+                async with aclosing(self._stream(request)) as pieces:
+                    async for token_ids in pieces:
+                        has_begun = True
+                        yield token_ids
+                return
+            except _NotReadyError as error:
+                if has_begun or seconds is None:
+                    self._give_up(error)
+            except LookupError as error:
+                # It has begun anew since the adapter was loaded.
+                if asked.adapter is None or has_reloaded:
+                    self._model = None
+                    raise EngineUnavailableError(f"{self.name} has no model {model} ({error}): start it anew") from None
+                await self.load_adapter(asked.adapter)
+                has_reloaded, seconds = True, 0.0
+            await asyncio.sleep(seconds)
+
+    def close(self) -> None:
+        """End the loop and its thread."""
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._client.aclose(), self.loop).result()
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+            self.loop.close()
+
+    async def _base_model(self) -> dict[str, Any]:
+        """Return what it says of the model that it was started on."""
+        base = next((one for one in await self._models() if one.get("parent") is None), None)
+        if base is None:
+            raise EngineUnavailableError(f"{self.name} lists no model: is it vLLM? see docs/vllm.md")
+        return base
+
+    async def _models(self) -> list[dict[str, Any]]:
+        response = await self._request("GET", "/v1/models")
+        if response.status_code != HTTPStatus.OK:
+            self._refuse(response)
+        try:
+            models = response.json()["data"]
+            if isinstance(models, list) and all(isinstance(one, dict) and isinstance(one["id"], str) for one in models):
+                return models
+        except (ValueError, LookupError, TypeError):
+            pass
+        raise EngineUnavailableError(f"{self.name} does not speak the OpenAI API: check the address")
+
+    async def _request(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
+        """Send what may be sent again; waits for a server that is down or not ready."""
+        for seconds in (*self._retry_seconds, None):
+            try:
+                return await self._once(method, path, body)
+            except _NotReadyError as error:
+                if seconds is None:
+                    self._give_up(error)
+                await asyncio.sleep(seconds)
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(self, method: str, path: str, body: bytes | None) -> httpx.Response:
+        headers = {"content-type": "application/json"} if body else {}
+        with _Failures(self.name, self._timeout_seconds):
+            response = await self._client.request(method, path, content=body, headers=headers)
+        if response.status_code in _NOT_READY:
+            raise _NotReadyError(_reason(response))
+        return response
+
+    async def _stream(self, body: bytes) -> AsyncGenerator[Sequence[int], None]:
+        """Yield the token ids of one completion's chunks."""
+        headers = {"content-type": "application/json"}
+        with _Failures(self.name, self._timeout_seconds):
+            async with self._client.stream("POST", "/v1/completions", content=body, headers=headers) as response:
+                if response.status_code != HTTPStatus.OK:
+                    await response.aread()
+                    self._refuse(response)
+                async for line in response.aiter_lines():
+                    if line.startswith("data: {"):
+                        yield self._token_ids(line.removeprefix("data: "))
+
+    def _token_ids(self, data: str) -> list[int]:
+        try:
+            chunk = json.loads(data)
+            if "error" in chunk:
+                raise EngineUnavailableError(f"{self.name} gave an answer up: {str(chunk['error'])[:300]}: ask again")
+            return [int(one) for choice in chunk["choices"] for one in choice["token_ids"]]
+        except (ValueError, LookupError, TypeError) as error:
+            if isinstance(error, LlocoError):
+                raise
+            raise EngineUnavailableError(
+                f"token ids were wanted of {self.name}, {data[:100]!r} came: use vLLM 0.32, see docs/vllm.md"
+            ) from error
+
+    def _refuse(self, response: httpx.Response) -> NoReturn:
+        """Raise what a refusal means."""
+        status, reason = response.status_code, _reason(response)
+        if status in _NOT_READY:
+            raise _NotReadyError(reason)
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise EngineUnavailableError(
+                f"{self.name} refuses us ({reason}): set VLLM_API_KEY here as there, or {GATEWAY_KEY} for our plugin"
+            )
+        if status == HTTPStatus.NOT_FOUND:
+            raise LookupError(reason)
+        if "--enable-prompt-embeds" in reason:
+            raise EngineUnavailableError(
+                f"{self.name} takes no prompt_embeds: start it with --enable-prompt-embeds, see docs/vllm.md"
+            )
+        if "hidden_size" in reason or "out of vocabulary" in reason:
+            raise MismatchError(f"{self.name} runs a model of another size: {reason}")
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise EngineUnavailableError(f"{self.name} failed ({reason}): see its log; it may be starting anew")
+        raise LlocoError(f"an answer was wanted, {self.name} refused ({reason}): send a shorter prompt, or see its log")
+
+    def _give_up(self, error: Exception) -> NoReturn:
+        raise EngineUnavailableError(
+            f"{self.name} does not answer ({error}), {len(self._retry_seconds) + 1} tries were made: start it, or wait "
+            "until it has loaded its model"
+        ) from None
+
+
+class _Failures:
+    """Turns what httpx raises into what it means here."""
+
+    def __init__(self, name: str, timeout_seconds: float) -> None:
+        self._name, self._timeout_seconds = name, timeout_seconds
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            raise _NotReadyError(str(error) or type(error).__name__) from None
+        if isinstance(error, httpx.TimeoutException):
+            raise EngineUnavailableError(
+                f"{self._name} was silent for {self._timeout_seconds:g} seconds: it has too much to do, or hangs; ask "
+                "fewer at once, or raise --vllm-timeout"
+            ) from None
+        if isinstance(error, httpx.HTTPError):
+            raise EngineUnavailableError(
+                f"{self._name} broke the connection ({str(error) or type(error).__name__}): it may have ended, see its "
+                "log, then ask again"
+            ) from None
+
+
+def _checked(url: str) -> str:
+    """Return the address without the API's path. Raises `LlocoError` where it is none."""
+    parts = urlsplit(url)
+    try:
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or parts.query or parts.fragment or parts.username:
+        raise LlocoError(f"the address of a vLLM server was wanted, {url!r} came: name it as http://HOST:8000")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
+
+
+def _body(asked: VllmRequest) -> bytes:
+    """Return the JSON object of a completion, without the model's name."""
+    sampling = asked.sampling
+    body: dict[str, Any] = {
+        **_SETTINGS,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "stop_token_ids": list(asked.eos_token_ids),
+        "ignore_eos": True,
+        "stream": True,
+        "return_token_ids": True,
+    }
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed
+    if asked.salt:
+        body["cache_salt"] = asked.salt
+    if asked.prompt.is_floating_point():
+        body["prompt_embeds"] = _encoded(asked.prompt)
+    else:
+        body["prompt"] = asked.prompt.tolist()
+    return json.dumps(body).encode()
+
+
+def _encoded(embeds: Tensor) -> str:
+    """Return the tensor as vLLM reads it: what torch.save writes, in base64."""
+    file = io.BytesIO()
+    # A view would be saved with all that it is a view of.
+    torch.save(embeds.detach().cpu().clone(memory_format=torch.contiguous_format), file)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _reason(response: httpx.Response) -> str:
+    """Return what the server says of a refusal, one line."""
+    try:
+        value = response.json()
+        error = value.get("error", value)
+        said = error.get("message", error.get("detail", error)) if isinstance(error, dict) else error
+    except (ValueError, AttributeError):
+        said = response.text
+    return f"{response.status_code}: {' '.join(str(said).split())[:300]}"

@@ -1,0 +1,306 @@
+"""A vLLM that runs in another process, or beside this code in its own server, behind the engine protocol.
+
+Prompts are laid out and embedded here, by a decoder that needs no layers (`models.shell`), and refused here where vLLM
+would misread them or die; answers end and are cut where `Decoding` says. Each request is a task on the server's event
+loop. How vLLM is spoken to is a `VllmServer`'s business.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from concurrent.futures import Future, wait
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from lloco.engine.decoding import Decoding
+from lloco.engine.engine import Generation, SamplingParams
+from lloco.engine.named_adapters import check_same_adapter, known_names
+from lloco.engine.request_queue import EngineUnavailableError, OnEvent, QueueFullError, Request, Ticket, answer_all
+from lloco.engine.vllm_adapter import check_vllm_adapter, vllm_adapter_name
+from lloco.engine.vllm_start import prompt_embeds
+from lloco.errors import LlocoError, MismatchError
+from lloco.models.adapter_digest import adapter_digest
+from lloco.models.decoder import Decoder
+from lloco.models.shell import limit_len
+from lloco.prompt import Prompt
+
+Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
+_NUM_PROBES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class VllmAdapter:
+    """An adapter as vLLM is asked for it."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VllmRequest:
+    """One prompt, as vLLM is asked to go on with it."""
+
+    prompt: Tensor
+    """Embeddings (length, hidden_size); or token ids (length,), for comparison."""
+    sampling: SamplingParams
+    eos_token_ids: tuple[int, ...]
+    adapter: VllmAdapter | None = None
+    salt: str = ""
+    """What was read under one salt is not used under another."""
+
+
+class VllmServer(Protocol):
+    """How vLLM is spoken to. The coroutines are run on the loop alone; `close` and the rest from anywhere else."""
+
+    name: str
+    """Where it is, for messages."""
+    loop: asyncio.AbstractEventLoop
+
+    async def max_len(self) -> int:
+        """Return the positions that it reads. Raises `EngineUnavailableError`."""
+        ...
+
+    async def load_adapter(self, adapter: VllmAdapter) -> None:
+        """Have the adapter there. Raises `EngineUnavailableError` where that cannot be."""
+        ...
+
+    def generate(self, asked: VllmRequest) -> AsyncGenerator[Sequence[int], None]:
+        """Yield token ids as they come; closing it ends them there.
+
+        Raises:
+            EngineUnavailableError: it cannot be reached, or is set up otherwise than it must be.
+            LlocoError: it refuses the request.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds here."""
+        ...
+
+
+class VllmServerEngine:
+    """Answers many requests at once with a vLLM that others may use too; threads may share it."""
+
+    def __init__(
+        self, decoder: Decoder, server: VllmServer, *, max_batch_size: int = 16, max_waiting: int = 256
+    ) -> None:
+        """Join a server that runs the decoder's model.
+
+        Args:
+            decoder: embeds prompts; where the server reads fewer positions than it, so does it from now on.
+            server: must run the same weights.
+            max_batch_size: requests that are sent at once.
+            max_waiting: requests that `submit` lets wait.
+
+        Raises:
+            EngineUnavailableError: the server cannot be reached or used.
+            MismatchError: it runs another model.
+        """
+        for name, value in (("max_batch_size", max_batch_size), ("max_waiting", max_waiting)):
+            if value < 1:
+                raise LlocoError(f"{name} is {value}: it must be at least 1")
+        self.decoder = decoder
+        self._server = server
+        self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
+        self._places = asyncio.Semaphore(max_batch_size)
+        self._digests: dict[str, str] = {}
+        self._adapters: dict[str, VllmAdapter] = {}
+        # Guards what is asked and whether more may be.
+        self._lock = threading.Lock()
+        self._futures: set[Future[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._is_closed = False
+        self._run(self._check_server())
+
+    @property
+    def num_running(self) -> int:
+        """Requests that are being answered."""
+        return min(len(self._futures), self._max_batch_size)
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that no token has been read of yet."""
+        return len(self._futures) - self.num_running
+
+    def add_adapter(self, name: str, folder: Path) -> None:
+        """Have the adapter of that folder at the server, under a name of its content; it is not sent twice.
+
+        Raises:
+            LlocoError: the name stands for another adapter.
+            CheckpointError: the folder is incomplete, damaged, or not LoRA that vLLM applies rightly.
+            MismatchError: the adapter was made for another model.
+            EngineUnavailableError: the server cannot load it.
+        """
+        digest = adapter_digest(folder)
+        if name in self._digests:
+            check_same_adapter(name, folder, self._digests[name], digest)
+        # The folder may have moved, and the server may have to be told again where it is.
+        adapter = VllmAdapter(vllm_adapter_name(digest), folder.resolve())
+        if self._adapters.get(digest) != adapter:
+            check_vllm_adapter(folder, self.decoder)
+            self._run(self._server.load_adapter(adapter))
+            self._adapters[digest] = adapter
+        self._digests[name] = digest
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: SamplingParams, *, adapters: Sequence[str | None] | None = None
+    ) -> list[Generation]:
+        """Return one generation per prompt, in order; `adapters` names each prompt's adapter, None for none.
+
+        Raises:
+            LlocoError: a prompt and `max_tokens` do not fit the decoder, or an adapter's name is unknown.
+            MismatchError: a soft prompt was made for a decoder of another width, or holds NaN, infinity or zero rows.
+            CheckpointError: a stop string was given and the decoder has no tokenizer.
+            EngineUnavailableError: the server cannot be reached, or ended an answer early.
+        """
+        requests = self._requests(prompts, sampling, adapters, [f"prompt {i}" for i in range(len(prompts))])
+        return answer_all(requests, partial(self._start, max_waiting=None))
+
+    def submit(
+        self,
+        prompt: Prompt,
+        sampling: SamplingParams,
+        on_event: OnEvent,
+        *,
+        adapter: str | None = None,
+        tenant: str = "",
+    ) -> Ticket:
+        """Queue one prompt, as `AsyncEngine.submit`. Raises `MismatchError` too, as `generate`."""
+        (request,) = self._requests([prompt], sampling, [adapter], ["the prompt"])
+        request.on_event, request.tenant = on_event, tenant
+        self._start([request], self._max_waiting)
+        return request
+
+    def close(self, *, finish: bool = True) -> None:
+        """Take no more requests and return when the last has ended: answered, or else cancelled."""
+        with self._lock:
+            self._is_closed = True
+        if not finish and self._futures:
+            self._server.loop.call_soon_threadsafe(self._cancel_all)
+        wait(set(self._futures))
+
+    def _requests(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: SamplingParams,
+        adapters: Sequence[str | None] | None,
+        names: Sequence[str],
+    ) -> list[Request]:
+        """Check everything that can be refused; prompts become the embeddings that vLLM reads."""
+        decodings = [
+            Decoding(self.decoder, prompt, sampling, name) for prompt, name in zip(prompts, names, strict=True)
+        ]
+        adapters = known_names(len(prompts), adapters, self._digests)
+        known = [None if name is None else self._adapters[self._digests[name]] for name in adapters]
+        embedded = [replace(prompt, pieces=(prompt_embeds(prompt, self.decoder),)) for prompt in prompts]
+        return [Request(*one) for one in zip(embedded, known, decodings, strict=True)]
+
+    def _start(self, requests: Sequence[Request], max_waiting: int | None) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise LlocoError("a request came after the engine was closed: make a new engine")
+            if max_waiting is not None and self.num_waiting >= max_waiting:
+                raise QueueFullError(f"{self.num_waiting} requests are waiting, the most there may be: try later")
+            for request in requests:
+                request.on_cancel = partial(self._wake, request)
+                future = asyncio.run_coroutine_threadsafe(self._answer(request), self._server.loop)
+                self._futures.add(future)
+                future.add_done_callback(self._futures.discard)
+
+    def _wake(self, request: Request) -> None:
+        self._server.loop.call_soon_threadsafe(self._cancel, request)
+
+    async def _answer(self, request: Request) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[id(request)] = task
+        try:
+            async with self._places:
+                await self._stream(request)
+        except asyncio.CancelledError:
+            request.advance(request.decoding.cancel())
+        except Exception as error:
+            if not isinstance(error, LlocoError):
+                _log.error("%s failed on a request", self._server.name, exc_info=error)
+                what = f"{type(error).__name__}: {error}"
+                error = EngineUnavailableError(f"an answer was wanted, {self._server.name} failed on it ({what})")
+            request.emit(error.with_traceback(None))
+        finally:
+            del self._tasks[id(request)]
+
+    async def _stream(self, request: Request) -> None:
+        """Give the prompt the tokens that come, until its answer ends."""
+        if request.is_cancelled:
+            raise asyncio.CancelledError
+        sampling, (embeds,) = request.decoding.sampling, request.prompt.pieces
+        asked = VllmRequest(embeds, sampling, self.decoder.eos_token_ids, request.adapter, request.tenant)
+        async with aclosing(self._server.generate(asked)) as pieces:
+            async for token_ids in pieces:
+                for token_id in token_ids:
+                    if not request.has_ended:
+                        request.advance(request.decoding.add(token_id))
+                if request.has_ended:
+                    return
+        raise EngineUnavailableError(
+            f"an answer was wanted, {self._server.name} ended it early, after {len(request.decoding.token_ids)} "
+            "tokens: give it more memory for keys and values (--gpu-memory-utilization), or ask fewer at once"
+        )
+
+    def _cancel(self, request: Request) -> None:
+        """End a request; one whose task has not begun sees by itself that it is cancelled."""
+        task = self._tasks.get(id(request))
+        if task is not None and not request.has_ended:
+            task.cancel()
+
+    def _cancel_all(self) -> None:
+        for task in list(self._tasks.values()):
+            task.cancel()
+
+    async def _check_server(self) -> None:
+        """Refuse a server that runs another model: it must go on alike from token ids and from our embeddings."""
+        limit_len(self.decoder, await self._server.max_len())
+        num_alike = 0
+        for number in range(_NUM_PROBES):
+            token_ids = self._probe(number)
+            with torch.no_grad():
+                embeds = self.decoder.embed(token_ids).cpu()
+            try:
+                num_alike += await self._first_tokens(embeds) == await self._first_tokens(token_ids)
+            except MismatchError as error:
+                raise self._is_other_model(str(error)) from error
+        if num_alike <= _NUM_PROBES // 2:
+            raise self._is_other_model(
+                f"it went on differently from tokens and from their embeddings in {_NUM_PROBES - num_alike} of "
+                f"{_NUM_PROBES} trials"
+            )
+
+    def _probe(self, number: int) -> Tensor:
+        """Return token ids (8,) from all over the vocabulary."""
+        table = self.decoder.model.get_input_embeddings().weight
+        assert isinstance(table, Tensor)
+        return (torch.arange(1, 9) * 7919 + number * 104729) % len(table)
+
+    async def _first_tokens(self, prompt: Tensor) -> list[int]:
+        token_ids: list[int] = []
+        async with aclosing(self._server.generate(VllmRequest(prompt, SamplingParams(max_tokens=4), ()))) as pieces:
+            async for piece in pieces:
+                token_ids += piece
+        return token_ids
+
+    def _is_other_model(self, why: str) -> MismatchError:
+        return MismatchError(
+            f"{self._server.name} was to run {self.decoder.name} ({self.decoder.hidden_size} wide), it runs another "
+            f"model: {why}; start vLLM on that decoder's weights, see docs/vllm.md"
+        )
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait, in a thread that is not the loop's, for what the loop does."""
+        return asyncio.run_coroutine_threadsafe(work, self._server.loop).result()

@@ -1,0 +1,59 @@
+"""A decoder without its layers: what lays out and embeds prompts for a model that another process runs.
+
+The input embeddings, the tokenizer and the settings are real. Every other weight has its shape alone, so that adapters
+can be checked, and takes no memory.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from lloco.errors import CheckpointError
+from lloco.models.checkpoint import checkpoint_folder, weights_digest
+from lloco.models.decoder import Decoder, load_tokenizer, quiet_transformers, resolve_dtype
+
+
+def load_shell(path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = None) -> Decoder:
+    """Load the decoder's input embeddings and tokenizer, on the CPU; its digest is that of all its weights.
+
+    Raises:
+        CheckpointError: no such checkpoint, unknown architecture, missing or damaged weights.
+    """
+    folder = checkpoint_folder(path_or_hub_id)
+    kept_in = resolve_dtype(dtype, torch.device("cpu"))
+    digest = weights_digest(folder)
+    model_class: Any = AutoModelForCausalLM
+    try:
+        with quiet_transformers():
+            config, cut = (AutoConfig.from_pretrained(folder, trust_remote_code=False) for _ in range(2))
+            _cut_layers(cut.get_text_config())
+            outside, loading = model_class.from_pretrained(
+                folder, config=cut, dtype=kept_in, output_loading_info=True, weights_only=True, trust_remote_code=False
+            )
+            with torch.device("meta"):
+                model: PreTrainedModel = model_class.from_config(config, dtype=kept_in)
+    except Exception as error:  # transformers raises a dozen kinds for a bad folder; each becomes one message
+        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"the embeddings of a causal language model were wanted, {folder} cannot be loaded as one: {reason}; check "
+            "config.json, or fetch the checkpoint again"
+        ) from error
+    if missing := sorted(loading["missing_keys"]):
+        raise CheckpointError(f"{folder} lacks weights of its model, first {missing[0]}: fetch it again")
+    model.set_input_embeddings(outside.get_input_embeddings())
+    model.generation_config = outside.generation_config
+    return Decoder(model.train(False), load_tokenizer(folder), str(path_or_hub_id), digest)
+
+
+def limit_len(decoder: Decoder, max_len: int) -> None:
+    """Let a shell read no more positions than the model that runs elsewhere was given room for."""
+    config = decoder.model.config.get_text_config()
+    config.max_position_embeddings = min(decoder.max_len, max_len)
+
+
+def _cut_layers(config: Any) -> None:
+    config.num_hidden_layers = 0
+    if getattr(config, "layer_types", None):
+        config.layer_types = []
