@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "soft_prompt_source",
     ),
     ("bench", "evals", "hub", "published", "server"),
-    ("demo", "finetune_data"),
+    ("demo", "finetune_data", "vllm_plugins"),
     ("cli",),
 )
 APART = {"engine", "training"}

@@ -22,6 +22,15 @@ def check_vllm_adapter(folder: Path, decoder: Decoder) -> int:
         MismatchError: the adapter was made for another model.
     """
     check_adapter(folder, decoder)
+    return lora_rank(folder)
+
+
+def lora_rank(folder: Path) -> int:
+    """Return the one rank of all the adapter's modules.
+
+    Raises:
+        CheckpointError: the folder is incomplete, damaged, not plain LoRA, or has patterns of ranks or scales.
+    """
     config, _ = read_adapter(folder)
     if config.rank_pattern or config.alpha_pattern:
         raise CheckpointError(

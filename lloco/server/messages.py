@@ -21,10 +21,18 @@ def _as_parts(value: object) -> object:
 
 
 class Part(Wire):
-    """A part of a message; only text is read."""
+    """A part of a message: text, or a document of the corpus, whose vectors are read."""
 
-    type: Literal["text"]
-    text: str
+    type: Literal["text", "document"]
+    text: str = ""
+    document_id: str | None = None
+
+    @model_validator(mode="after")
+    def _has_its_own_field(self) -> "Part":
+        own = {"text": "text", "document": "document_id"}[self.type]
+        if self.model_fields_set != {"type", own} or (self.type == "document" and not self.document_id):
+            raise ValueError(f"a part of type {self.type} has the field {own} and no other")
+        return self
 
 
 class Message(Wire):
@@ -44,8 +52,13 @@ class Message(Wire):
 
     @property
     def text(self) -> str:
-        """Its parts, a line each."""
-        return "\n".join(part.text for part in self.content)
+        """Its parts of text, a line each."""
+        return "\n".join(part.text for part in self.content if part.type == "text")
+
+    @property
+    def document_ids(self) -> list[str]:
+        """Documents that it names."""
+        return [part.document_id for part in self.content if part.document_id is not None]
 
 
 def read_conversation(messages: Sequence[Message]) -> tuple[str, History]:
@@ -73,6 +86,22 @@ def read_conversation(messages: Sequence[Message]) -> tuple[str, History]:
         param = f"messages[{len(messages) - 1}].content"
         raise ApiError(400, f"{param}: a question was wanted, it is empty", param=param)
     return question, History("\n".join(one.text for one in messages[:num_first]), tuple(turns))
+
+
+def named_document(messages: Sequence[Message]) -> str | None:
+    """Return the document that the question names; None where it names none.
+
+    Raises:
+        ApiError: another message names one, or the question names several.
+    """
+    for place, message in enumerate(messages):
+        ids = message.document_ids
+        if ids and (place + 1 < len(messages) or len(ids) > 1):
+            param = f"messages[{place}].content"
+            raise ApiError(
+                400, f"{param}: one document part was wanted, in the last message: send no other", param=param
+            )
+    return next(iter(messages[-1].document_ids), None) if messages else None
 
 
 def _refused(place: int, message: str) -> ApiError:

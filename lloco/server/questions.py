@@ -115,14 +115,14 @@ class Questions:
             LlocoError: the question cannot be answered, or too many are waiting.
         """
         started = time.perf_counter()
-        (question, history), sampling = asked.conversation(), asked.sampling()
+        (question, history), sampling, options = asked.conversation(), asked.sampling(), asked.options()
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
 
         def start() -> RunningAnswer:
-            corpus, route = self._corpus(grant, asked, question, history)
-            with self._library.gone_means_404(corpus, asked.lloco.document, "lloco.document"):
-                engine, prepared = self._prepare(corpus, question, history, asked.lloco, sampling)
+            corpus, route = self._corpus(grant, asked.model, options, question, history)
+            with self._library.gone_means_404(corpus, options.document, "lloco.document"):
+                engine, prepared = self._prepare(corpus, question, history, options, sampling)
 
                 def on_event(event: Event) -> None:
                     if isinstance(event, Generation):
@@ -139,15 +139,17 @@ class Questions:
 
         return await run_in_threadpool(start)
 
-    def _corpus(self, grant: Grant, asked: Question, question: str, history: History) -> tuple[Corpus, Route | None]:
+    def _corpus(
+        self, grant: Grant, model: str, options: LlocoOptions, question: str, history: History
+    ) -> tuple[Corpus, Route | None]:
         """Return the corpus that is named, or the one that the question is about and why."""
-        if asked.model != ROUTED:
-            return self._library.corpus(grant, asked.model), None
-        if asked.lloco.document is not None:
+        if model != ROUTED:
+            return self._library.corpus(grant, model), None
+        if options.document is not None:
             message = f"a document is in one corpus, model {ROUTED} is all of them: name its corpus as the model"
             raise ApiError(400, message, param="lloco.document")
         earlier = [earlier for earlier, _ in history.turns]
-        route = route_by(self._library.retrievers(grant), question, strict=asked.lloco.strict, earlier=earlier)
+        route = route_by(self._library.retrievers(grant), question, strict=options.strict, earlier=earlier)
         return self._library.corpus(grant, route.corpus), route
 
     def _prepare(

@@ -14,7 +14,7 @@ from lloco.engine.engine import SamplingParams
 from lloco.evidence import Unit
 from lloco.prompt import NO_HISTORY, History
 from lloco.server.errors import ApiError
-from lloco.server.messages import Message, read_conversation
+from lloco.server.messages import Message, named_document, read_conversation
 from lloco.server.request_body import Wire
 
 DEFAULT_MAX_TOKENS = 64
@@ -119,6 +119,10 @@ class Question(Wire):
         """Return the question and what was said before it. Raises `ApiError` 400 where there is no question."""
         raise NotImplementedError
 
+    def options(self) -> LlocoOptions:
+        """Return the extension's fields, whichever way they came."""
+        return self.lloco
+
     @property
     def includes_usage(self) -> bool:
         """Whether a stream ends with its usage."""
@@ -149,6 +153,15 @@ class ChatRequest(Question):
     def conversation(self) -> tuple[str, History]:
         """Return the user's last message, and what was said before."""
         return read_conversation(self.messages)
+
+    def options(self) -> LlocoOptions:
+        """Return the extension's fields, with the document that a part names. Raises `ApiError` where two came."""
+        named = named_document(self.messages)
+        if named is None:
+            return self.lloco
+        if self.lloco.document not in (None, named):
+            raise ApiError(400, "a document part and lloco.document differ: send one", param="lloco.document")
+        return self.lloco.model_copy(update={"document": named})
 
     def sampling(self) -> SamplingParams:
         """Return how the answer is to be generated. Raises `ApiError` where two lengths came."""

@@ -21,7 +21,7 @@ from lloco.server.errors import as_api_error
 from lloco.server.listen import open_socket
 from lloco.template import Template
 from tests.corpora import VOYAGE, lease_and_voyage
-from tests.serving import CHAT_URL, QUESTION, Site, chat, direct
+from tests.serving import CHAT_URL, QUESTION, Site, chat, direct, error_of
 
 
 def test_the_official_client_gets_the_answer_that_ask_gives_and_cites(site: Site, client: openai.OpenAI) -> None:
@@ -171,6 +171,21 @@ def test_passages_alone_are_read_and_cited_when_asked_for(site: Site, client: op
     assert (whole.lloco["is_whole"], passage.lloco["is_whole"]) == (True, False)
     full = read(unit="passage", mode="full")
     assert 0 < full.usage.context_tokens < full.usage.document_tokens
+
+
+def test_a_part_of_the_question_names_its_document(http: httpx.Client) -> None:
+    def ask(document_id: str, **others: Any) -> httpx.Response:
+        parts = [{"type": "document", "document_id": document_id}, {"type": "text", "text": QUESTION}]
+        return http.post(
+            CHAT_URL, json=chat(max_tokens=8, **others) | {"messages": [{"role": "user", "content": parts}]}
+        )
+
+    by_part = ask("lease").json()["choices"][0]["message"]
+    by_field = http.post(CHAT_URL, json=chat(max_tokens=8, lloco={"document": "lease"})).json()["choices"][0]["message"]
+    assert by_part == by_field and [one["document_id"] for one in by_part["citations"]] == ["lease"]
+    for document_id in ("../lease", "lease\x00", "absent", "%2e%2e", "L" * 9999):
+        assert error_of(ask(document_id))["code"] == "document_not_found"
+    assert ask("lease", corpus="lloco/auto").status_code == 400
 
 
 def test_text_parts_are_one_question(client: openai.OpenAI) -> None:

@@ -13,6 +13,8 @@ from openai.types.completion_create_params import CompletionCreateParamsBase
 from lloco.server.wire_requests import CHAT_OTHERS, COMPLETION_OTHERS, ChatRequest, CompletionRequest
 from tests.serving import CHAT_URL, chat, error_of
 
+DOCUMENT = {"type": "document", "document_id": "lease"}
+
 
 def test_every_official_field_is_honoured_or_refused_by_name(http: httpx.Client) -> None:
     official_chat = set(chat_params.CompletionCreateParamsBase.__annotations__) | {"stream"}
@@ -46,6 +48,30 @@ def test_fields_that_ask_for_nothing_are_taken(http: httpx.Client) -> None:
         (
             {"messages": [{"role": "user", "content": [{"type": "file", "text": "x"}]}]},
             "messages[0].content[0].type",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "document_id": "lease"}]}]},
+            "messages[0].content[0]",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "document"}]}]},
+            "messages[0].content[1]",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [DOCUMENT, DOCUMENT, {"type": "text", "text": "x"}]}]},
+            "messages[0].content",
+        ),
+        ({"messages": [{"role": "user", "content": [DOCUMENT]}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "system", "content": [DOCUMENT]}, {"role": "user", "content": "x"}]},
+            "messages[0].content",
+        ),
+        (
+            {
+                "messages": [{"role": "user", "content": [DOCUMENT, {"type": "text", "text": "x"}]}],
+                "lloco": {"document": "voyage"},
+            },
+            "lloco.document",
         ),
         ({"model": None}, "model"),
         ({"model": 3}, "model"),
