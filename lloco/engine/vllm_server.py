@@ -115,7 +115,7 @@ class VllmServerEngine:
         self._adapters: dict[str, VllmAdapter] = {}
         # Guards what is asked and whether more may be.
         self._lock = threading.Lock()
-        self._futures: set[Future[None]] = set()
+        self._futures: dict[Future[None], Request] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._is_closed = False
         self._run(self._check_server())
@@ -123,12 +123,12 @@ class VllmServerEngine:
     @property
     def num_running(self) -> int:
         """Requests that are being answered."""
-        return min(len(self._futures), self._max_batch_size)
+        return min(self._num_asked, self._max_batch_size)
 
     @property
     def num_waiting(self) -> int:
         """Requests that no token has been read of yet."""
-        return len(self._futures) - self.num_running
+        return max(self._num_asked - self._max_batch_size, 0)
 
     def add_adapter(self, name: str, folder: Path) -> None:
         """Have the adapter of that folder at the server, under a name of its content; it is not sent twice.
@@ -185,7 +185,12 @@ class VllmServerEngine:
             self._is_closed = True
         if not finish and self._futures:
             self._server.loop.call_soon_threadsafe(self._cancel_all)
-        wait(set(self._futures))
+        wait(list(self._futures))
+
+    @property
+    def _num_asked(self) -> int:
+        """Requests that have not got their last event."""
+        return sum(not request.has_ended for request in list(self._futures.values()))
 
     def _requests(
         self,
@@ -212,8 +217,8 @@ class VllmServerEngine:
             for request in requests:
                 request.on_cancel = partial(self._wake, request)
                 future = asyncio.run_coroutine_threadsafe(self._answer(request), self._server.loop)
-                self._futures.add(future)
-                future.add_done_callback(self._futures.discard)
+                self._futures[future] = request
+                future.add_done_callback(self._futures.pop)
 
     def _wake(self, request: Request) -> None:
         self._server.loop.call_soon_threadsafe(self._cancel, request)

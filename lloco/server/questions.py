@@ -23,7 +23,7 @@ from lloco.prompt import History
 from lloco.routing import Route, route_by
 from lloco.server.access import Grant
 from lloco.server.engines import Engines
-from lloco.server.errors import ApiError
+from lloco.server.errors import LOG, ApiError
 from lloco.server.library import Library
 from lloco.server.metrics import Metrics
 from lloco.server.wire_requests import ROUTED, LlocoOptions, Question
@@ -92,6 +92,7 @@ class RunningAnswer:
         if isinstance(event, EngineUnavailableError):
             raise event
         if not isinstance(event, Generation):
+            LOG.error("an engine failed on a question: %s", event)
             raise ApiError(500, "the decoder failed on this question: try again, or ask the operator") from event
         self.generation = event
         if event.finish_reason == "cancelled":

@@ -16,8 +16,8 @@ from lloco.store.store import Store
 from tests.serving import CHAT_URL, QUESTION, chat, error_of
 from tests.with_vllm.conftest import GATEWAY_KEY, Served
 
-# vLLM and its libraries warn of themselves.
-pytestmark = pytest.mark.filterwarnings("default")
+# vLLM and its libraries warn of themselves, and its server takes minutes to start on a busy machine.
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(1800)]
 
 QUESTIONS = (QUESTION, "When does the lease end?", "What did the brig Petrel carry?", "Who signed the lease?")
 
@@ -159,7 +159,7 @@ def test_a_key_sees_its_own_corpora_and_nothing_else(served: Served, http: httpx
             assert client.post("/v1/completions", json={"model": "base", "prompt": "Who?"}).status_code == 401
             assert client.get("/health").status_code == 200
     with served.vllm.http("key-of-all") as everything:
-        assert [one["id"] for one in everything.get("/v1/models").json()["data"]] == ["ships", "Wills"]
+        assert [one["id"] for one in everything.get("/v1/models").json()["data"]] == ["ships", "Wills", "lloco/auto"]
         assert everything.get("/metrics").status_code == 200
 
 

@@ -30,8 +30,8 @@ from tests.with_vllm.test_vllm_engine import (
     test_stop_strings_and_eos_end_answers_as_in_the_transformers_engine as test_ends,
 )
 
-# vLLM and its libraries warn of themselves.
-pytestmark = pytest.mark.filterwarnings("default")
+# vLLM and its libraries warn of themselves, and its server takes minutes to start on a busy machine.
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(1800)]
 __all__ = ["test_ends", "test_greedy", "test_many_threads", "test_mixed_adapters"]
 
 QUESTIONS = (QUESTION, "When does the lease end?", "What did the brig Petrel carry?", "Who signed the lease?")

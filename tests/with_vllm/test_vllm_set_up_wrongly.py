@@ -10,8 +10,8 @@ from tests.serving import fill_store
 from tests.with_vllm.conftest import write_decoder
 from tests.with_vllm.vllm_serve import VllmServe, vllm_serving
 
-# vLLM and its libraries warn of themselves.
-pytestmark = pytest.mark.filterwarnings("default")
+# vLLM and its libraries warn of themselves, and its server takes minutes to start on a busy machine.
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(1800)]
 
 
 def test_a_vllm_that_takes_no_embeddings_is_named_when_serve_starts_and_ends_when_our_plugin_is_on(
