@@ -48,9 +48,14 @@ class StandIn:
     num_gone: int = 0
     """Clients that went away before their answer's end."""
 
-    def begin_anew(self) -> None:
-        """Forget what was loaded while it ran."""
+    def __post_init__(self) -> None:
+        self.engine = TransformersEngine(self.decoder)
+
+    def begin_anew(self, decoder: Decoder | None = None) -> None:
+        """Forget what was loaded while it ran; with another decoder where one is given."""
         self.adapters.clear()
+        if decoder is not None:
+            self.decoder, self.engine = decoder, TransformersEngine(decoder)
 
 
 def _error(status: int, message: str, kind: str = "BadRequestError") -> Response:
@@ -61,7 +66,6 @@ def _error(status: int, message: str, kind: str = "BadRequestError") -> Response
 
 def _app(stand_in: StandIn) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    engine = TransformersEngine(stand_in.decoder)
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -99,9 +103,9 @@ def _app(stand_in: StandIn) -> FastAPI:
         else:
             prompt = torch.tensor(asked["prompt"])
         if name != "base":
-            engine.add_adapter(name, Path(stand_in.adapters[name]))
+            stand_in.engine.add_adapter(name, Path(stand_in.adapters[name]))
         sampling = SamplingParams(asked["max_tokens"], asked["temperature"], asked["top_p"], asked.get("seed"))
-        ended = engine.generate([Prompt((prompt,))], sampling, adapters=[None if name == "base" else name])
+        ended = stand_in.engine.generate([Prompt((prompt,))], sampling, adapters=[None if name == "base" else name])
         return StreamingResponse(_chunks(request, list(ended[0].token_ids)), media_type="text/event-stream")
 
     async def _chunks(request: Request, token_ids: list[int]) -> AsyncIterator[bytes]:

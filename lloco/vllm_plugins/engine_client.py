@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from lloco.engine.request_queue import EngineUnavailableError
@@ -52,6 +52,9 @@ class EngineClientVllm:
         finally:
             # It ends the request in the engine where the answer is left early.
             await answer.aclose()
+
+    def on_return(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Do nothing: it cannot be away while this code runs."""
 
     def close(self) -> None:
         """Leave everything to vLLM."""
