@@ -277,7 +277,10 @@ def test_another_kind_of_server_is_named_as_such() -> None:
                 VllmServerEngine(tiny_decoder(), server)
 
 
-@pytest.mark.parametrize("url", ["gpu-machine:8000", "ftp://gpu-machine", "http://", "http://host:99999", "http://u@h"])
+@pytest.mark.parametrize(
+    "url",
+    ["gpu-machine:8000", "ftp://gpu-machine", "http://", "http://host:99999", "http://u@h", "http://a\tb", "http://["],
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(LlocoError, match="the address of a vLLM server was wanted"):
         HttpVllm(url)

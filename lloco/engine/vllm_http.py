@@ -6,8 +6,6 @@ itself knows it, LLOCO_GATEWAY_KEY where our plugin there wants one.
 """
 
 import asyncio
-import base64
-import io
 import json
 import os
 import threading
@@ -15,14 +13,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import httpx
-import torch
-from torch import Tensor
 
 from lloco.engine.request_queue import EngineUnavailableError
-from lloco.engine.vllm_server import VllmAdapter, VllmRequest
+from lloco.engine.vllm_connection import VllmAdapter, VllmRequest
+from lloco.engine.vllm_wire import chunk_token_ids, completion_body, refusal_reason, server_address
 from lloco.errors import LlocoError, MismatchError
 
 GATEWAY_KEY = "LLOCO_GATEWAY_KEY"
@@ -31,8 +27,6 @@ GATEWAY_HEADER = "x-lloco-gateway-key"
 RETRY_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Waits between tries to reach a server that is down or not ready."""
 _NOT_READY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-_SETTINGS = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-"""Said in every request: a server may have other defaults, from the checkpoint's generation_config.json."""
 
 
 class _NotReadyError(Exception):
@@ -44,7 +38,7 @@ class _NoModelError(Exception):
 
 
 class HttpVllm:
-    """A `VllmServer` at an address."""
+    """A `VllmConnection` to an address."""
 
     def __init__(
         self,
@@ -65,7 +59,7 @@ class HttpVllm:
         Raises:
             LlocoError: this is no address.
         """
-        self._url = _checked(url)
+        self._url = server_address(url)
         self.name = f"vLLM at {self._url}"
         self._timeout_seconds = timeout_seconds
         self._retry_seconds = retry_seconds
@@ -94,7 +88,10 @@ class HttpVllm:
         base = await self._base_model()
         max_len = base.get("max_model_len")
         if not isinstance(max_len, int):
-            raise EngineUnavailableError(f"{self.name} does not say what its model reads: is it vLLM? see docs/vllm.md")
+            raise EngineUnavailableError(
+                f"{self.name} does not say what its model reads: is it vLLM? Where our plugin is on, set {GATEWAY_KEY} "
+                "here as there"
+            )
         return max_len
 
     async def load_adapter(self, adapter: VllmAdapter) -> None:
@@ -110,13 +107,14 @@ class HttpVllm:
         if found.status_code != HTTPStatus.OK:
             raise EngineUnavailableError(
                 f"adapter {adapter.name} was wanted of {self.name}, it has none of that name and cannot load it "
-                f"({_reason(response)}; {_reason(found)}): start it with --enable-lora, room for it (--max-lora-rank), "
-                f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and {adapter.folder} or our resolver's store in its sight"
+                f"({refusal_reason(response)}; {refusal_reason(found)}): start it with --enable-lora, room for it "
+                f"(--max-lora-rank), VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and {adapter.folder} or "
+                "our resolver's store in its sight"
             )
 
     async def generate(self, asked: VllmRequest) -> AsyncGenerator[Sequence[int], None]:
         """Yield token ids as they come."""
-        body = await asyncio.to_thread(_body, asked)
+        body = await asyncio.to_thread(completion_body, asked)
         model = asked.adapter.name if asked.adapter else await self._base_name()
         request = json.dumps({"model": model}).encode()[:-1] + b", " + body[1:]
         waits = iter(self._retry_seconds)
@@ -214,7 +212,7 @@ class HttpVllm:
         with _Failures(self.name, self._timeout_seconds):
             response = await self._client.request(method, path, content=body, headers=headers)
         if response.status_code in _NOT_READY:
-            raise _NotReadyError(_reason(response))
+            raise _NotReadyError(refusal_reason(response))
         return response
 
     async def _stream(self, body: bytes) -> AsyncGenerator[Sequence[int], None]:
@@ -227,24 +225,11 @@ class HttpVllm:
                     self._refuse(response)
                 async for line in response.aiter_lines():
                     if line.startswith("data: {"):
-                        yield self._token_ids(line.removeprefix("data: "))
-
-    def _token_ids(self, data: str) -> list[int]:
-        try:
-            chunk = json.loads(data)
-            if "error" in chunk:
-                raise EngineUnavailableError(f"{self.name} gave an answer up: {str(chunk['error'])[:300]}: ask again")
-            return [int(one) for choice in chunk["choices"] for one in choice["token_ids"]]
-        except (ValueError, LookupError, TypeError) as error:
-            if isinstance(error, LlocoError):
-                raise
-            raise EngineUnavailableError(
-                f"token ids were wanted of {self.name}, {data[:100]!r} came: use vLLM 0.32, see docs/vllm.md"
-            ) from error
+                        yield chunk_token_ids(line.removeprefix("data: "), self.name)
 
     def _refuse(self, response: httpx.Response) -> NoReturn:
         """Raise what a refusal means."""
-        status, reason = response.status_code, _reason(response)
+        status, reason = response.status_code, refusal_reason(response)
         if status in _NOT_READY:
             raise _NotReadyError(reason)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -292,58 +277,3 @@ class _Failures:
                 f"{self._name} broke the connection ({str(error) or type(error).__name__}): it may have ended, see its "
                 "log, then ask again"
             ) from None
-
-
-def _checked(url: str) -> str:
-    """Return the address without the API's path. Raises `LlocoError` where it is none."""
-    parts = urlsplit(url)
-    try:
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_address = False
-    if not is_address or parts.query or parts.fragment or parts.username:
-        raise LlocoError(f"the address of a vLLM server was wanted, {url!r} came: name it as http://HOST:8000")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
-
-
-def _body(asked: VllmRequest) -> bytes:
-    """Return the JSON object of a completion, without the model's name."""
-    sampling = asked.sampling
-    body: dict[str, Any] = {
-        **_SETTINGS,
-        "max_tokens": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "stop_token_ids": list(asked.eos_token_ids),
-        "ignore_eos": True,
-        "stream": True,
-        "return_token_ids": True,
-    }
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed
-    if asked.salt:
-        body["cache_salt"] = asked.salt
-    if asked.prompt.is_floating_point():
-        body["prompt_embeds"] = _encoded(asked.prompt)
-    else:
-        body["prompt"] = asked.prompt.tolist()
-    return json.dumps(body).encode()
-
-
-def _encoded(embeds: Tensor) -> str:
-    """Return the tensor as vLLM reads it: what torch.save writes, in base64."""
-    file = io.BytesIO()
-    # A view would be saved with all that it is a view of.
-    torch.save(embeds.detach().cpu().clone(memory_format=torch.contiguous_format), file)
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _reason(response: httpx.Response) -> str:
-    """Return what the server says of a refusal, one line."""
-    try:
-        value = response.json()
-        error = value.get("error", value)
-        said = error.get("message", error.get("detail", error)) if isinstance(error, dict) else error
-    except (ValueError, AttributeError):
-        said = response.text
-    return f"{response.status_code}: {' '.join(str(said).split())[:300]}"

@@ -13,8 +13,9 @@ from lloco.compressors.compressor import Compressor
 from lloco.corpus_models import check_compressor, decoder_digest_of, load_corpus_compressor, load_corpus_decoder
 from lloco.engine.request_queue import AsyncEngine
 from lloco.engine.streaming import StreamingEngine
+from lloco.engine.vllm_connection import VllmConnection
 from lloco.engine.vllm_engine import VllmEngine
-from lloco.engine.vllm_server import VllmServer, VllmServerEngine
+from lloco.engine.vllm_server import VllmServerEngine
 from lloco.models.adapter_digest import adapter_digest
 from lloco.server.errors import ApiError
 from lloco.store.corpus import Corpus
@@ -39,7 +40,7 @@ class EngineOptions:
     """Memory for keys and values of documents that were read, of each decoder; vLLM has a cache of its own."""
     engine: str = "transformers"
     """What generates: "transformers" or "vllm"."""
-    vllm: VllmServer | None = None
+    vllm: VllmConnection | None = None
     """A vLLM that runs already and generates in place of them; it runs one decoder, so it answers for no other."""
 
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from lloco.engine.request_queue import EngineUnavailableError
-from lloco.engine.vllm_server import VllmAdapter, VllmRequest
+from lloco.engine.vllm_connection import VllmAdapter, VllmRequest
 from lloco.engine.vllm_start import vllm_params
 from lloco.errors import LlocoError, MismatchError
 
 
 class EngineClientVllm:
-    """A `VllmServer` without a wire."""
+    """A `VllmConnection` without a wire."""
 
     name = "this vLLM"
 
