@@ -93,7 +93,7 @@ class VllmEngine:
     @property
     def num_running(self) -> int:
         """Requests that are being answered."""
-        return len(self._running)
+        return sum(not request.has_ended for request in list(self._running.values()))
 
     @property
     def num_waiting(self) -> int:

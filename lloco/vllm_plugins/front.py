@@ -77,7 +77,8 @@ class Front:
             app, receive = await self._choose(scope, receive, headers, path)
         except ApiError as error:
             return await error_response(error)(scope, receive, send)
-        await app(dict(scope), receive, send)
+        # The other application writes its own routes into what it is given.
+        await app(scope if app is self._app else dict(scope), receive, send)
 
     async def _choose(self, scope: Scope, receive: Receive, headers: Headers, path: str) -> tuple[ASGIApp, Receive]:
         """Return who answers, and the body to be read again. Raises `ApiError` for what nobody answers."""
