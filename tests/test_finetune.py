@@ -25,9 +25,10 @@ from lloco.models.decoder import Decoder
 from lloco.prompt import DEFAULT_TEMPLATE, answer_ids, build_prompt
 from lloco.template import Template
 from lloco.training.answer_stage import AnswerStage
+from lloco.training.checkpoint import CHECKPOINT
 from lloco.training.examples import SoftPrompts, measure_examples
 from lloco.training.finetune import Example, FinetuneOptions, finetune
-from lloco.training.loop import CHECKPOINT, LogLine
+from lloco.training.loop import LogLine
 from tests.tiny import ARCHITECTURES, tiny_decoder, tiny_llama, tiny_model
 
 ROOT = Path(__file__).parent.parent

@@ -105,14 +105,16 @@ class ReadingStage:
         soft_prompts = dict(zip(order, read, strict=True))
         return [soft_prompts[place] for place in range(len(order))]
 
+    def is_measured(self, step: int) -> bool:
+        """Return whether held-out answers are due: every `evaluate_every` steps."""
+        return bool(self.validation) and (step + 1) % self.evaluate_every == 0
+
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
-        """Exact match of held-out answers, full text and compressed, every `evaluate_every` steps.
+        """Measure exact match of held-out answers, full text and compressed.
 
         Under greedy decoding an answer is right exactly when every one of its tokens is the most likely next one.
         """
-        if not self.validation or (step + 1) % self.evaluate_every:
-            return {}
         self.compressor.eval()
         figures = {"full_exact_match": self._exact_match(None)}
         if self.options.stage == "compressor":
