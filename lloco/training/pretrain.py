@@ -184,7 +184,8 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     device = resolve_device(options.device)
     state = process_state(device)
     with state.main_process_first():
-        out.mkdir(parents=True, exist_ok=True)
+        if state.is_main_process:
+            out.mkdir(parents=True, exist_ok=True)
         tokenizer = _tokenizer(options, out)
     limit = options.max_document_tokens
     documents = tokenize_lines(iter_lines(options.data), tokenizer, limit)
@@ -341,6 +342,7 @@ def _run_stage(
         seed=options.seed,
         validation=validation,
         evaluate_every=options.evaluate_every,
+        num_processes=process_state(compressor.decoder.device).num_processes,
     )
     compressor.train()
     report = None if on_step is None else lambda line: on_step(name, line)

@@ -31,6 +31,7 @@ class ReadingStage:
         seed: int,
         validation: Sequence[ReadingDocument] = (),
         evaluate_every: int = 200,
+        num_processes: int = 1,
     ) -> None:
         self.compressor = compressor
         self.options = options
@@ -39,7 +40,13 @@ class ReadingStage:
         tokenizer = compressor.decoder.require_tokenizer()
         num_embeddings = vocab_size(compressor.decoder)
         self.batches = ReadingBatches(
-            documents, options, tokenizer, num_embeddings=num_embeddings, num_steps=num_steps, seed=seed
+            documents,
+            options,
+            tokenizer,
+            num_embeddings=num_embeddings,
+            num_steps=num_steps,
+            seed=seed,
+            num_processes=num_processes,
         )
 
     def micro_batches(self, step: int) -> list[ReadingBatch]:
