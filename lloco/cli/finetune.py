@@ -256,10 +256,10 @@ def _load_decoder(corpus: "Corpus", questions: _Questions, state: "PartialState"
     from lloco.models.decoder import resolve_dtype
     from lloco.training.sharding import is_sharding_wanted
 
-    device, dtype = questions.device, questions.dtype
-    if is_sharding_wanted(state):
-        # The whole model may fit no device: each process takes its share from the memory of the machine.
-        device, dtype = "cpu", dtype or resolve_dtype(None, state.device)
+    is_shared_out = is_sharding_wanted(state)
+    # The whole model may fit no device: each process takes its share from the memory of the machine.
+    device = "cpu" if is_shared_out else questions.device
+    dtype = resolve_dtype(questions.dtype, state.device) if is_shared_out else questions.dtype
     return load_corpus_decoder(
         corpus,
         questions.model,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils import FullyShardedDataParallelPlugin, is_torch_version
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard
@@ -36,6 +36,8 @@ def is_sharding_wanted(state: PartialState) -> bool:
         )
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return False
+    if is_torch_version("<", "2.9"):
+        raise LlocoError(f"FSDP2 here wants torch 2.9 or newer, this is {torch.__version__}: install a newer torch")
     plugin = _plugin()
     if plugin.fsdp_version != 2:
         raise LlocoError(
