@@ -30,6 +30,7 @@ from tests import test_pretrain as pretraining
 from tests.command import Run, write_lines
 from tests.tiny import tiny_decoder, tiny_llama
 
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "recipes" / "many_gpus" / "fsdp2.yaml"
 FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
@@ -126,7 +127,7 @@ def bytes_of_shares() -> list[int]:
 def launch(*command: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     return subprocess.run(
-        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=500, check=False
     )
 
 

@@ -76,10 +76,10 @@ class Shape:
         return num_tokens * self.num_hidden_layers * saved
 
     def weight_bytes(self, num_gpus: int) -> int:
-        """A share of the base, what is whole while computing, and two layers: the one at work and the next."""
+        """A share of the base; whole: what is outside the layers, the layer at work, the next, and the buffer between."""
         if num_gpus == 1:
             return 2 * self.num_parameters
-        return 2 * self.num_parameters // num_gpus + 2 * (self.other_parameters + 2 * self.layer_parameters)
+        return 2 * self.num_parameters // num_gpus + 2 * (self.other_parameters + 3 * self.layer_parameters)
 
     def adapter_bytes(self, num_gpus: int, r: int) -> int:
         """Weights, gradients and AdamW's two moments in float32, in shares."""
