@@ -66,7 +66,7 @@ $(RIVALS_STAMP): pyproject.toml
 	touch $@
 
 test-rivals: $(RIVALS_STAMP)
-	$(RIVALS_VENV)/bin/python -m pytest tests/test_bench_rivals.py
+	$(RIVALS_VENV)/bin/python -m pytest -W "ignore:'pipes' is deprecated" tests/test_bench_rivals.py
 
 check: $(STAMP)
 	$(BIN)/ruff check

@@ -7,7 +7,6 @@ to install; importing it wraps transformers' attention functions. Does not know 
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -56,10 +55,10 @@ SnapKV: arXiv 2404.14469. Expected attention: arXiv 2510.00636. StreamingLLM: ar
 
 def why_no_press(decoder: Decoder) -> str | None:
     """Say why kvpress cannot be used with this decoder; None where it can."""
-    if find_spec("kvpress") is None:
-        return "kvpress is not installed: make an environment of its own with pip install 'lloco[rivals]'"
-    from kvpress.presses.base_press import SUPPORTED_MODELS
-
+    try:
+        from kvpress.presses.base_press import SUPPORTED_MODELS
+    except ImportError as error:
+        return f"kvpress is not there ({error}): make an environment of its own with pip install 'lloco[rivals]'"
     if not isinstance(decoder.model, SUPPORTED_MODELS):
         return f"kvpress knows no {type(decoder.model).__name__}: name a compressor of another decoder"
     return None
