@@ -22,6 +22,7 @@ from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt, collate
 
 Fitted = Callable[[int], dict[str, int]]
+"""Options of a method that may keep so many positions."""
 _SINKS = 4
 _WINDOW = 64
 
@@ -139,7 +140,7 @@ def _forward(decoder: Decoder, cache: DynamicCache, ids: Tensor, position: int) 
             inputs_embeds=inputs.inputs_embeds,
             attention_mask=torch.ones(1, num_before + len(ids), dtype=torch.int64, device=decoder.device),
             position_ids=inputs.position_ids + position,
-            # For kvpress, which asks whether this is the first read; transformers stopped counting for it in 5.3.
+            # For kvpress, which asks whether this is the first read; newer transformers do not count for it.
             cache_position=torch.arange(num_before, num_before + len(ids), device=decoder.device),
             past_key_values=cache,
             use_cache=True,

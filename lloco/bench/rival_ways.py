@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lloco.bench.kept_keys import PRESSES, KeptKeys, why_no_press
 from lloco.bench.pruned_text import PrunedText, QuestionLikelihood
+from lloco.bench.spread import synchronize
 from lloco.bench.timed_engine import TimedEngine, Timing
 from lloco.compress import segment_len_for
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
@@ -96,6 +97,7 @@ def answer_document(
     """Prepare the document of these samples and answer them one by one."""
     started = time.perf_counter()
     prepared = way.prepare(samples[0].document)
+    synchronize(prepared.engine.decoder.device)
     prepare_seconds = time.perf_counter() - started
     watched, engine = _Watched(prepared.reading), prepared.engine
     num_before, engine.prepare_seconds = len(engine.timings), 0.0
