@@ -76,7 +76,7 @@ class Shape:
         return num_tokens * self.num_hidden_layers * saved
 
     def weight_bytes(self, num_gpus: int) -> int:
-        """A share of the base; whole: what is outside the layers, the layer at work, the next, and the buffer between."""
+        """A share of the base; whole: what is outside the layers, the layer at work, the next, the buffer between."""
         if num_gpus == 1:
             return 2 * self.num_parameters
         return 2 * self.num_parameters // num_gpus + 2 * (self.other_parameters + 3 * self.layer_parameters)
