@@ -20,7 +20,7 @@ import typer
 from lloco.errors import LlocoError
 
 DEBUG = "LLOCO_DEBUG"
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 30.0
 """Within this time a launcher ends the processes of a run of which one has failed."""
 
 
