@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lloco.engine.engine import SamplingParams
 from lloco.engine.request_queue import EngineUnavailableError
 from lloco.engine.vllm_http import HttpVllm
 from lloco.engine.vllm_server import VllmServerEngine
@@ -15,7 +17,7 @@ from tests.serving import CHAT_URL, QUESTION, Site, chat, direct, error_of, serv
 from tests.tiny import tiny_decoder, tiny_llama
 from tests.with_vllm.conftest import GATEWAY_KEY, Served
 from tests.with_vllm.test_vllm_engine import adapters as adapters
-from tests.with_vllm.test_vllm_engine import decoder
+from tests.with_vllm.test_vllm_engine import decoder, prompts
 from tests.with_vllm.test_vllm_engine import reference as reference
 from tests.with_vllm.test_vllm_engine import (
     test_adapters_and_the_base_model_mixed_in_one_batch_equal_the_transformers_engine as test_mixed_adapters,
@@ -72,6 +74,13 @@ def test_the_gateway_gives_what_the_embedded_engine_answers_with_the_corpus_adap
     assert whole["choices"][0]["message"]["citations"][0]["document_id"] == "voyage"
     assert whole["lloco"]["adapter"] and whole["usage"]["virtual_tokens"] > 0
     assert len(set(wanted)) > 1
+
+
+def test_a_seed_makes_sampling_repeatable_whoever_shares_the_batch(engine: VllmServerEngine) -> None:
+    sampling = SamplingParams(max_tokens=12, temperature=1.5, top_p=0.95, seed=3)
+    together = engine.generate(prompts(), sampling)
+    assert together == [engine.generate([prompt], sampling)[0] for prompt in prompts()]
+    assert together != engine.generate(prompts(), replace(sampling, seed=4))
 
 
 def test_another_model_is_refused_when_it_is_joined(served: Served) -> None:
