@@ -238,6 +238,15 @@ def test_a_server_that_came_back_with_another_model_is_not_asked(engine: VllmSer
     assert engine.generate(prompts()[:1], GREEDY) == wanted
 
 
+def test_a_server_that_came_back_unnoticed_is_looked_at_when_it_lacks_the_adapter(
+    engine: VllmServerEngine, there: StandIn, tmp_path: Path
+) -> None:
+    engine.add_adapter("a", save_random_adapter(tmp_path / "a", seed=1))
+    there.begin_anew(tiny_decoder(tiny_llama(seed=5)))
+    with pytest.raises(EngineUnavailableError, match="it runs another model"):
+        engine.generate(prompts()[:1], GREEDY, adapters=["a"])
+
+
 def test_a_cancelled_request_ends_at_the_server_too(engine: VllmServerEngine, there: StandIn) -> None:
     events: Queue[Event] = Queue()
     ticket = engine.submit(prompts()[0], replace(GREEDY, max_tokens=400), events.put)

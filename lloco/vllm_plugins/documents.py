@@ -27,6 +27,8 @@ KEY_FILE = "LLOCO_API_KEY_FILE"
 """Variable of the environment: the file that `lloco serve` takes as --api-key-file."""
 NO_AUTH = "LLOCO_NO_AUTH"
 """Set to 1 it lets other machines in without a key, as --no-auth does."""
+MAX_ASKED = 1024
+"""Questions that vLLM is given at once, and as many again may wait."""
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +58,9 @@ class DocumentsPlugin:
             raise LlocoError(f"a store was wanted, {path} is none: set LLOCO_HOME to the folder of one")
         server = EngineClientVllm(engine_client, state.openai_serving_models)
         store = Store(path)
-        service = Service(store, access, engines=EngineOptions(vllm=server))
+        # How many are answered at once is vLLM's business (--max-num-seqs).
+        options = EngineOptions(max_batch_size=MAX_ASKED, max_waiting=MAX_ASKED, vllm=server)
+        service = Service(store, access, engines=options)
         await asyncio.to_thread(_join, service, store)
         self._gate.open(create_app(service), access, os.environ.get(GATEWAY_KEY), state.openai_serving_models)
 
