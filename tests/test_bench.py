@@ -143,7 +143,7 @@ def test_ratios_are_the_full_contexts_figures_over_the_compressed_ones() -> None
     said = said_of(results)
     assert said.startswith("At 64 context tokens, the model writes a token in ") and "8 vectors stand for" in said
     assert f"{compressed['ratio']:.2f} times as fast, " in said
-    assert f"{100 * compressed['floor_fraction']:.0f} % of it is reached" in said
+    assert f"{100 * compressed['floor_fraction']:.0f} % of that speed is reached" in said
     per_token = results.plots()[0]
     assert [line.name for line in per_token.lines] == ["full", "compressed", "full: limit", "compressed: limit"]
     assert [len(line.points) for line in per_token.lines] == [1, 2, 2, 2]  # the longer text was not measured

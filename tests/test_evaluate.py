@@ -361,4 +361,4 @@ def test_a_row_counts_the_questions_that_were_cut() -> None:
     too_long = [sample for sample in asked if num_tokens(small, sample.document.text) > 370]
     results = evaluate("jsonl", asked, TransformersEngine(small.decoder), replace(OPTIONS, modes=("full",)))
     assert {one.id for one in results.rows[0].predictions if one.is_cut} == {sample.id for sample in too_long}
-    assert results.rows[0].num_cut == results.rows[0].summary().num_cut == len(too_long) == 6
+    assert results.rows[0].num_cut == results.rows[0].means().num_cut == len(too_long) == 6

@@ -165,7 +165,7 @@ def test_documents_are_shown_once_each_with_their_text_and_link_from_their_quest
 
 def test_runs_beside_join_the_lines_and_have_rows_of_their_own() -> None:
     results = stories()
-    rows = tuple(row.summary() for row in results.rows)
+    rows = tuple(row.means() for row in results.rows)
     half = replace(rows[0], virtual_tokens=60.0, compression_ratio=15.0)
     results = replace(results, beside=(EarlierRun("at-15", (half, rows[1]), reader_of(results.options)),))
     plot = quality_plot(results)

@@ -109,8 +109,8 @@ def _floor(row: Row, name: str, unit: str, scale: float = 1.0) -> str:
     if bound is None or fraction is None:
         return ""
     return (
-        f"The machine's limit, from rates measured in the same run, is {short(scale * bound)} {unit}: "
-        f"{100 * fraction:.0f} % of it is reached."
+        f"The machine's limit, from rates measured in the same run, is {short(scale * bound)} {unit}; "
+        f"{100 * fraction:.0f} % of that speed is reached."
     )
 
 

@@ -99,7 +99,7 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
 
 
 def _runs(results: Results) -> list[EarlierRun]:
-    rows = tuple(row.summary() for row in results.rows)
+    rows = tuple(row.means() for row in results.rows)
     return [EarlierRun(THIS_RUN, rows, reader_of(results.options)), *results.beside]
 
 
@@ -110,7 +110,7 @@ def _point(row: ResultRow, metric: str) -> Point:
 
 
 def _scored(results: Results) -> list[ResultRow]:
-    return [row.summary() for row in results.rows if results.main_metric in row.scores.metrics]
+    return [row.means() for row in results.rows if results.main_metric in row.scores.metrics]
 
 
 def _scores_csv(results: Results) -> str:

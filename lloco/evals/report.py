@@ -23,7 +23,7 @@ from lloco.report.plot import Colour, Plot, colour_of
 
 MAX_QUESTIONS = 200
 MAX_CHARS = 600_000
-"""Of all questions, references and answers together."""
+"""Of all questions, options, references and answers together."""
 MAX_ANSWER_CHARS = 2000
 MAX_DOCUMENTS = 100
 MAX_DOCUMENT_CHARS = 3000
@@ -197,8 +197,8 @@ def _questions(results: Results) -> tuple[Question, ...]:
             _reply(mode, predictions[sample.id], scores[sample.id], results.main_metric)
             for mode, predictions, scores in answers
         )
-        references = tuple(map(_shortened, sample.references))
-        num_chars += len(sample.question) + sum(map(len, [*references, *(reply.text for reply in replies)]))
+        question, references = _shortened(sample.question), tuple(map(_shortened, sample.references))
+        num_chars += sum(map(len, [question, *sample.options, *references, *(reply.text for reply in replies)]))
         if num_chars > MAX_CHARS and questions:
             break
         document = sample.document
@@ -207,7 +207,7 @@ def _questions(results: Results) -> tuple[Question, ...]:
                 id=sample.id,
                 document=document.title or document.id,
                 place=places.setdefault((document.id, document.digest), len(places)),
-                question=_shortened(sample.question),
+                question=question,
                 options=sample.options,
                 references=references,
                 replies=replies,

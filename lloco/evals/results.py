@@ -57,7 +57,7 @@ class ModeResult:
         """Time that generating took, over all questions."""
         return sum(one.seconds for one in self.predictions)
 
-    def summary(self) -> ResultRow:
+    def means(self) -> ResultRow:
         """Return the row of tables and of `results.json`."""
         return ResultRow(
             mode=self.mode,
@@ -75,7 +75,7 @@ class ModeResult:
 
     def value(self, metric: str) -> str:
         """Return a mean with its standard error as text."""
-        return self.summary().value(metric)
+        return self.means().value(metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Results:
         """Return what `results.json` holds."""
         return {
             "task": self.task,
-            "rows": [asdict(row.summary()) for row in self.rows],
+            "rows": [asdict(row.means()) for row in self.rows],
             "options": dict(self.options),
             "versions": dict(self.versions),
         }
