@@ -179,7 +179,7 @@ def test_bench_compress_has_a_row_for_the_naive_way_and_each_batch_size() -> Non
     assert one["floor_flops"] == two["floor_flops"]
     best = max(one, two, key=lambda row: row["ratio"])
     said = said_of(results)
-    assert f"({best['mode']}), {best['ratio']:.2f} times the naive way's" in said and "best of 2 ratios" in said
+    assert f"({best['mode']}), {best['ratio']:.2f} times the naive way's" in said and "best ratio of 2 rows" in said
 
 
 def test_bench_finetune_compares_samples_a_second_of_the_two_modes() -> None:

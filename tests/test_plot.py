@@ -37,7 +37,7 @@ def test_modes_are_told_apart_without_colour_and_other_lines_too() -> None:
     assert len({marker_of(mode) for mode in MODES}) == len(MODES)
     assert marker_of("compressed+adapter") == marker_of("compressed")
     assert colour_of("compressed+adapter") != colour_of("compressed")
-    assert len({(colour_of("batch", place), marker_of("batch", place)) for place in range(5)}) == 5
+    assert len({(colour_of("batch", place), marker_of("batch", place)) for place in range(20)}) == 20
 
 
 def test_the_csv_file_has_a_row_a_point() -> None:

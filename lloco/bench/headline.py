@@ -15,9 +15,10 @@ def headline(results: BenchResults) -> str:
     if not compared:
         reasons = [row["skipped"] for row in results.rows if row.get("skipped")]
         return f"There was nothing to compare{': ' + reasons[0] if reasons else ''}."
-    best = max(compared, key=lambda row: float(row["ratio"]))
+    what = "quality" if results.bench == "rivals" else "ratio"
+    best = max(compared, key=lambda row: float(row[what]))
     sentence = _SENTENCES[results.bench](best, results)
-    return f"{sentence} This is the best of {len(compared)} ratios in the table." if len(compared) > 1 else sentence
+    return f"{sentence} This is the best {what} of {len(compared)} rows." if len(compared) > 1 else sentence
 
 
 _REFERENCES = {
@@ -26,14 +27,16 @@ _REFERENCES = {
     "finetune": ("mode", "full"),
     "serve": ("mode", "full"),
     "retrieval": ("method", "bm25"),
+    "rivals": ("mode", "full"),
     "store": ("storage_dtype", "float32"),
 }
 """What a ratio is over: its own is 1 and says nothing."""
 
 
 def _is_reference(bench: str, row: Row) -> bool:
+    """Whether the row is what others are compared with; rivals are so with the text however it is kept."""
     column, name = _REFERENCES[bench]
-    return bool(row[column] == name)
+    return bool(row[column] == name) or (bench == "rivals" and row["wanted_ratio"] is None)
 
 
 def _other(best: Row, results: BenchResults, *same: str) -> Row:
@@ -90,6 +93,19 @@ def _retrieval(best: Row, results: BenchResults) -> str:
     return f"{found}, bm25 for {short(words['recall'])} %: {best['ratio']:.2f} times as many."
 
 
+def _rivals(best: Row, results: BenchResults) -> str:
+    full = _other(best, results)
+    same = [row for row in results.rows if row["wanted_ratio"] == best["wanted_ratio"] and row["quality"] is not None]
+    own = [short(row["quality"]) for row in same if row["mode"] == "compressed" and row is not best]
+    soft_prompt = f", soft prompts {own[0]}" if own else ""
+    return (
+        f"Of all that reads fewer positions than the text has, {best['mode']} at a ratio of {best['wanted_ratio']} "
+        f"answers best: {best['metric'].replace('_', ' ')} {short(best['quality'])} on {best['n']:,} questions"
+        f"{soft_prompt}, the text {short(full['quality'])}. An answer takes {_ms(best, 'answer_seconds')}, "
+        f"{best['ratio']:.2f} times as fast as from the text."
+    )
+
+
 def _store(best: Row, results: BenchResults) -> str:
     return (
         f"With {best['documents']:,} documents stored as {best['storage_dtype']}, one is looked up in "
@@ -120,5 +136,6 @@ _SENTENCES: Mapping[str, Callable[[Row, BenchResults], str]] = {
     "finetune": _finetune,
     "serve": _serve,
     "retrieval": _retrieval,
+    "rivals": _rivals,
     "store": _store,
 }

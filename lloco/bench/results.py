@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lloco.durable import make_folder_durably, write_durably
-from lloco.report.axis import log_axis, suitable_axis
+from lloco.report.axis import linear_axis, log_axis, suitable_axis
 from lloco.report.picture import write_plot
 from lloco.report.plot import Line, Plot, Point, colour_of, csv_text, marker_of
 
@@ -91,21 +91,19 @@ def _plot(curve: Curve, rows: Sequence[Row]) -> Plot:
         lines += [line] if line.points else []
         bounds += [bound] if bound.points else []
     every = [point for line in (*lines, *bounds) for point in line.points]
-    return Plot(
-        curve.name,
-        curve.title,
-        log_axis(curve.x_label, [point.x for point in every]),
-        suitable_axis(curve.y_label, [height for point in every for height in (point.low, point.high)]),
-        (*lines, *bounds),
-    )
+    heights = [height for point in every for height in (point.low, point.high)]
+    make_axis = linear_axis if curve.y_label == "%" else suitable_axis
+    x_axis = log_axis(curve.x_label, [point.x for point in every])
+    return Plot(curve.name, curve.title, x_axis, make_axis(curve.y_label, heights), (*lines, *bounds))
 
 
 def _points(curve: Curve, column: str, rows: Sequence[Row]) -> tuple[Point, ...]:
-    """Return a point for every row that has this figure, with its spread where there is one."""
+    """Return a point for every row that has this figure, with its spread, or its standard error, where there is one."""
     points = []
     for row in rows:
         if (value := row.get(column)) is not None:
-            low: Any = row.get(f"{column}_min", value)
-            high: Any = row.get(f"{column}_max", value)
+            error = row.get(f"{column}_stderr") or 0.0
+            low: Any = row.get(f"{column}_min", value - error)
+            high: Any = row.get(f"{column}_max", value + error)
             points.append(Point(row[curve.x], curve.y_scale * value, curve.y_scale * low, curve.y_scale * high))
     return tuple(points)

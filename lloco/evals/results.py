@@ -43,6 +43,11 @@ class ModeResult:
         return _mean([one.num_document_tokens for one in self.predictions])
 
     @property
+    def tokens_read(self) -> float:
+        """Mean number of positions that the context took, as text or as vectors."""
+        return self.context_tokens + self.virtual_tokens
+
+    @property
     def compression_ratio(self) -> float | None:
         """Document tokens per virtual token; None where no soft prompt was read."""
         return self.document_tokens / self.virtual_tokens if self.virtual_tokens else None

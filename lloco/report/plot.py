@@ -90,4 +90,4 @@ def colour_of(name: str, place: int = 0) -> Colour:
 
 def marker_of(name: str, place: int = 0) -> str:
     """Return a mode's marker, so that lines are told apart without colours; for other lines that of their place."""
-    return _MODE_MARKERS.get(name.removesuffix(_ADAPTER)) or MARKERS[place % len(MARKERS)]
+    return _MODE_MARKERS.get(name.removesuffix(_ADAPTER)) or MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
