@@ -1,5 +1,7 @@
 """`lloco bench`: soft prompts beside what a user would pick instead, and beside what the machine can do at most."""
 
+import shlex
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lloco.bench.columns import skipped_rows
 from lloco.cli import options
-from lloco.cli.bench_tables import bench_table, skipped_rows
+from lloco.cli.bench_tables import bench_table
 from lloco.cli.output import Advance, Output
 from lloco.cli.retrieval import EmbedderName
 from lloco.cli.verb import verb
@@ -58,7 +61,8 @@ RandomWeights = Annotated[
 
 
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Folder for results.json, a CSV file and plots.")
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder for report.html, results.json, a CSV file and plots."),
 ]
 
 
@@ -336,9 +340,7 @@ def store(
                                   "temporary files]."),
     ] = None,
     seed: options.Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder for results.json, a CSV file and plots.")
-    ] = None,
+    out: Out = None,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
@@ -389,10 +391,15 @@ def _decoder(model: str | None, random_weights: Path | None, place: _Place, num_
 
 def _finish(results: "BenchResults", place: _Place) -> None:
     """Say what was left out, write the files, print the result."""
-    for line in skipped_rows(results):
+    from lloco.bench.report import write_bench_report
+    from lloco.report.page import REPORT_FILE
+
+    for line in skipped_rows(results.rows):
         place.output.warn(line)
-    if place.out is not None:
-        results.save(place.out)
+    page = None if place.out is None else place.out / REPORT_FILE
+    if page is not None:
+        results.save(page.parent)
+        write_bench_report(results, page, command=shlex.join(["lloco", *sys.argv[1:]]))
     place.output.result(results.to_dict(), bench_table(results))
-    if place.out is not None:
-        place.output.say(f"results.json, {results.bench}.csv and plots are in {place.out}")
+    if page is not None:
+        place.output.say(f"open {page} in a browser; results.json, {results.bench}.csv and plots are beside it")
