@@ -23,15 +23,13 @@ from lloco.compressors.decoder_based import (
     save_with_decoder,
     vocab_size,
 )
+from lloco.compressors.local import ANY_LENGTH, TENSOR_PREFIX
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder, iter_tensors
 from lloco.models.decoder import Decoder, load_decoder
 
 DESIGN = "icae"
-TENSOR_PREFIX = "compressor."
 SUMMARIES = "summaries"
-ANY_LENGTH = 1 << 40
-"""More tokens than any document has."""
 
 
 class IcaeCompressor(DecoderBased):
