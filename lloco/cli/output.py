@@ -86,9 +86,14 @@ class ProgressLines:
         speed = self._num_done / (now - self._started)
         left = max(total - self._num_done, 0) / speed if speed else 0.0
         self._say(
-            f"{self._what}: {self._num_done:,} of {total:,} {self._unit}, {speed:,.0f} {self._unit}/s, "
+            f"{self._what}: {self._num_done:,} of {total:,} {self._unit}, {_rate(speed)} {self._unit}/s, "
             f"{_duration(left)} left"
         )
+
+
+def _rate(per_second: float) -> str:
+    """Return a speed in two digits at least."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
 
 
 @contextmanager
@@ -110,7 +115,7 @@ def _bar(what: str, unit: str) -> Iterator[Advance]:
         def advance(num_now: int, total: int) -> None:
             seconds = time.monotonic() - started
             done = progress.tasks[0].completed + num_now
-            speed = f"{done / seconds:,.0f} {unit}/s" if seconds else ""
+            speed = f"{_rate(done / seconds)} {unit}/s" if seconds else ""
             progress.update(task, completed=done, total=total, speed=speed)
 
         yield advance
