@@ -50,9 +50,9 @@ class WorkerTime(threading.Thread):
 
 
 def measure(compressor: Compressor, documents: list[Document], num_workers: int) -> dict[str, float]:
-    """Compress the documents into a store of their own; starting Ray and loading weights is not counted.
+    """Compress the documents, each a batch, into a store of their own.
 
-    Counting begins when the first batch of every worker is stored.
+    Counting begins when a third of them is stored: starting Ray and loading weights is not counted.
     """
     marks: list[tuple[int, float, float, dict[int, float]]] = []
     sampler = WorkerTime()
@@ -67,7 +67,7 @@ def measure(compressor: Compressor, documents: list[Document], num_workers: int)
         sampler.start()
         compress_with_ray(corpus, plan, compressor, num_workers=num_workers, device="cpu", on_tokens=mark)
         sampler.is_done = True
-    (tokens_0, clock_0, own_0, workers_0), (tokens_1, clock_1, own_1, workers_1) = marks[num_workers - 1], marks[-1]
+    (tokens_0, clock_0, own_0, workers_0), (tokens_1, clock_1, own_1, workers_1) = marks[len(marks) // 3], marks[-1]
     num_tokens = tokens_1 - tokens_0
     worked = sum(workers_1.values()) - sum(workers_0.get(pid, 0.0) for pid in workers_1)
     return {
