@@ -15,7 +15,8 @@ from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
 
-Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional", "icae"]
+Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
+"""The designs that training makes."""
 TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
 """The compressors that training can reach through: torch modules whose `read_documents` keeps gradients."""
 AnyCompressor: TypeAlias = TrainableCompressor | IcaeCompressor
@@ -41,7 +42,7 @@ def named_folder(name: str | Path) -> Path:
     return bundled_names().get(str(name)) or checkpoint_folder(name)
 
 
-def design_of(folder: Path) -> Design | None:
+def design_of(folder: Path) -> Design | Literal["icae"] | None:
     """Return the design of the folder's compressor, or None where it is a plain language model.
 
     Raises:
