@@ -150,12 +150,17 @@ def compress(
     """
     chosen_lengths, chosen_sizes = numbers(lengths, "--lengths"), numbers(batch_sizes, "--batch-sizes")
     from lloco.bench.compress import CompressBenchOptions, measure_compress, num_positions, random_compressor
+    from lloco.compressors.icae import IcaeCompressor
     from lloco.compressors.load import load_compressor
+    from lloco.errors import LlocoError
 
     chosen = CompressBenchOptions(chosen_lengths, chosen_sizes, documents, repeats, place.seed)
     measured: Compressor
     if random_weights is None:
-        measured = load_compressor(compressor, device=place.device, dtype=place.dtype)
+        found = load_compressor(compressor, device=place.device, dtype=place.dtype)
+        if isinstance(found, IcaeCompressor):
+            raise LlocoError(f"bench compress has no naive way of an ICAE to compare with, {found.name} is one")
+        measured = found
     else:
         most = num_positions(max(chosen_lengths), segment_len, summary_length)
         decoder = _decoder(compressor, random_weights, place, most)

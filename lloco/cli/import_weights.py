@@ -58,6 +58,30 @@ def import_compressor(
     output.say(f"next: lloco compress docs/ --corpus mine --compressor {out}")
 
 
+@import_app.command("icae", no_args_is_help=True)
+@verb(kept="nothing of the new folder is left")
+def import_icae_weights(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Published ICAE v2 weights, a .safetensors file.")],
+    base: Annotated[str, typer.Option("--base", metavar="DIR|ID", help="The model that they were trained on.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to make.")],
+    is_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Put a published ICAE together with its base model, as a compressor.
+
+    \b
+    Example:
+      lloco import icae mistral_7b_ft_icae.safetensors --base mistralai/Mistral-7B-Instruct-v0.2 --out icae
+    """
+    from lloco.published.icae import import_icae
+
+    done = import_icae(file, base, out)
+    output = Output(is_json, quiet)
+    text = f"{done.summary_length} vectors for {done.segment_len} tokens in {out}"
+    output.result({**asdict(done), "source": str(file)}, f"{text} (digest {done.weights_digest[:12]})")
+    output.say(f"next: lloco compress docs/ --corpus mine --compressor {out}\nand to ask: --template icae")
+
+
 @import_app.command("adapter", no_args_is_help=True)
 @verb(kept="nothing of the new folder is left; the corpus's adapter is as it was")
 def import_lora(

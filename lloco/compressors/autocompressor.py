@@ -25,6 +25,7 @@ from lloco.compressors.decoder_based import (
     DecoderBased,
     declared,
     declared_lengths,
+    read_summaries,
     reading_alone,
     save_with_decoder,
     vocab_size,
@@ -101,28 +102,8 @@ class AutoCompressor(DecoderBased):
         return -(-num_tokens // (segment_len or self.segment_len)) * self.summary_length
 
     def read_segment(self, soft_prompt: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Summarise one segment per row, given the soft prompt of the segments before it.
-
-        Padding stands on the right, after the summary tokens, where a causal model never looks: rows need no mask.
-
-        Args:
-            soft_prompt: (batch, num_earlier_virtual_tokens, hidden_size).
-            ids: (batch, seq_len) token ids, padded on the right with any id.
-            lengths: (batch,) number of real tokens per row.
-
-        Returns:
-            (batch, summary_length, hidden_size)
-        """
-        tokens: Tensor = self.model.get_input_embeddings()(ids)
-        row = torch.cat([tokens, tokens.new_zeros(len(ids), self.summary_length, self.hidden_size)], dim=1)
-        places = lengths[:, None] + torch.arange(self.summary_length, device=ids.device)
-        index = places[:, :, None].expand(-1, -1, self.hidden_size)
-        summaries = self.embed_summary.weight.to(row.dtype).expand(len(ids), -1, -1)
-        row = torch.cat([soft_prompt.to(row.dtype), row.scatter(1, index, summaries)], dim=1)
-        # The model without its output layer: no logits are computed, and no cache is kept.
-        reader: nn.Module = self.model.get_decoder()  # type: ignore[no-untyped-call]
-        hidden: Tensor = reader(inputs_embeds=row, use_cache=False).last_hidden_state
-        return hidden[:, soft_prompt.shape[1] :].gather(1, index)
+        """Summarise one segment per row, given the soft prompt of the segments before it; see `read_summaries`."""
+        return read_summaries(self.decoder, self.embed_summary.weight, soft_prompt, ids, lengths)
 
     def read_documents(
         self,

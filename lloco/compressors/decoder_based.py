@@ -4,6 +4,7 @@ The checkpoint is a plain causal LM that stock loaders read; the compressor's se
 tensors more tensors, which stock loaders ignore. Does not know how anything is compressed.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -64,6 +65,7 @@ SETTINGS = (
     "window_len",
     "encoder_layers",
     "accumulate_summary",
+    "encoder_lora_alpha",
 )
 """Every key that a compressor has in the config."""
 
@@ -85,6 +87,34 @@ def reading_alone(decoder: Decoder, *modules: nn.Module) -> Iterator[None]:
                 module.train(was_training)
 
 
+def read_summaries(decoder: Decoder, summaries: Tensor, soft_prompt: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+    """Read one segment per row, with summary tokens after it; return their states after the final norm.
+
+    Padding stands on the right, after the summary tokens, where a causal model never looks: rows need no mask.
+
+    Args:
+        decoder: reads, as it is now.
+        summaries: (summary_length, hidden_size) embeddings of the summary tokens.
+        soft_prompt: (batch, num_earlier_virtual_tokens, hidden_size), read before the segment.
+        ids: (batch, seq_len) token ids, padded on the right with any id.
+        lengths: (batch,) number of real tokens per row.
+
+    Returns:
+        (batch, summary_length, hidden_size)
+    """
+    tokens: Tensor = decoder.model.get_input_embeddings()(ids)
+    num_rows, width = len(ids), tokens.shape[-1]
+    row = torch.cat([tokens, tokens.new_zeros(num_rows, len(summaries), width)], dim=1)
+    places = lengths[:, None] + torch.arange(len(summaries), device=ids.device)
+    index = places[:, :, None].expand(-1, -1, width)
+    row = row.scatter(1, index, summaries.to(row.dtype).expand(num_rows, -1, -1))
+    row = torch.cat([soft_prompt.to(row.dtype), row], dim=1)
+    # The model without its output layer: no logits are computed, and no cache is kept.
+    reader: nn.Module = decoder.model.get_decoder()  # type: ignore[no-untyped-call]
+    hidden: Tensor = reader(inputs_embeds=row, use_cache=False).last_hidden_state
+    return hidden[:, soft_prompt.shape[1] :].gather(1, index)
+
+
 def in_autocast_dtype(embeds: Tensor) -> Tensor:
     """Return the embeddings in the type that autocast computes in, if it is on: masks and scores get it too."""
     kind = embeds.device.type
@@ -101,6 +131,14 @@ def vocab_size(decoder: Decoder) -> int:
     """Return the number of token ids that the decoder can embed."""
     embedding: Any = decoder.model.get_input_embeddings()
     return int(embedding.num_embeddings)
+
+
+def config_design(folder: Path) -> Any:
+    """Return the design that the folder's config names, or None where it names none."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("compressor_design")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def declared(decoder: Decoder, key: str) -> int | None:

@@ -7,6 +7,9 @@ from typing import Literal, TypeAlias
 import torch
 
 from lloco.compressors.autocompressor import SUMMARY_KEY, AutoCompressor, load_autocompressor
+from lloco.compressors.decoder_based import config_design
+from lloco.compressors.icae import DESIGN as ICAE
+from lloco.compressors.icae import IcaeCompressor, load_icae
 from lloco.compressors.local import LocalCompressor, load_local_compressor, local_design
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
@@ -14,8 +17,10 @@ from lloco.models.decoder import Decoder, load_decoder
 from lloco.models.shell import load_shell
 
 Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
+"""The designs that training makes."""
 TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
 """The compressors that training can reach through: torch modules whose `read_documents` keeps gradients."""
+AnyCompressor: TypeAlias = TrainableCompressor | IcaeCompressor
 BUNDLED = "bundled"
 """Name of the compressor that comes with lloco; a folder of this name is written ./bundled."""
 BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / "model"
@@ -38,12 +43,14 @@ def named_folder(name: str | Path) -> Path:
     return bundled_names().get(str(name)) or checkpoint_folder(name)
 
 
-def design_of(folder: Path) -> Design | None:
+def design_of(folder: Path) -> Design | Literal["icae"] | None:
     """Return the design of the folder's compressor, or None where it is a plain language model.
 
     Raises:
         CheckpointError: the folder's weights cannot be read, or its config names no design that there is.
     """
+    if config_design(folder) == ICAE:
+        return "icae"
     design = local_design(folder)
     if design is None:
         return "autocompressor" if find_tensor(folder, SUMMARY_KEY) is not None else None
@@ -52,7 +59,7 @@ def design_of(folder: Path) -> Design | None:
 
 def load_compressor(
     path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
-) -> TrainableCompressor:
+) -> AnyCompressor:
     """Load a compressor with its decoder; None and "bundled" are the one that comes with lloco.
 
     "bundled-autocompressor" is the other one that does.
@@ -61,8 +68,14 @@ def load_compressor(
         CheckpointError: no such checkpoint, or it cannot be read as a compressor.
     """
     name, place = _locate(path_or_hub_id)
-    load = load_autocompressor if local_design(checkpoint_folder(place)) is None else load_local_compressor
-    compressor: TrainableCompressor = load(place, device=device, dtype=dtype)
+    folder = checkpoint_folder(place)
+    compressor: AnyCompressor
+    if config_design(folder) == ICAE:
+        compressor = load_icae(place, device=device, dtype=dtype)
+    elif local_design(folder) is None:
+        compressor = load_autocompressor(place, device=device, dtype=dtype)
+    else:
+        compressor = load_local_compressor(place, device=device, dtype=dtype)
     compressor.decoder = replace(compressor.decoder, name=name)
     return compressor
 

@@ -4,7 +4,6 @@ Nothing is carried from window to window: a document of any length is read, seve
 `local_encoder`'s. Checkpoint: a plain causal LM, the decoder, plus the encoder's tensors, named `compressor.*`.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -23,6 +22,7 @@ from lloco.compressors.compressor import (
 )
 from lloco.compressors.decoder_based import (
     DecoderBased,
+    config_design,
     declared,
     declared_lengths,
     in_autocast_dtype,
@@ -222,12 +222,7 @@ def local_design(folder: Path) -> LocalDesign | None:
     Raises:
         CheckpointError: it names one that there is not.
     """
-    try:
-        design: LocalDesign | None = json.loads((folder / "config.json").read_text(encoding="utf-8")).get(
-            "compressor_design"
-        )
-    except (OSError, ValueError, AttributeError):
-        return None
+    design: LocalDesign | None = config_design(folder)
     if design is not None and design not in get_args(LocalDesign):
         raise CheckpointError(
             f"a design of {', '.join(get_args(LocalDesign))} was wanted in the config of {folder}, {design!r} came: a "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lloco.compressors.autocompressor import SUMMARY_KEY
+from lloco.compressors.icae import SUMMARIES
 from lloco.compressors.load import design_of, named_folder
 from lloco.compressors.local import TENSOR_PREFIX
 from lloco.corpus_folder import export_corpus
@@ -71,7 +72,8 @@ def _compressor_summary(folder: Path) -> dict[str, Any]:
             f"a compressor was wanted, {folder} has neither {SUMMARY_KEY} nor a compressor_design: it is a plain "
             "language model"
         )
-    if design != "autocompressor" and find_tensor(folder, f"{TENSOR_PREFIX}scale") is None:
+    own = {"autocompressor": SUMMARY_KEY, "icae": TENSOR_PREFIX + SUMMARIES}.get(design, f"{TENSOR_PREFIX}scale")
+    if find_tensor(folder, own) is None:
         raise CheckpointError(
             f"a compressor was wanted, {folder} is of design {design} and has no {TENSOR_PREFIX}* tensors: it was "
             "saved as a plain language model; push the folder that was trained"

@@ -226,13 +226,14 @@ def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast)
         model = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
         return _compressor_around(Decoder(model, tokenizer, "new model", ""), options)
     design = design_of(named_folder(options.init))
-    if design is None or options.design not in (None, design):
+    if design in (None, "icae") or options.design not in (None, design):
         decoder = load_named_decoder(options.init, device=options.device, dtype="float32")
         return _compressor_around(replace(decoder, digest=""), options)
     found = load_compressor(options.init, device=options.device, dtype="float32")
     lens = found.segment_lens if options.ratios is None else _segment_lens(options.ratios, found.summary_length)
     if isinstance(found, AutoCompressor):
         return AutoCompressor(found.decoder, found.embed_summary.weight, segment_len=lens[0], segment_lens=lens)
+    assert isinstance(found, LocalCompressor)
     window_len = options.window_len or found.window_len
     return LocalCompressor(found.decoder, found.encoder, segment_lens=lens, window_len=window_len)
 

@@ -1,0 +1,207 @@
+"""The in-context autoencoder: the decoder with a LoRA of its own reads a segment, then summary tokens, by itself.
+
+Segments do not see each other, so a document of any length is read, several segments at a time. The decoder that reads
+the vectors is the same model without that LoRA. arXiv 2307.06945; `code/icae_v2/modeling_icae_multi_span.py` of
+getao/icae@5ed61ff. Checkpoint: a plain causal LM, the decoder, plus `compressor.summaries` and `compressor.lora_*`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lloco.compressors.compressor import LongDocuments, Progress, as_ids, check_batch_size, windows_of
+from lloco.compressors.decoder_based import (
+    DecoderBased,
+    declared,
+    read_summaries,
+    reading_alone,
+    save_with_decoder,
+    vocab_size,
+)
+from lloco.compressors.local import ANY_LENGTH, TENSOR_PREFIX
+from lloco.errors import CheckpointError, DocumentError
+from lloco.models.checkpoint import checkpoint_folder, iter_tensors
+from lloco.models.decoder import Decoder, load_decoder
+
+DESIGN = "icae"
+SUMMARIES = "summaries"
+
+
+class IcaeCompressor(DecoderBased):
+    """Decoder with LoRA matrices that are on while it compresses, and off while it answers.
+
+    `lora` maps a module to its matrices (r, in_features) and (out_features, r); what they add is scaled by alpha / r.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        summaries: Tensor,
+        lora: Mapping[str, tuple[Tensor, Tensor]],
+        *,
+        lora_alpha: int,
+        segment_len: int,
+    ):
+        super().__init__(decoder)
+        self._check(summaries, lora)
+        self.summaries = summaries.detach().to(decoder.device, decoder.dtype)
+        self.lora = {
+            name: (a.detach().to(decoder.device, decoder.dtype), b.detach().to(decoder.device, decoder.dtype))
+            for name, (a, b) in lora.items()
+        }
+        self.lora_alpha = lora_alpha
+        self.segment_len = segment_len
+        self.segment_lens = (segment_len,)
+        if not self.reach(segment_len):
+            raise CheckpointError(
+                f"segments of {segment_len} tokens and {self.summary_length} summary tokens do not fit the "
+                f"{decoder.max_len} positions of {decoder.name}: it is another decoder than these weights are for"
+            )
+
+    def _check(self, summaries: Tensor, lora: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        modules = dict(self.model.named_modules())
+        if summaries.ndim != 2 or summaries.shape[1] != self.hidden_size or not len(summaries) or not lora:
+            raise CheckpointError(
+                f"summary tokens {self.hidden_size} wide and LoRA matrices were wanted for {self.decoder.name}, "
+                f"{tuple(summaries.shape)} and {len(lora)} came: they belong to another model"
+            )
+        for name, (a, b) in lora.items():
+            layer = modules.get(name)
+            wanted = None if layer is None else (layer.in_features, layer.out_features)
+            if wanted != (a.shape[-1], b.shape[0]) or a.shape[0] != b.shape[-1]:
+                raise CheckpointError(
+                    f"LoRA matrices for the modules of {self.decoder.name} were wanted, those of {name} are "
+                    f"{tuple(a.shape)} and {tuple(b.shape)}, the module {wanted or 'is not there'}: they belong to "
+                    "another model"
+                )
+
+    @property
+    def design(self) -> str:
+        """Name of the way it compresses."""
+        return DESIGN
+
+    @property
+    def summary_length(self) -> int:
+        """Virtual tokens that a segment becomes."""
+        return len(self.summaries)
+
+    @property
+    def max_document_tokens(self) -> int:
+        """Tokens that it reads: no document is too long."""
+        return self.reach(self.segment_len)
+
+    def reach(self, segment_len: int) -> int:
+        """Return the same at this segment length; 0 where such segments do not fit."""
+        fits = segment_len >= 1 and segment_len + self.summary_length <= self.decoder.max_len
+        return ANY_LENGTH if fits else 0
+
+    def num_virtual_tokens(self, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the length of the soft prompt of a whole document: the last segment has as many as the others."""
+        return -(-num_tokens // (segment_len or self.segment_len)) * self.summary_length
+
+    @torch.no_grad()
+    def compress_ids(
+        self,
+        documents: Sequence[Sequence[int] | Tensor],
+        *,
+        segment_len: int | None = None,
+        batch_size: int = 8,
+        long_documents: LongDocuments = "refuse",
+        on_progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """Compress documents of any mix of lengths, `batch_size` segments at a time; none is too long.
+
+        Returns:
+            One (num_virtual_tokens, hidden_size) tensor a document, in the model's dtype, on the CPU.
+
+        Raises:
+            DocumentError: an empty document, ids outside the vocabulary, or segments that do not fit.
+        """
+        check_batch_size(batch_size)
+        segment_len = self.segment_len if segment_len is None else segment_len
+        if not self.reach(segment_len):
+            room = self.decoder.max_len - self.summary_length
+            raise DocumentError(f"a segment_len from 1 to {room} was wanted, {segment_len} came: choose one in it")
+        segments: list[tuple[int, Tensor]] = []
+        for place, document in enumerate(documents):
+            ids = as_ids(document, vocab_size(self.decoder))
+            windows_of(len(ids), ANY_LENGTH, long_documents)
+            segments += ((place, part) for part in torch.split(ids, segment_len))
+        order = sorted(range(len(segments)), key=lambda number: -len(segments[number][1]))
+        vectors: dict[int, Tensor] = {}
+        for start in range(0, len(order), batch_size):
+            group = order[start : start + batch_size]
+            parts = [segments[number][1] for number in group]
+            vectors |= zip(group, self._read(parts), strict=True)
+            if on_progress is not None:
+                on_progress(sum(map(len, parts)))
+        of_documents: list[list[Tensor]] = [[] for _ in documents]
+        for number, (place, _) in enumerate(segments):
+            of_documents[place].append(vectors[number])
+        return [torch.cat(rows) for rows in of_documents]
+
+    def _read(self, segments: Sequence[Tensor]) -> Tensor:
+        """Return (num_segments, summary_length, hidden_size), on the CPU."""
+        lengths = torch.tensor([len(ids) for ids in segments], device=self.decoder.device)
+        ids = nn.utils.rnn.pad_sequence(list(segments), batch_first=True).to(self.decoder.device)
+        nothing = self.summaries.new_zeros(len(segments), 0, self.hidden_size)
+        with reading_alone(self.decoder), self._lora_on():
+            return read_summaries(self.decoder, self.summaries, nothing, ids, lengths).cpu()
+
+    @contextmanager
+    def _lora_on(self) -> Iterator[None]:
+        """Add the LoRA's delta to its modules; the decoder's lock must be held, since all who use it see that."""
+        with ExitStack() as stack:
+            for name, (a, b) in self.lora.items():
+                scale = self.lora_alpha / len(a)
+
+                def add(
+                    _: nn.Module, inputs: Any, output: Tensor, a: Tensor = a, b: Tensor = b, s: float = scale
+                ) -> Tensor:
+                    return output + nn.functional.linear(nn.functional.linear(inputs[0], a), b) * s
+
+                stack.callback(self.model.get_submodule(name).register_forward_hook(add).remove)
+            yield
+
+    def save(self, folder: str | Path) -> None:
+        """Write a plain causal-LM folder plus the encoder's tensors; see `save_with_decoder`."""
+        settings = {
+            "compressor_design": DESIGN,
+            "summary_length": self.summary_length,
+            "segment_len": self.segment_len,
+            "encoder_lora_alpha": self.lora_alpha,
+        }
+        tensors = {TENSOR_PREFIX + SUMMARIES: self.summaries}
+        for name, pair in self.lora.items():
+            tensors |= {f"{TENSOR_PREFIX}lora_{side}.{name}": one for side, one in zip("AB", pair, strict=True)}
+        self.decoder = save_with_decoder(self.decoder, folder, settings, tensors)
+
+
+def load_icae(
+    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None
+) -> IcaeCompressor:
+    """Load a checkpoint that `IcaeCompressor.save` wrote.
+
+    Raises:
+        CheckpointError: unreadable, or not all of the encoder's tensors are there and of its shapes.
+    """
+    folder = checkpoint_folder(path_or_hub_id)
+    decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
+    own = {
+        name.removeprefix(TENSOR_PREFIX): tensor
+        for name, tensor in iter_tensors(folder, lambda name: name.startswith(TENSOR_PREFIX))
+    }
+    summaries = own.pop(SUMMARIES, None)
+    segment_len, lora_alpha = declared(decoder, "segment_len"), declared(decoder, "encoder_lora_alpha")
+    names = sorted({name.partition(".")[2] for name in own})
+    if summaries is None or segment_len is None or lora_alpha is None or len(own) != 2 * len(names):
+        raise CheckpointError(
+            f"an ICAE was wanted, {decoder.name} lacks some of its settings or tensors: import it again"
+        )
+    lora = {name: (own[f"lora_A.{name}"], own[f"lora_B.{name}"]) for name in names}
+    return IcaeCompressor(decoder, summaries, lora, lora_alpha=lora_alpha, segment_len=segment_len).eval()

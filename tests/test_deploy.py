@@ -1,0 +1,121 @@
+"""What `deploy/` and its page say of lloco is true: flags, routes, metrics, files and folders that are named exist.
+
+Images are not built here, and the schemas of Compose and Kubernetes are not checked: docs/deploy.md says how they were.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.command import Run
+from tests.serving import Site, serving
+
+ROOT = Path(__file__).parent.parent
+DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text().replace("\\\n", "")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+MANIFEST: list[dict[str, Any]] = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text()))
+PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())
+PAGE = (ROOT / "docs/deploy.md").read_text()
+HOME = "/var/lib/lloco"
+
+
+def instruction(name: str) -> str:
+    """The last instruction of this name, of the image's own stage."""
+    return re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)[-1]
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    return {one["kind"]: one["spec"]["template"]["spec"] for one in MANIFEST if "template" in one.get("spec", {})}
+
+
+def commands() -> dict[str, list[str]]:
+    """Every command line of lloco in the folder, by where it is."""
+    return {
+        "Dockerfile": json.loads(instruction("CMD")),
+        "compose": COMPOSE["services"]["gateway"]["command"],
+        **{kind: spec["containers"][0]["args"] for kind, spec in pods().items()},
+    }
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server of an empty store."""
+    with serving(tmp_path_factory.mktemp("deploy") / "store") as running:
+        yield running
+
+
+@pytest.mark.parametrize("place", ["Dockerfile", "compose", "Job", "Deployment"])
+def test_every_flag_of_a_command_is_one_of_its_verb(capsys: pytest.CaptureFixture[str], place: str) -> None:
+    run = Run(capsys)
+    verb, *arguments = commands()[place]
+    assert run(verb, "--help") == 0
+    flags = {one.partition("=")[0] for one in arguments if one.startswith("-")}
+    assert flags and flags - set(re.findall(r"--[a-z-]+", run.out)) == set()
+
+
+def test_the_server_answers_where_the_containers_ask(site: Site) -> None:
+    port, health = re.findall(r"http://127\.0\.0\.1:(\d+)(/\w+)", instruction("HEALTHCHECK"))[0]
+    container = pods()["Deployment"]["containers"][0]
+    probes = {container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    assert {port, instruction("EXPOSE"), str(container["ports"][0]["containerPort"])} == {"8000"}
+    assert all("--port=8000" in command for command in commands().values() if command[0] == "serve")
+    jobs = PROMETHEUS["scrape_configs"]
+    with site.http() as http:
+        for path in {health, *probes, *(job.get("metrics_path", "/metrics") for job in jobs)}:
+            assert http.get(path).status_code == 200, path
+    targets = [target for job in jobs for one in job["static_configs"] for target in one["targets"]]
+    assert {target.partition(":")[0] for target in targets} <= set(COMPOSE["services"])
+
+
+def test_every_metric_on_the_page_is_one_of_the_servers(site: Site) -> None:
+    with site.http() as http:
+        http.get("/health")
+        known = set(re.findall(r"^(\w+)(?:\{.*\})? ", http.get("/metrics").text, re.MULTILINE))
+    named = set(re.findall(r"\blloco_(?:request|first|virtual|document|completion|running|waiting)\w*", PAGE))
+    assert len(named) > 5 and named <= known
+
+
+def test_the_store_is_the_same_volume_everywhere() -> None:
+    assert f"LLOCO_HOME={HOME}" in instruction("ENV")
+    assert HOME in json.loads(instruction("VOLUME"))
+    services = COMPOSE["services"]
+    assert f"store:{HOME}" in services["gateway"]["volumes"] and f"store:{HOME}:ro" in services["vllm"]["volumes"]
+    for spec in pods().values():
+        mounts = {one["name"]: one for one in spec["containers"][0]["volumeMounts"]}
+        assert mounts["store"]["mountPath"] == HOME
+    deployment = pods()["Deployment"]
+    assert next(one for one in deployment["volumes"] if one["name"] == "store")["persistentVolumeClaim"]["readOnly"]
+
+
+def test_keys_are_where_the_server_looks_for_them() -> None:
+    found = {
+        place: flag.partition("=")[2]
+        for place, command in commands().items()
+        for flag in command
+        if flag.startswith("--api-key-file=")
+    }
+    secrets = {f"/run/secrets/{name}" for name in COMPOSE["services"]["gateway"]["secrets"]}
+    assert {found["Dockerfile"], found["compose"]} == secrets
+    mounts = {one["name"]: one["mountPath"] for one in pods()["Deployment"]["containers"][0]["volumeMounts"]}
+    assert found["Deployment"] == mounts["keys"] + "/keys.json"
+    scraping = PROMETHEUS["scrape_configs"][0]["authorization"]["credentials_file"]
+    assert scraping in {f"/run/secrets/{name}" for name in COMPOSE["services"]["prometheus"]["secrets"]}
+
+
+def test_the_image_is_made_of_files_that_are_let_through_and_not_by_root() -> None:
+    ignore = (ROOT / "deploy/Dockerfile.dockerignore").read_text().split()
+    copies = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    copied = {name for line in copies for name in line.split()}
+    assert ignore[0] == "*" and {f"!{name}" for name in copied} == {one for one in ignore if one.startswith("!")}
+    assert all((ROOT / name).exists() for name in copied)
+    assert instruction("USER").split(":")[0] == str(pods()["Deployment"]["securityContext"]["runAsUser"]) != "0"
+
+
+def test_no_image_changes_by_itself() -> None:
+    images = [one["image"] for name, one in COMPOSE["services"].items() if "build" not in one]
+    assert images and all(re.search(r":v\d+\.\d+\.\d+$", image) for image in images)
