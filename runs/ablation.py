@@ -27,20 +27,21 @@ from lloco.evals.predict import PredictOptions, predict
 from lloco.evals.sample import Sample
 from lloco.evals.tasks import load_samples
 from lloco.prompt import Prompt, collate
+from lloco.refine import repeat_logits
 from lloco.training.loop import LogLine
 from lloco.training.pretrain import PretrainOptions, pretrain
-from lloco.training.reading_data import REPEAT_INSTRUCTION
 
 RATIOS = (8.0, 4.0, 16.0, 32.0)
+DESIGNS = ("pooling", "autocompressor", "interleaved", "bidirectional")
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "questions and texts": {},
+    "questions alone": {"text_row_ratio": 0.0, "copy_ratio": 0.0},
+    "half distilled": {"distillation_ratio": 0.5},
+    "all texts repeated": {"reconstruction_ratio": 1.0},
+    "a fifth of texts repeated": {"reconstruction_ratio": 0.2},
+}
 RUNS: dict[str, dict[str, Any]] = {
-    "autocompressor": {"design": "autocompressor"},
-    "pooling": {"design": "pooling"},
-    "interleaved": {"design": "interleaved"},
-    "bidirectional": {"design": "bidirectional"},
-    "pooling, questions alone": {"design": "pooling", "text_row_ratio": 0.0, "copy_ratio": 0.0},
-    "pooling, all texts repeated": {"design": "pooling", "reconstruction_ratio": 1.0},
-    "pooling, a fifth of texts repeated": {"design": "pooling", "reconstruction_ratio": 0.2},
-    "pooling, half distilled": {"design": "pooling", "distillation_ratio": 0.5},
+    f"{design}, {name}": {"design": design, **objective} for design in DESIGNS for name, objective in OBJECTIVES.items()
 }
 DATES = re.compile(r"\b(1[5-9]|20)\d\d\b|January|February|March|April|May|June|July|August|September|October|November|"
                    r"December|(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day$")  # fmt: skip
@@ -58,10 +59,14 @@ def main() -> None:
     for name in options.runs.split(";"):
         folder = options.out / f"{name.replace(', ', '-').replace(' ', '_')}-{options.seed}"
         done = folder / "measured.json"
+        asked = {name: str(value) for name, value in vars(options).items() if name not in ("out", "runs")}
         if not done.is_file():
-            compressor = train(name, folder, options)
-            done.write_text(json.dumps(measure(compressor, options.validation, options.limit), indent=2))
-        rows.append((name, json.loads(done.read_text())))
+            measured = measure(train(name, folder, options), options.validation, options.limit)
+            done.write_text(json.dumps({"options": asked, "measured": measured}, indent=2))
+        found = json.loads(done.read_text())
+        if found["options"] != asked:
+            raise SystemExit(f"{done} was made with {found['options']}, wanted {asked}: name another folder with --out")
+        rows.append((name, found["measured"]))
         show(rows)
 
 
@@ -149,13 +154,12 @@ def texts(compressor: TrainableCompressor, documents: list[Document], segment_le
     Both with the true tokens before each (teacher forcing); perplexity also with nothing before the second half.
     """
     tokenizer = compressor.decoder.require_tokenizer()
-    lead = torch.tensor(tokenizer(REPEAT_INSTRUCTION, add_special_tokens=False)["input_ids"])
     copied: list[float] = []
     losses: dict[str, list[float]] = {"after": [], "alone": []}
     for document in documents:
         ids = torch.tensor(tokenizer(document.text, add_special_tokens=False)["input_ids"])
         (vectors,) = compressor.compress_ids([ids], segment_len=segment_len)
-        copied.append(float((logits(compressor, (vectors, lead), ids).argmax(dim=-1) == ids).float().mean()))
+        copied.append(float((repeat_logits(compressor, vectors, ids).argmax(dim=-1) == ids).float().mean()))
         first, second = ids[: len(ids) // 2], ids[len(ids) // 2 :]
         (vectors,) = compressor.compress_ids([first], segment_len=segment_len)
         for name, before in (("after", (vectors,)), ("alone", (first[-1:],))):

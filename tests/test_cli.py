@@ -196,6 +196,16 @@ def test_progress_in_a_log_is_a_line_every_ten_seconds(monkeypatch: pytest.Monke
     ]
 
 
+def test_slow_progress_is_told_in_fractions(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("lloco.cli.output.time.monotonic", lambda: now)
+    said: list[str] = []
+    lines = ProgressLines("learning", "steps", said.append)
+    now += 20.0
+    lines.advance(7, 14)
+    assert said == ["learning: 7 of 14 steps, 0.35 steps/s, 20s left"]
+
+
 def test_only_the_first_of_several_processes_speaks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

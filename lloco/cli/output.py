@@ -91,6 +91,11 @@ class ProgressLines:
         )
 
 
+def _rate(per_second: float) -> str:
+    """Return a speed in two digits at least."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+
+
 @contextmanager
 def _bar(what: str, unit: str) -> Iterator[Advance]:
     from rich.console import Console
@@ -110,7 +115,7 @@ def _bar(what: str, unit: str) -> Iterator[Advance]:
         def advance(num_now: int, total: int) -> None:
             seconds = time.monotonic() - started
             done = progress.tasks[0].completed + num_now
-            speed = f"{done / seconds:,.0f} {unit}/s" if seconds else ""
+            speed = f"{_rate(done / seconds)} {unit}/s" if seconds else ""
             progress.update(task, completed=done, total=total, speed=speed)
 
         yield advance

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix
 from lloco.errors import LlocoError
@@ -25,7 +26,7 @@ from lloco.prompt import Prompt, collate
 class DecodeBatch:
     """The rows between two tokens, in the order in which they came."""
 
-    def __init__(self, cache: DynamicCache, attention_mask: Tensor, peft_names: Sequence[str]) -> None:
+    def __init__(self, cache: GrowingCache, attention_mask: Tensor, peft_names: Sequence[str]) -> None:
         self._cache = cache
         self._attention_mask = attention_mask
         self._peft_names = list(peft_names)
@@ -122,9 +123,9 @@ def num_read(prompts: Sequence[Prompt], prefixes: Sequence[Prefix]) -> int:
     return max(behind)
 
 
-def _filled_cache(prefixes: Sequence[Prefix], lengths: Sequence[int]) -> DynamicCache:
+def _filled_cache(prefixes: Sequence[Prefix], lengths: Sequence[int]) -> GrowingCache:
     """Return a cache with the first so many positions of each prefix, left-padded."""
-    cache = DynamicCache()
+    cache = GrowingCache()
     longest = max(lengths)
     if not prefixes or not longest:
         return cache

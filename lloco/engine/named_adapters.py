@@ -85,10 +85,13 @@ def inference(model: torch.nn.Module, peft_names: Sequence[str]) -> Iterator[dic
     """Yield the arguments that give each row its adapter; inside, the model is in eval mode and keeps no gradients."""
     # Another engine may have put its adapter into this model in place; without names it would be on for all rows.
     is_mixed = isinstance(model, PeftModel)
-    was_training = model.training
+    # Setting every module's mode anew, as `train` does, takes a fifth of a small model's step.
+    in_training = [module for module in model.modules() if module.training]
     with torch.no_grad(), nullcontext() if is_mixed else adapter_disabled(model):
-        model.train(False)
+        for module in in_training:
+            module.training = False
         try:
             yield {"adapter_names": list(peft_names)} if is_mixed else {}
         finally:
-            model.train(was_training)
+            for module in in_training:
+                module.training = True
