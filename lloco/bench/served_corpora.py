@@ -8,7 +8,7 @@ import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -88,6 +88,8 @@ class ServedCorpora:
     url: str
     engine: CachingEngine
     options: ServedOptions
+    filled: set[ServedWay] = field(default_factory=set)
+    """The ways whose documents have all been read."""
 
     @property
     def ways(self) -> list[ServedWay]:
@@ -108,9 +110,10 @@ class ServedCorpora:
         ]
 
     def prepare(self, way: ServedWay) -> None:
-        """Let the engine keep what it reads, or not; where it does, it reads every document once."""
-        self.engine.limit_prefix_cache(self.options.prefix_cache_mb << 20 if way.is_cached else 0)
-        if way.is_cached:
+        """Let the engine use what it has read, or not; where it may, it reads every document once, the first time."""
+        self.engine.use_prefix_cache(way.is_cached)
+        if way.is_cached and way not in self.filled:
+            self.filled.add(way)
             with open_client(self.url) as http:
                 for corpus in map(_corpus_name, range(self.options.corpora)):
                     for document in map(_document_id, range(self.options.documents)):
@@ -147,6 +150,7 @@ def serving_corpora(compressor: Compressor, options: ServedOptions, device: str 
             max_waiting=options.max_waiting,
             device=device,
             dtype=str(compressor.decoder.dtype).removeprefix("torch."),
+            prefix_cache_bytes=options.prefix_cache_mb << 20,
             engine=options.engine,
         )
         service = Service(store, Access(), engines=engines)

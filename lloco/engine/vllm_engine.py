@@ -124,9 +124,9 @@ class VllmEngine:
                 self._lora[digest] = request
             self._digests[name] = digest
 
-    def limit_prefix_cache(self, max_bytes: int) -> None:
-        """Answer from what vLLM keeps of earlier prompts, in a cache of its own size, or where 0 read all again."""
-        self._uses_cache = max_bytes > 0
+    def use_prefix_cache(self, is_used: bool) -> None:
+        """Answer from what vLLM keeps of earlier prompts, as from the beginning, or read all anew."""
+        self._uses_cache = is_used
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: SamplingParams, *, adapters: Sequence[str | None] | None = None

@@ -71,9 +71,9 @@ def test_an_engine_that_is_to_keep_no_prefixes_reads_everything_again(
     engine: VllmEngine, reference: TransformersEngine
 ) -> None:
     engine.generate(prompts(), GREEDY)
-    engine.limit_prefix_cache(0)
+    engine.use_prefix_cache(False)
     assert engine.generate(prompts(), GREEDY) == reference.generate(prompts(), GREEDY)
-    engine.limit_prefix_cache(1)
+    engine.use_prefix_cache(True)
     assert any(one.num_cached_tokens for one in engine.generate(prompts(), GREEDY))
 
 
