@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from typing import TypeAlias
 
 from lloco.bench.asking import Asked, RefusedError, ServedAnswer, ask, open_client
 from lloco.bench.floor import ModelCost
@@ -25,7 +26,7 @@ from lloco.errors import LlocoError
 from lloco.evals.evaluate import versions
 
 PERCENTILES = (50, 95, 99)
-Outcome = ServedAnswer | LlocoError
+Outcome: TypeAlias = ServedAnswer | LlocoError
 
 
 @dataclass(frozen=True, slots=True)

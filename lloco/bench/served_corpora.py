@@ -166,18 +166,20 @@ def serving_corpora(compressor: Compressor, options: ServedOptions, device: str 
 def random_served_compressor(decoder: Decoder, seed: int) -> Iterator[Compressor]:
     """Make a compressor of a decoder with random weights, for the block a checkpoint, so that a server can load it.
 
-    Text is read with the bundled tokenizer where the decoder has none.
+    A decoder without a tokenizer gets the bundled one.
 
     Raises:
-        CheckpointError: the decoder's vocabulary is smaller than the tokenizer's.
+        CheckpointError: it has none and another number of tokens, of which some would be no text.
     """
-    tokenizer = decoder.tokenizer or load_tokenizer(BUNDLED_FOLDER)
-    vocab_size = decoder.model.config.get_text_config().vocab_size
-    if tokenizer is None or len(tokenizer) > vocab_size:
-        raise CheckpointError(
-            f"a model that reads text was wanted, {decoder.name} has {vocab_size:,} tokens and no tokenizer for them: "
-            f"set vocab_size to {len(tokenizer or ()):,} or more, or put tokenizer.json beside it"
-        )
+    tokenizer, vocab_size = decoder.tokenizer, decoder.model.config.get_text_config().vocab_size
+    if tokenizer is None:
+        tokenizer = load_tokenizer(BUNDLED_FOLDER)
+        assert tokenizer is not None
+        if vocab_size != len(tokenizer):
+            raise CheckpointError(
+                f"a model that reads text was wanted, {decoder.name} has {vocab_size:,} tokens and no tokenizer for "
+                f"them: put tokenizer.json beside it, or set vocab_size to {len(tokenizer):,}, the bundled one's"
+            )
     with tempfile.TemporaryDirectory(prefix="lloco-bench-") as folder:
         made = random_compressor(
             replace(decoder, tokenizer=tokenizer), segment_len=SEGMENT_LEN, summary_length=SUMMARY_LENGTH, seed=seed
