@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from lloco.bench.asking import Asked, ServedAnswer, ask, open_client
@@ -59,6 +59,8 @@ def measure_serve(
     cost = ModelCost.of(decoder.model)
     machine = measure_machine(decoder.device, decoder.dtype, cost.read_bytes)
     done: dict[int, list[Way[Load]]] = {}
+    # Clients that wait for their answers are not refused.
+    options = replace(options, served=replace(options.served, max_waiting=max(options.clients)))
     with serving_corpora(compressor, options.served, device) as served:
         refused = {way.mode: served.refusal(way) for way in served.ways if not way.is_cached}
         count = count_runs(on_run, len(options.clients) * len(served.ways), options.repeats)
