@@ -86,7 +86,7 @@ class ProgressLines:
         speed = self._num_done / (now - self._started)
         left = max(total - self._num_done, 0) / speed if speed else 0.0
         self._say(
-            f"{self._what}: {self._num_done:,} of {total:,} {self._unit}, {speed:,.0f} {self._unit}/s, "
+            f"{self._what}: {self._num_done:,} of {total:,} {self._unit}, {_rate(speed)} {self._unit}/s, "
             f"{_duration(left)} left"
         )
 
