@@ -25,6 +25,8 @@ from lloco.compressors.compressor import Compressor
 from lloco.errors import LlocoError
 from lloco.evals.evaluate import versions
 
+NUM_AT_ONCE = 8
+"""Questions that are asked together to guess the rate that a server can answer."""
 PERCENTILES = (50, 95, 99)
 Outcome: TypeAlias = ServedAnswer | LlocoError
 
@@ -138,18 +140,23 @@ def measure_open_loop(
 
 
 def _begin(served: ServedCorpora, way: ServedWay, options: OpenLoopOptions) -> _Measured:
-    """Ask once for the refusal and once more, with everything loaded, for the rate at which to begin."""
+    """Ask for the refusal; then, with everything loaded, alone for the bound and many at once for where to begin."""
     served.prepare(ServedWay(way.mode, False))
     refusal = served.refusal(way)
     if refusal is not None or options.rates is not None:
         return _Measured(way, refusal)
     assert options.p95_seconds is not None
     served.prepare(way)
-    alone = put_open_load(served.url, way.mode, served.questions(1, 0), [0.0], options.served.new_tokens).seconds
+
+    def seconds_of(num_questions: int) -> float:
+        questions, at_once = served.questions(num_questions, 0), [0.0] * num_questions
+        return put_open_load(served.url, way.mode, questions, at_once, options.served.new_tokens).seconds
+
+    alone = seconds_of(1)
     if alone > options.p95_seconds:
         bound = f"an answer takes {alone:.2g} s with nobody else there, more than --p95-seconds {options.p95_seconds:g}"
         return _Measured(way, bound)
-    return _Measured(way, None, RateSearch(1 / alone))
+    return _Measured(way, None, RateSearch(NUM_AT_ONCE / seconds_of(NUM_AT_ONCE)))
 
 
 def _load(served: ServedCorpora, way: ServedWay, rate: float, number: int, options: OpenLoopOptions) -> OpenLoad:
@@ -181,8 +188,8 @@ def _seconds(outcome: Outcome, name: str) -> float:
 
 
 def _count(on_run: OnRun | None, options: OpenLoopOptions, num_ways: int) -> Callable[[], None]:
-    """A search takes about seven rates."""
-    total = num_ways * options.repeats * (7 if options.rates is None else len(options.rates))
+    """A search takes about five rates."""
+    total = num_ways * options.repeats * (5 if options.rates is None else len(options.rates))
     return lambda: None if on_run is None else on_run(1, total)
 
 
