@@ -120,11 +120,11 @@ class ServedCorpora:
                         ask(http, way.mode, Asked(corpus, document, "Which word comes first?"), 1)
 
     def refusal(self, way: ServedWay) -> str | None:
-        """Ask once, which loads the model; returns why this way cannot be compared."""
-        (question,) = self.questions(1, 0)
+        """Ask about every corpus, which loads models and adapters; returns why this way cannot be compared."""
         try:
             with open_client(self.url) as http:
-                answer = ask(http, way.mode, question, self.options.new_tokens)
+                for corpus in map(_corpus_name, range(self.options.corpora)):
+                    answer = ask(http, way.mode, Asked(corpus, _document_id(0), "Which word comes first?"), 1)
         except LlocoError as error:
             return str(error)
         if way.mode == "full" and answer.prompt_tokens < self.options.context_tokens:
