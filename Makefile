@@ -1,4 +1,4 @@
-# make setup | test | test-vllm | test-clients | check | demo
+# make setup | test | test-vllm | test-clients | test-rivals | check | demo
 #
 # Another Python:        make setup PYTHON=python3.12
 # Another package index: make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -17,7 +17,10 @@ CLIENTS_VENV = .venv-clients
 CLIENTS_STAMP = $(CLIENTS_VENV)/.setup-done
 CLIENTS = tests/with_clients
 
-.PHONY: setup test test-vllm test-clients check format demo clean
+RIVALS_VENV = .venv-rivals
+RIVALS_STAMP = $(RIVALS_VENV)/.setup-done
+
+.PHONY: setup test test-vllm test-clients test-rivals check format demo clean
 
 setup: $(STAMP)
 
@@ -53,6 +56,17 @@ $(CLIENTS_STAMP): $(CLIENTS)/requirements.txt
 # Their sockets are closed late, which the tests' settings would make an error.
 test-clients: $(STAMP) $(CLIENTS_STAMP)
 	LLOCO_PYTHON=$(BIN)/python $(CLIENTS_VENV)/bin/python -m pytest -W default --confcutdir $(CLIENTS) $(CLIENTS)
+
+# kvpress wants a transformers older than the tests' own, so `lloco bench rivals` gets an environment of its own: 2 GB.
+$(RIVALS_STAMP): pyproject.toml
+	test -x $(RIVALS_VENV)/bin/python || $(PYTHON) -m venv $(RIVALS_VENV)
+	$(RIVALS_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(RIVALS_VENV)/bin/python -m pip install $(PIP_ARGS) -c constraints.txt torch
+	$(RIVALS_VENV)/bin/python -m pip install $(PIP_ARGS) -e ".[dense,rivals]" hypothesis pytest pytest-timeout
+	touch $@
+
+test-rivals: $(RIVALS_STAMP)
+	$(RIVALS_VENV)/bin/python -m pytest -W "ignore:'pipes' is deprecated" tests/test_bench_rivals.py
 
 check: $(STAMP)
 	$(BIN)/ruff check

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a model like the bundled one: from the language model of the bundled autocompressor, a pooling compressor, on records
-# of the eight domains it knows, then of 32 more and of domains made up anew for each document. About 100 minutes on one core.
+# of the eight domains it knows, then of 32 more and of domains made up anew for each document. About three hours on one core.
 # The shipped weights broke the second leg off after its first 1,000 steps: see lloco/bundled/model/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,9 +22,11 @@ pretrain() {
   lloco pretrain --validation "$OUT/validation.jsonl" --batch-tokens 2048 --compressor-learning-rate 1.5e-3 \
     --copy-ratio 0.2 --language-model-steps 0 "$@"
 }
-wide=(--data "$OUT/some.jsonl" --data "$OUT/more.jsonl" --data "$OUT/random.jsonl" --distractor-ratio 0.3
-  --not-answerable-ratio 0.15)
+other=(--data "$OUT/more.jsonl" --data "$OUT/random.jsonl" --distractor-ratio 0.3 --not-answerable-ratio 0.15)
+wide=(--data "$OUT/some.jsonl" "${other[@]}")
 pretrain --init bundled-autocompressor --design pooling --ratios 8 --data "$OUT/known.jsonl" --compressor-steps 300 \
   --out "$OUT/first"
 pretrain --init "$OUT/first/model" "${wide[@]}" --start-fraction 0.5 --compressor-steps 1000 --out "$OUT/wide"
-pretrain --init "$OUT/wide/model" "${wide[@]}" --start-fraction 1 --compressor-steps 3200 --out "$OUT/last"
+pretrain --init "$OUT/wide/model" "${wide[@]}" --start-fraction 1 --compressor-steps 3200 --out "$OUT/wider"
+pretrain --init "$OUT/wider/model" --data "$OUT/known.jsonl" "${other[@]}" --distillation-ratio 0.3 --start-fraction 1 \
+  --compressor-steps 3600 --seed 3 --out "$OUT/last"

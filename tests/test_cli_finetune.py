@@ -114,6 +114,7 @@ def test_other_processes_wait_until_the_first_one_has_compressed_the_documents(
 
     class SecondProcess:
         is_main_process = False
+        num_processes = 2
 
         def wait_for_everyone(self) -> None:
             num_stored.append(sum(one.num_documents for one in store.corpora()))

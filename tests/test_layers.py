@@ -51,7 +51,7 @@ LATE = {
         "pypdfium2",
         "tantivy",
     ),
-    *("trafilatura", "lance", "ray", "sentence_transformers", "uvicorn", "vllm"),
+    *("trafilatura", "kvpress", "lance", "ray", "sentence_transformers", "uvicorn", "vllm"),
 }
 """Optional or slow to import, and needed by few calls: these may be imported inside a function."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "types", "constants", "shared", "base", "core"}

@@ -22,6 +22,7 @@ from lloco.cli.bench_options import (
 from lloco.cli.bench_serve import serve
 from lloco.cli.retrieval import EmbedderName
 from lloco.cli.verb import verb
+from lloco.cli.wording import named_template
 
 if TYPE_CHECKING:
     from lloco.compressors.compressor import Compressor
@@ -184,6 +185,48 @@ def retrieval(
     samples = load_samples(task, data)
     with place.progress("searching", "methods") as advance:
         results = measure_retrieval(samples, chosen, loaded, advance)
+    finish(results, place)
+
+
+@bench_app.command("rivals", no_args_is_help=True)
+@verb(kept=NOTHING)
+def rivals(
+    *,
+    task: options.Task,
+    data: options.Data,
+    compressor: options.CompressorName = None,
+    adapter: options.Adapter = None,
+    embedder: EmbedderName = None,
+    template: options.TemplateName = None,
+    ratios: Annotated[
+        str | None,
+        typer.Option("--ratios", metavar="N,N,...", help="Document tokens per position that is read [default: the "
+                     "compressor's own]."),
+    ] = None,
+    max_tokens: options.MaxTokens = None,
+    limit: options.Limit = None,
+    place: Place,
+) -> None:  # fmt: skip
+    """Quality, time and bytes stored of a task's answers, from soft prompts and from what else reads so few positions.
+
+    \b
+    Examples:
+      lloco bench rivals --task jsonl --data questions.jsonl --max-tokens 16
+      lloco bench rivals --task squad_articles --data rajpurkar/squad --limit 200 --ratios 4,8,16 --out bench-rivals
+    """
+    chosen_ratios = None if ratios is None else numbers(ratios, "--ratios")
+    from lloco.bench.rivals import RivalsOptions, measure_rivals
+    from lloco.compressors.load import load_compressor
+    from lloco.embedder import load_embedder
+    from lloco.evals.tasks import load_samples
+
+    chosen = RivalsOptions(task, data, chosen_ratios, max_tokens, embedder, adapter, template, place.seed)
+    samples = load_samples(task, data, limit=limit)
+    wording = None if template is None else named_template(template)
+    searched_with = None if embedder is None else load_embedder(embedder, place.device)
+    answering = load_compressor(compressor, device=place.device, dtype=place.dtype)
+    with place.progress() as advance:
+        results = measure_rivals(samples, answering, chosen, searched_with, wording, advance)
     finish(results, place)
 
 

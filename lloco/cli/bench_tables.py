@@ -134,6 +134,20 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "index, s": _scaled("index_seconds"),
         "ratio": _times("ratio"),
     },
+    "rivals": {
+        "mode": _text("mode"),
+        "asked": _scaled("wanted_ratio"),
+        "n": _count("n"),
+        "metric": _text("metric"),
+        "quality": _error("quality"),
+        "read": _scaled("context_positions"),
+        "first token, ms": _spread("first_token_seconds", 1e3),
+        "answer, ms": _scaled("answer_seconds", 1e3),
+        "prepare, ms": _scaled("prepare_seconds", 1e3),
+        "KB": _scaled("stored_bytes", 1e-3),
+        "ratio": _times("ratio"),
+        "first": _times("ratio_first_token"),
+    },
     "store": {
         "documents": _count("documents"),
         "stored as": _text("storage_dtype"),
@@ -157,4 +171,5 @@ def skipped_rows(results: "BenchResults") -> list[str]:
 
 def _skipped_line(row: Mapping[str, Any]) -> str:
     length = row.get("context_tokens") or row["document_tokens"]
-    return f"{length:,} tokens, {row['mode']}: not measured: {row['skipped']}"
+    what = f"ratio {row['wanted_ratio']}" if length is None else f"{length:,} tokens"
+    return f"{what}, {row['mode']}: not measured: {row['skipped']}"

@@ -1,6 +1,7 @@
 """`lloco finetune`: an adapter that teaches the decoder to read one corpus."""
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -148,17 +149,26 @@ def finetune(
     from lloco.models.decoder import resolve_device
     from lloco.store.store import Store
     from lloco.training.loop import process_state
+    from lloco.training.sharding import is_sharding_wanted
 
     chosen = recipe.finetune_options()
     state = process_state(resolve_device(questions.device))
+    is_shared_out = is_sharding_wanted(state)
+    num_parts = math.ceil(chosen.batch_size / chosen.micro_batch_size)
+    if state.num_processes > num_parts:
+        output.warn(
+            f"a step has {num_parts} micro-batches for {state.num_processes} processes, so that some have nothing to "
+            "do: give a smaller --micro-batch-size or a larger --batch-size"
+        )
     with Store(store) as opened:
         learned = _read(opened, name, questions, data)
         held_out = _read(opened, name, questions, validation, split=None) if validation else None
         documents = {one.id: one for part in (learned, held_out) if part is not None for one in part.documents}
         loaded = _compress_missing(opened, name, documents, questions, state, output)
         found = opened.corpus(name, create=False)
-        is_own = loaded is not None and questions.model is None and questions.adapter is None
-        decoder = loaded.decoder if loaded and is_own else _load_decoder(found, questions)
+        is_own = questions.model is None and questions.adapter is None and not is_shared_out
+        decoder = loaded.decoder if loaded and is_own else _load_decoder(found, questions, state)
+        del loaded
         if questions.adapter is not None:
             warn_of_other_model(output, questions.adapter, decoder)
         folder = out or Path(f"finetune-{found.name}")
@@ -241,16 +251,22 @@ def _wording(template: str | None, data: "FinetuneData", start: Path | None) -> 
     return named_template(template)
 
 
-def _load_decoder(corpus: "Corpus", questions: _Questions) -> "Decoder":
+def _load_decoder(corpus: "Corpus", questions: _Questions, state: "PartialState") -> "Decoder":
     from lloco.corpus_models import load_corpus_decoder
+    from lloco.models.decoder import resolve_dtype
+    from lloco.training.sharding import is_sharding_wanted
 
+    is_shared_out = is_sharding_wanted(state)
+    # The whole model may fit no device: each process takes its share from the memory of the machine.
+    device = "cpu" if is_shared_out else questions.device
+    dtype = resolve_dtype(questions.dtype, state.device) if is_shared_out else questions.dtype
     return load_corpus_decoder(
         corpus,
         questions.model,
         adapter=questions.adapter,
         compressor=questions.compressor,
-        device=questions.device,
-        dtype=questions.dtype,
+        device=device,
+        dtype=dtype,
     )
 
 

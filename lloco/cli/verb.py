@@ -8,6 +8,7 @@ import functools
 import inspect
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -19,6 +20,8 @@ import typer
 from lloco.errors import LlocoError
 
 DEBUG = "LLOCO_DEBUG"
+GRACE_SECONDS = 30.0
+"""Within this time a launcher ends the processes of a run of which one has failed."""
 
 
 def verb(kept: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -43,6 +46,8 @@ def verb(kept: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             except OSError as error:
                 raise _stop(f"error: {_os_message(error)}", 1) from None
             except Exception as error:
+                if _is_of_lost_process(error):
+                    raise _end_too() from None
                 what = f"{type(error).__name__}: {error}".strip()
                 hint = f"this is a fault of lloco; set {DEBUG}=1 to see where, and please report it"
                 raise _stop(f"error: {what.splitlines()[0]}\n{hint}", 1) from None
@@ -80,11 +85,36 @@ def _parameter(field: "Field[Any]") -> Parameter:
 
 
 def _stop(message: str, code: int) -> typer.Exit:
-    """Print the message, and where it came from if the user asked for that."""
+    """Print the message, and where it came from if the user asked for that.
+
+    A process other than the first waits with its own: where all fail alike, it is ended before it says so too.
+    """
     if os.environ.get(DEBUG):
         traceback.print_exc()
-    print(message, file=sys.stderr, flush=True)
+    if (rank := _rank()) == "0":
+        print(message, file=sys.stderr, flush=True)
+    elif code == 1:
+        time.sleep(GRACE_SECONDS)
+        print(f"process {rank}: {message}", file=sys.stderr, flush=True)
     return typer.Exit(code)
+
+
+def _end_too() -> typer.Exit:
+    """End because another process did, which says why itself, or its launcher does."""
+    if _rank() == "0":
+        time.sleep(GRACE_SECONDS)
+        print("error: another process of this run has stopped", file=sys.stderr, flush=True)
+    return typer.Exit(1)
+
+
+def _rank() -> str:
+    return os.environ.get("RANK", "0")
+
+
+def _is_of_lost_process(error: Exception) -> bool:
+    """Return whether the error is that another process of the same run cannot be reached any more."""
+    names = {one.__name__ for one in type(error).__mro__}
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and ("DistError" in names or "gloo" in str(error).lower())
 
 
 def _os_message(error: OSError) -> str:

@@ -4,8 +4,9 @@ Truncated text and retrieved passages get a budget of decoder tokens and never o
 soft prompt of that many virtual tokens. What does not fit the decoder's positions is cut and marked, never in silence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from lloco.documents import Document
 from lloco.errors import DocumentError, MismatchError
 from lloco.read_text import join_pieces, pack_passages, token_ids
-from lloco.retriever import Retriever, split_passages
+from lloco.retriever import Hit, Retriever, split_passages
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.passage import PassageText
 
@@ -30,6 +31,30 @@ class Context:
     """Whether the decoder's positions, not the mode, made it shorter."""
 
 
+class DocumentReading(Protocol):
+    """What of one document is read for each of its questions."""
+
+    @property
+    def token_ids(self) -> Tensor:
+        """The whole text."""
+        ...
+
+    def context(self, mode: str, question: str, room: int) -> Context:
+        """Choose what to read for this question; `room` is the number of positions that context may take."""
+        ...
+
+
+class PassageSearch(Protocol):
+    """What finds passages for a question."""
+
+    def search(self, question: str, top_k: int) -> Sequence[Hit]:
+        """Best passages first, at most `top_k`."""
+        ...
+
+
+SearchOf = Callable[[Sequence[PassageText]], PassageSearch]
+
+
 @dataclass(slots=True, eq=False)
 class DocumentContext:
     """The contexts of one document: it is tokenised, fetched as vectors and split into passages once at most."""
@@ -38,10 +63,12 @@ class DocumentContext:
     tokenizer: PreTrainedTokenizerBase
     soft_prompt_of: Callable[[], SoftPrompt]
     budget_of: Callable[[], int]
+    search_of: SearchOf = Retriever.build
+    """Makes what passages are searched with."""
     token_ids: Tensor = field(init=False)
     _soft_prompt: SoftPrompt | None = None
     _budget: int | None = None
-    _passages: "_Passages | None" = None
+    _passages: "Passages | None" = None
 
     def __post_init__(self) -> None:
         self.token_ids = token_ids(self.tokenizer, self.document.text)
@@ -61,11 +88,16 @@ class DocumentContext:
         is_cut = min(self.budget, len(self.token_ids)) > room
         if mode == "truncated" or len(self.token_ids) <= limit:
             return Context(token_ids=self.token_ids[:limit], is_cut=is_cut)
+        return Context(token_ids=self.passages.packed(question, limit), is_cut=is_cut)
+
+    @property
+    def passages(self) -> "Passages":
+        """The document's passages, so short that some fit the budget."""
         if self._passages is None:
             num_words = len(self.document.text.split())
             max_words = max_words_of(self.budget * num_words // len(self.token_ids))
-            self._passages = _Passages(self.document, self.tokenizer, max_words)
-        return Context(token_ids=self._passages.packed(question, limit), is_cut=is_cut)
+            self._passages = Passages(self.document, self.tokenizer, max_words, self.search_of)
+        return self._passages
 
     @property
     def soft_prompt(self) -> SoftPrompt:
@@ -92,22 +124,31 @@ class DocumentContext:
         return self._budget
 
 
-class _Passages:
-    """A document's passages with their token ids, searched by BM25 among themselves."""
+class Passages:
+    """A document's passages with their token ids, searched among themselves."""
 
-    def __init__(self, document: Document, tokenizer: PreTrainedTokenizerBase, max_words: int) -> None:
+    def __init__(
+        self,
+        document: Document,
+        tokenizer: PreTrainedTokenizerBase,
+        max_words: int,
+        search_of: SearchOf,
+    ) -> None:
         spans = split_passages(document.text, max_words)
         texts = [PassageText(document.id, one.start, one.end, document.text[one.start : one.end]) for one in spans]
         self._ids = {(0, one.start): token_ids(tokenizer, one.text.strip()) for one in texts}
         self._separator = token_ids(tokenizer, "\n")
-        self._retriever = Retriever.build(texts)
+        self._search = search_of(texts)
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
     def packed(self, question: str, limit: int) -> Tensor:
         """Token ids of the best passages, `limit` at most, in document order; the last that is taken may be cut.
 
         Passages without a word of the question come after all others, so that the budget is always used.
         """
-        hits = [(0, hit.start) for hit in self._retriever.search(question, len(self._ids))]
+        hits = [(0, hit.start) for hit in self._search.search(question, len(self._ids))]
         taken = pack_passages([*hits, *self._ids], self._ids.__getitem__, self._separator, limit)
         return join_pieces([taken[place] for place in sorted(taken)], self._separator)
 

@@ -16,7 +16,7 @@ import torch
 from lloco.documents import Document
 from lloco.engine.engine import Engine, SamplingParams
 from lloco.errors import DataError, LlocoError
-from lloco.evals.context import Context, DocumentContext
+from lloco.evals.context import Context, DocumentContext, DocumentReading
 from lloco.evals.longbench import DATASETS
 from lloco.evals.mode import BUDGET_MODES, MODES
 from lloco.evals.run_settings import common_settings, digest_of, made_by
@@ -90,6 +90,7 @@ def predict(
     *,
     soft_prompt_of: SoftPromptOf | None = None,
     budget_of: Callable[[Document], int] | None = None,
+    reading_of: Callable[[Document], DocumentReading] | None = None,
     out: Path | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Prediction]:
@@ -102,6 +103,7 @@ def predict(
         options: the mode and its limits.
         soft_prompt_of: called once per document, and only where the mode or its budget needs it.
         budget_of: number of virtual tokens of a document, where that is known without its vectors.
+        reading_of: what of a document is read, where it is not one of the modes' own ways; without `out`.
         out: predictions file `{id: text}`; the log of what was read to answer lies beside it.
         on_progress: called with the number of predictions that are just done.
 
@@ -110,9 +112,10 @@ def predict(
         LlocoError: a question leaves no room for its context, or the mode lacks what it reads.
         MismatchError: a soft prompt or the adapter was made for another model or text.
     """
-    _check(samples, options, soft_prompt_of, budget_of)
-    ordered = _together(samples)
-    contexts = _Contexts(engine.decoder, options, soft_prompt_of, budget_of)
+    assert out is None or reading_of is None, "a log does not know how other readings were made"
+    _check(samples, options, soft_prompt_of, budget_of, reading_of)
+    ordered = [sample for group in by_document(samples) for sample in group]
+    contexts = _Contexts(engine.decoder, options, soft_prompt_of, budget_of, reading_of)
     log = None if out is None else WorkLog(out, _settings(samples, ordered[0], contexts, template))
     done = {} if log is None else {one.id: one for one in log.begin()}
     if on_progress is not None and done:
@@ -141,12 +144,17 @@ class _Contexts:
         options: PredictOptions,
         soft_prompt_of: SoftPromptOf | None,
         budget_of: Callable[[Document], int] | None,
+        reading_of: Callable[[Document], DocumentReading] | None,
     ) -> None:
         self.decoder, self.options = decoder, options
-        self._soft_prompt_of, self._budget_of = soft_prompt_of, budget_of
+        self._soft_prompt_of, self._budget_of, self._reading_of = soft_prompt_of, budget_of, reading_of
         self._current: DocumentContext | None = None
 
-    def of(self, document: Document) -> DocumentContext:
+    def of(self, document: Document) -> DocumentReading:
+        """Return what of the document is read."""
+        return self.by_mode(document) if self._reading_of is None else self._reading_of(document)
+
+    def by_mode(self, document: Document) -> DocumentContext:
         """Return the document's contexts; kept until another document is asked for."""
         if self._current is None or self._current.document != document:
             tokenizer = self.decoder.require_tokenizer()
@@ -172,6 +180,7 @@ def _check(
     options: PredictOptions,
     soft_prompt_of: SoftPromptOf | None,
     budget_of: Callable[[Document], int] | None,
+    reading_of: Callable[[Document], DocumentReading] | None,
 ) -> None:
     if not samples:
         raise DataError("samples to predict were wanted, none came: check --data and --limit")
@@ -180,6 +189,8 @@ def _check(
         if sample.id in seen:
             raise DataError(f"sample id {sample.id!r} occurs twice: give every question its own id")
         seen.add(sample.id)
+    if reading_of is not None:
+        return
     if options.mode == "compressed" and soft_prompt_of is None:
         raise LlocoError("mode compressed reads soft prompts, there are none: name a compressor or a corpus")
     has_budget = options.context_budget is not None or soft_prompt_of is not None or budget_of is not None
@@ -190,12 +201,12 @@ def _check(
         )
 
 
-def _together(samples: Sequence[Sample]) -> list[Sample]:
-    """Samples of a document side by side; documents in the order in which they are first asked about."""
+def by_document(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Group samples by their document; documents come in the order in which they are first asked about."""
     groups: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.document.id, sample.document.text), []).append(sample)
-    return [sample for group in groups.values() for sample in group]
+    return list(groups.values())
 
 
 def _question(sample: Sample, contexts: _Contexts, template: Template | None) -> _Question:
@@ -272,7 +283,7 @@ def _settings(
     samples: Sequence[Sample], first: Sample, contexts: _Contexts, template: Template | None
 ) -> dict[str, Any]:
     """Everything that decides the predictions, by name; the first document stands for the making of soft prompts."""
-    options, document = contexts.options, contexts.of(first.document)
+    options, document = contexts.options, contexts.by_mode(first.document)
     return {
         **common_settings(samples, contexts.decoder, options.adapter),
         "mode": options.mode,

@@ -99,15 +99,17 @@ class AnswerStage:
             )
         return output.logits[0], inputs.labels[is_target]
 
+    def is_measured(self, step: int) -> bool:
+        """Return whether held-out answers are due: every `evaluate_every` steps and after the last one."""
+        is_last = (step + 1) * self.batch_size >= self.num_samples
+        return bool(self.validation) and ((step + 1) % self.evaluate_every == 0 or is_last)
+
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
-        """Measure loss and exact match of held-out answers every `evaluate_every` steps and after the last one.
+        """Measure loss and exact match of held-out answers.
 
         Under greedy decoding an answer is right exactly when every one of its tokens is the most likely next one.
         """
-        is_last = (step + 1) * self.batch_size >= self.num_samples
-        if not self.validation or ((step + 1) % self.evaluate_every and not is_last):
-            return {}
         self.decoder.model.train(False)
         loss, num_right = 0.0, 0
         for batch in self._split(self.validation):

@@ -2,14 +2,15 @@
 
 Defaults are the published recipe (arXiv 2404.07979). Adapter weights are trained in
 float32 whatever the decoder's dtype is; all else computes in the decoder's dtype, as it will when answering. A killed
-run goes on from its last checkpoint, and one process or several give the same adapter. Does not know about the store.
+run goes on from its last checkpoint, and one process or several, which may share the decoder out among them (FSDP2),
+give the same adapter. Does not know about the store.
 """
 
 import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,9 +35,11 @@ from lloco.models.adapter_origin import ORIGIN_FILE
 from lloco.models.decoder import Decoder
 from lloco.template import Template
 from lloco.training.answer_stage import AnswerStage
+from lloco.training.checkpoint import CHECKPOINT
 from lloco.training.curves import write_curves
 from lloco.training.examples import Example, ExampleSet, SoftPrompts, measure_examples
-from lloco.training.loop import CHECKPOINT, LogLine, LoopOptions, process_state, train
+from lloco.training.loop import LogLine, LoopOptions, process_state, train
+from lloco.training.sharding import decoder_layers, is_sharding_wanted, whole
 
 __all__ = ["ADAPTER_FOLDER", "Example", "FinetuneOptions", "finetune"]
 
@@ -111,8 +114,9 @@ def finetune(
 
     `soft_prompt_of` maps a document id to (num_virtual_tokens, hidden_size) and raises KeyError or LlocoError where
     there is none; it is called once per document before the first step, then whenever a document is no longer in
-    memory, with the adapter still attached. The decoder is given back as it came. With the folder of an `adapter`
-    training starts from its weights, and of `options.lora` only the dropout counts.
+    memory, with the adapter still attached. The decoder is given back as it came, but in shares under FSDP2, for which
+    it may come on a CPU: its shares go to the device that trains. With the folder of an `adapter` training starts from
+    its weights, and of `options.lora` only the dropout counts.
 
     Raises:
         DataError: no examples, or one that cannot be learned whole; nothing has been trained then.
@@ -125,7 +129,7 @@ def finetune(
         check_adapter(adapter, decoder)
         options = replace(options, lora=lora_options(adapter, options.lora.dropout))
     state = process_state(decoder.device)
-    if state.num_processes > 1:
+    if state.num_processes > 1 and not is_sharding_wanted(state):
         decoder.model.to(state.device)
     soft_prompts = SoftPrompts(soft_prompt_of, decoder.device)
     data = measure_examples(examples, soft_prompts, template, decoder)
@@ -148,13 +152,15 @@ def finetune(
         evaluate_every=options.evaluate_every,
     )
     with _seeded(decoder, options.seed), _trainable_adapter(decoder, options, adapter) as model:
-        log = train(model, stage, _loop_options(options, len(examples)), out, on_step, run=run)
+        layers = decoder_layers(decoder.model)
+        log = train(model, stage, _loop_options(options, len(examples)), out, on_step, run=run, layers=layers)
+        learned = {name: whole(value.detach()) for name, value in model.named_parameters() if value.requires_grad}
         if state.is_main_process:
             write_curves(out, log)
             origin = run | {"options": asdict(options), "seed": options.seed, "num_steps": len(log)}
             origin |= {"num_examples": len(examples), "num_documents": data.num_documents}
             origin |= {} if adapter is None else {"start_adapter": str(adapter.resolve())}
-            _write_adapter(model, out, decoder, template, origin | {"final_loss": log[-1].loss})
+            _write_adapter(model, learned, out, decoder, template, origin | {"final_loss": log[-1].loss})
         state.wait_for_everyone()
     return out / ADAPTER_FOLDER
 
@@ -249,12 +255,19 @@ def _set_checkpointing(decoder: Decoder, is_on: bool) -> None:
     model.disable_input_require_grads()  # type: ignore[no-untyped-call]
 
 
-def _write_adapter(model: PeftModel, out: Path, decoder: Decoder, template: Template, origin: dict[str, Any]) -> None:
+def _write_adapter(
+    model: PeftModel,
+    learned: Mapping[str, Tensor],
+    out: Path,
+    decoder: Decoder,
+    template: Template,
+    origin: dict[str, Any],
+) -> None:
     """Put out/adapter on the disk: whole or not at all, and file by file where the same run left it before."""
     folder, temporary = out / ADAPTER_FOLDER, out / f".{ADAPTER_FOLDER}.tmp"
     if temporary.exists():
         shutil.rmtree(temporary)
-    save_adapter(model, temporary, decoder=decoder, template=template)
+    save_adapter(model, temporary, decoder=decoder, template=template, state_dict=learned)
     origin |= json.loads((temporary / ORIGIN_FILE).read_text(encoding="utf-8"))
     write_durably(temporary / ORIGIN_FILE, (json.dumps(origin, indent=2, sort_keys=True) + "\n").encode("utf-8"))
     if folder.is_dir():

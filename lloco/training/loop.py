@@ -2,14 +2,15 @@
 
 A step is a pure function of (seed, step): what a killed run redoes is what it would have done, and the gradient of a
 step is the same on one process as on several, because each process takes every n-th micro-batch and sums are reduced.
+Each process has the whole module, or under FSDP2 a share of it (`sharding`).
 """
 
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -17,10 +18,10 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from lloco.durable import fsync_folder, make_folder_durably
 from lloco.errors import LlocoError
+from lloco.training.checkpoint import load_checkpoint, save_checkpoint
+from lloco.training.sharding import Shares, is_sharding_wanted, release, share_out, whole
 
-CHECKPOINT = "checkpoint.pt"
 Batch_co = TypeVar("Batch_co", covariant=True)
 
 
@@ -65,8 +66,12 @@ class Stage(Protocol[Batch_co]):
         """Return the summed loss of the micro-batch."""
         ...
 
+    def is_measured(self, step: int) -> bool:
+        """Return whether figures are due at this step."""
+        ...
+
     def evaluate(self, step: int) -> dict[str, float]:
-        """Return figures to log at this step; empty when none are due."""
+        """Return figures to log at this step."""
         ...
 
 
@@ -116,11 +121,13 @@ def train(
     on_step: Callable[[LogLine], None] | None = None,
     *,
     run: Mapping[str, Any] | None = None,
+    layers: Sequence[nn.Module] = (),
 ) -> list[LogLine]:
     """Optimise the parameters of `module` that require gradients, in place; go on from `folder` if a run stopped there.
 
     `run` names what else makes this run what it is (digests of data and model, a stage's options), in plain values; a
-    folder whose run differs in any of it is not gone on with. Under several processes only the first one writes.
+    folder whose run differs in any of it is not gone on with. Under several processes only the first one writes. Under
+    FSDP2 the module is left in shares, and `layers`, which every micro-batch runs once, are gathered one by one.
 
     Returns:
         One line a step, those of an earlier part of the run included.
@@ -128,6 +135,8 @@ def train(
     Raises:
         LlocoError: the loss is not finite, or the folder holds another run or a damaged checkpoint.
     """
+    state = process_state(next(value.device for value in module.parameters() if value.requires_grad))
+    shares = share_out(module, layers, state) if is_sharding_wanted(state) else None
     parameters = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
         [
@@ -137,15 +146,15 @@ def train(
         betas=(0.9, options.beta2),
         fused=all(p.device.type in ("cpu", "cuda") for _, p in parameters),
     )
-    state = process_state(parameters[0][1].device)
     identity = _run_identity(options, run or {})
-    log = _resume(folder, parameters, optimizer, identity)
+    log = [LogLine(**line) for line in load_checkpoint(folder, parameters, optimizer, identity)]
+    _check_same_start(len(log), folder, state)
     for step in range(len(log), options.num_steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, options)
         started = time.perf_counter()
-        loss, num_targets = _accumulate(stage, step, [p for _, p in parameters], options, state)
-        norm = float(torch.nn.utils.clip_grad_norm_([p for _, p in parameters], options.max_grad_norm))
+        loss, num_targets = _accumulate(stage, step, [p for _, p in parameters], options, state, shares)
+        norm = float(whole(torch.nn.utils.clip_grad_norm_([p for _, p in parameters], options.max_grad_norm)))
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise LlocoError(
                 f"a finite loss and gradient were wanted, step {step} in {folder} gave {loss} and {norm}: lower the "
@@ -154,18 +163,37 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         seconds = time.perf_counter() - started
-        line = LogLine(step, loss, learning_rate_at(step, options), num_targets, seconds, stage.evaluate(step))
+        figures = _figures(stage, step, shares) if stage.is_measured(step) else {}
+        line = LogLine(step, loss, learning_rate_at(step, options), num_targets, seconds, figures)
         log.append(line)
         if on_step is not None and state.is_main_process:
             on_step(line)
-        if state.is_main_process and (len(log) % options.save_every == 0 or len(log) == options.num_steps):
-            _save(folder, parameters, optimizer, identity, log)
+        if len(log) % options.save_every == 0 or len(log) == options.num_steps:
+            lines = [asdict(line) for line in log]
+            save_checkpoint(folder, parameters, optimizer, identity, lines, is_writer=state.is_main_process)
     state.wait_for_everyone()
     return log
 
 
+def _check_same_start(num_done: int, folder: Path, state: PartialState) -> None:
+    """Raise where processes found different checkpoints, which machines that share no disk do."""
+    found = [num_done] * state.num_processes
+    if state.num_processes > 1:
+        torch.distributed.all_gather_object(found, num_done)
+    if len(set(found)) > 1:
+        raise LlocoError(
+            f"one checkpoint for all processes was wanted in {folder}, theirs are after steps {found}: name an --out "
+            "folder on a disk that all machines see"
+        )
+
+
 def _accumulate(
-    stage: Stage[Any], step: int, parameters: list[nn.Parameter], options: LoopOptions, state: PartialState
+    stage: Stage[Any],
+    step: int,
+    parameters: list[nn.Parameter],
+    options: LoopOptions,
+    state: PartialState,
+    shares: Shares | None,
 ) -> tuple[float, float]:
     """Leave the step's mean gradient on the parameters of every process; return the mean loss and its weight."""
     batches = stage.micro_batches(step)
@@ -173,82 +201,46 @@ def _accumulate(
     if total <= 0:
         raise LlocoError(f"step {step} has no token to learn from: the answers are empty")
     loss_sum = torch.zeros((), device=parameters[0].device)
-    for index in range(state.process_index, len(batches), state.num_processes):
+    # Shares are gathered by all processes at once: one that has no batch left computes another's again, for nothing.
+    num_places = len(batches) if shares is None else math.ceil(len(batches) / state.num_processes) * state.num_processes
+    for place in range(state.process_index, num_places, state.num_processes):
+        index = place % len(batches)
         torch.manual_seed((options.seed * 1_000_003 + step) * 1_009 + index)
+        compute = partial(stage.loss_sum, batches[index])
         with torch.autocast(parameters[0].device.type, dtype=torch.bfloat16, enabled=options.bf16):
-            loss = stage.loss_sum(batches[index])
-        (loss / total).backward()  # type: ignore[no-untyped-call]
+            loss = compute() if shares is None else shares(compute)
+        if shares is not None:
+            # FSDP2 makes the mean over processes where their sum is wanted.
+            loss = loss * (state.num_processes if place == index else 0)
+        (loss / total).backward()
         loss_sum += loss.detach()
     if state.num_processes > 1:
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            torch.distributed.all_reduce(parameter.grad)
         torch.distributed.all_reduce(loss_sum)
+    if shares is not None:
+        loss_sum /= state.num_processes
+    elif state.num_processes > 1:
+        _sum_over_processes(parameters)
     return float(loss_sum) / total, total
+
+
+def _sum_over_processes(parameters: Sequence[nn.Parameter]) -> None:
+    """Add up the gradients of all processes, all at once."""
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    for work in [torch.distributed.all_reduce(parameter.grad, async_op=True) for parameter in parameters]:
+        work.wait()
+
+
+def _figures(stage: Stage[Any], step: int, shares: Shares | None) -> dict[str, float]:
+    if shares is None:
+        return stage.evaluate(step)
+    with torch.no_grad():
+        figures: dict[str, float] = shares(partial(stage.evaluate, step))
+    release(shares)
+    return figures
 
 
 def _run_identity(options: LoopOptions, run: Mapping[str, Any]) -> dict[str, Any]:
     """Say what a resumed run must share with the run it goes on with."""
     return {key: value for key, value in asdict(options).items() if key != "save_every"} | dict(run)
-
-
-def _resume(
-    folder: Path,
-    parameters: list[tuple[str, nn.Parameter]],
-    optimizer: torch.optim.Optimizer,
-    identity: dict[str, Any],
-) -> list[LogLine]:
-    """Load the folder's checkpoint into parameters and optimiser; return the steps that are done."""
-    file = folder / CHECKPOINT
-    if not file.is_file():
-        return []
-    try:
-        saved = torch.load(file, map_location="cpu", weights_only=True)
-        found = saved["options"]
-        if found == identity:
-            with torch.no_grad():
-                for name, parameter in parameters:
-                    parameter.copy_(saved["parameters"][name])
-            optimizer.load_state_dict(saved["optimizer"])
-            return [LogLine(**line) for line in saved["log"]]
-    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise LlocoError(
-            f"a training checkpoint was wanted, {file} is none that can be read ({reason}): remove it to start afresh"
-        ) from error
-    changed = sorted(key for key in found.keys() | identity.keys() if found.get(key) != identity.get(key))
-    raise LlocoError(
-        f"{folder} holds another run (it differs in {', '.join(changed)}): give the same data and options to go on "
-        "with it, or another --out folder to start afresh"
-    )
-
-
-def _save(
-    folder: Path,
-    parameters: list[tuple[str, nn.Parameter]],
-    optimizer: torch.optim.Optimizer,
-    identity: dict[str, Any],
-    log: list[LogLine],
-) -> None:
-    """Replace the checkpoint in one rename: a kill at any moment leaves the old one or the new one."""
-    make_folder_durably(folder)
-    temporary = folder / f"{CHECKPOINT}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            torch.save(
-                {
-                    "options": identity,
-                    "parameters": {name: parameter.detach() for name, parameter in parameters},
-                    "optimizer": optimizer.state_dict(),
-                    "log": [asdict(line) for line in log],
-                },
-                file,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / CHECKPOINT)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_folder(folder)

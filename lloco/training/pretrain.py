@@ -31,10 +31,11 @@ from lloco.errors import DataError
 from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
-from lloco.training.loop import LogLine, LoopOptions, train
+from lloco.training.loop import LogLine, LoopOptions, process_state, train
 from lloco.training.reading_batches import END_COPY_RATIO, ReadingOptions, StageName
 from lloco.training.reading_data import ReadingDocument, documents_digest, iter_lines, tokenize_lines
 from lloco.training.reading_stage import ReadingStage
+from lloco.training.sharding import make_whole
 from lloco.training.text_tokenizer import train_tokenizer
 
 RATIOS = (8.0, 4.0, 16.0, 32.0)
@@ -168,6 +169,8 @@ class PretrainOptions:
 def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None) -> TrainableCompressor:
     """Train or go on training in `out`; leaves the checkpoint in `out`/model and curves beside it.
 
+    Under several processes, which may share the weights out among them (FSDP2), the first one alone writes.
+
     Raises:
         DataError: no data, or lines that cannot be read.
         LlocoError: `out` holds a run with other options.
@@ -178,29 +181,36 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     next(iter_lines(options.data), None)
     if options.init is not None:
         design_of(named_folder(options.init))
-    out.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(options, out)
+    device = resolve_device(options.device)
+    state = process_state(device)
+    with state.main_process_first():
+        if state.is_main_process:
+            out.mkdir(parents=True, exist_ok=True)
+        tokenizer = _tokenizer(options, out)
     limit = options.max_document_tokens
     documents = tokenize_lines(iter_lines(options.data), tokenizer, limit)
     validation = [d for d in tokenize_lines(iter_lines(options.validation), tokenizer, limit) if d.pairs][:200]
     if not documents:
         raise DataError(f"pretraining needs text, {', '.join(map(str, options.data))} hold none: give other files")
     compressor = new_compressor(options, tokenizer)
-    nn.Module.to(compressor, resolve_device(options.device))
+    nn.Module.to(compressor, device if state.num_processes == 1 else state.device)
     for name, num_steps in options.stages.items():
         if name == "compressor" and not compressor.digest:
             compressor = _afresh(compressor, options)
         with _eager_attention(compressor):
             log = _run_stage(name, num_steps, compressor, documents, validation, options, out, on_step)
-        write_curves(out / name, log)
+        if state.is_main_process:
+            write_curves(out / name, log)
     if "compressor" not in options.stages and not compressor.digest:
         compressor = _afresh(compressor, options)
     compressor.eval()
     # Its weights are not those of `init` any more.
     compressor.decoder = replace(compressor.decoder, digest="")
-    compressor.save(out / "model")
-    summary = {"options": asdict(options), "num_documents": len(documents)}
-    (out / "pretrain.json").write_text(json.dumps(summary, indent=2, default=str) + "\n", encoding="utf-8")
+    if state.is_main_process:
+        compressor.save(out / "model")
+        summary = {"options": asdict(options), "num_documents": len(documents)}
+        (out / "pretrain.json").write_text(json.dumps(summary, indent=2, default=str) + "\n", encoding="utf-8")
+    state.wait_for_everyone()
     return compressor
 
 
@@ -332,9 +342,12 @@ def _run_stage(
         seed=options.seed,
         validation=validation,
         evaluate_every=options.evaluate_every,
+        num_processes=process_state(compressor.decoder.device).num_processes,
     )
     compressor.train()
     report = None if on_step is None else lambda line: on_step(name, line)
     # Before there are soft prompts the decoder learns alone.
     learner: nn.Module = compressor if name == "compressor" else compressor.model
-    return train(learner, stage, loop, out / name, report, run=run)
+    log = train(learner, stage, loop, out / name, report, run=run)
+    make_whole(learner)
+    return log

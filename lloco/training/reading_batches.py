@@ -113,11 +113,14 @@ class ReadingBatches:
         num_embeddings: int,
         num_steps: int,
         seed: int,
+        num_processes: int = 1,
     ) -> None:
         self.documents = sorted(documents, key=lambda document: len(document.ids))
         self.options = options
         self.num_steps = num_steps
         self.seed = seed
+        self.num_processes = num_processes
+        """What would be one micro-batch is as many: each process gets a part of it."""
         special = set(tokenizer.all_special_ids)
         self.random_ids = [one for one in range(min(len(tokenizer), num_embeddings)) if one not in special]
         self.repeat = torch.tensor(tokenizer(REPEAT_INSTRUCTION, add_special_tokens=False)["input_ids"])
@@ -129,7 +132,7 @@ class ReadingBatches:
         chooser = random.Random(self.seed * 1_000_003 + step)
         if options.stage == "lookup":
             has_long_chunks = step < options.long_chunks_ratio * self.num_steps
-            return [self._lookups(options.max_chunk_len // 2 if has_long_chunks else 2, chooser)]
+            return self._lookups(options.max_chunk_len // 2 if has_long_chunks else 2, chooser)
         is_easy_first = options.start_fraction < 1
         progress = min(1.0, step / max(1, options.curriculum_ratio * self.num_steps)) if is_easy_first else 1.0
         drawn = self._draw(progress, chooser)
@@ -171,19 +174,21 @@ class ReadingBatches:
         chooser.shuffle(drawn)
         return drawn
 
-    def _lookups(self, min_chunk_len: int, chooser: random.Random) -> ReadingBatch:
+    def _lookups(self, min_chunk_len: int, chooser: random.Random) -> list[ReadingBatch]:
         """Draw sequences of one length, cut into chunks of one length, so that nothing is padded."""
         options = self.options
         chunk_len = chooser.randint(min_chunk_len, options.max_chunk_len)
         num_tokens = (
             max(2, chooser.randint(options.max_lookup_len // 3, options.max_lookup_len) // chunk_len) * chunk_len
         )
-        batch = ReadingBatch([], False, 0, [], [])
-        for place in range(max(1, options.batch_tokens // (2 * num_tokens))):
+        num_rows = max(1, options.batch_tokens // (2 * num_tokens))
+        batches = [ReadingBatch([], False, 0, [], []) for _ in range(min(num_rows, self.num_processes))]
+        for number in range(num_rows):
+            batch = batches[number % len(batches)]
             ids = as_tensor(self._random_document(num_tokens, chooser).ids)
-            self._add_context(batch, ids, True, chooser)
+            place = self._add_context(batch, ids, True, chooser)
             batch.rows.append(((place,), lookup_row(ids, chunk_len, chooser)))
-        return batch
+        return batches
 
     def _random_document(self, num_tokens: int, chooser: random.Random) -> ReadingDocument:
         ids = chooser.sample(self.random_ids, num_tokens)

@@ -31,6 +31,7 @@ class ReadingStage:
         seed: int,
         validation: Sequence[ReadingDocument] = (),
         evaluate_every: int = 200,
+        num_processes: int = 1,
     ) -> None:
         self.compressor = compressor
         self.options = options
@@ -39,7 +40,13 @@ class ReadingStage:
         tokenizer = compressor.decoder.require_tokenizer()
         num_embeddings = vocab_size(compressor.decoder)
         self.batches = ReadingBatches(
-            documents, options, tokenizer, num_embeddings=num_embeddings, num_steps=num_steps, seed=seed
+            documents,
+            options,
+            tokenizer,
+            num_embeddings=num_embeddings,
+            num_steps=num_steps,
+            seed=seed,
+            num_processes=num_processes,
         )
 
     def micro_batches(self, step: int) -> list[ReadingBatch]:
@@ -105,14 +112,16 @@ class ReadingStage:
         soft_prompts = dict(zip(order, read, strict=True))
         return [soft_prompts[place] for place in range(len(order))]
 
+    def is_measured(self, step: int) -> bool:
+        """Return whether held-out answers are due: every `evaluate_every` steps."""
+        return bool(self.validation) and (step + 1) % self.evaluate_every == 0
+
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
-        """Exact match of held-out answers, full text and compressed, every `evaluate_every` steps.
+        """Measure exact match of held-out answers, full text and compressed.
 
         Under greedy decoding an answer is right exactly when every one of its tokens is the most likely next one.
         """
-        if not self.validation or (step + 1) % self.evaluate_every:
-            return {}
         self.compressor.eval()
         figures = {"full_exact_match": self._exact_match(None)}
         if self.options.stage == "compressor":
