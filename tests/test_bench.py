@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from lloco.bench.compress import (
 )
 from lloco.bench.finetune import FinetuneBenchOptions, measure_finetune
 from lloco.bench.floor import ModelCost
+from lloco.bench.headline import headline
 from lloco.bench.latency import LatencyOptions, answer, make_prompts, measure_latency
 from lloco.bench.memory import NoMemoryError, check_fits
 from lloco.bench.naive_compress import compress_naively
+from lloco.bench.report import render_bench_report
+from lloco.bench.results import BenchResults
 from lloco.bench.retrieval import questions_and_documents, recall_of_documents
 from lloco.bench.store import StoreBenchOptions, measure_store
 from lloco.compressors.local import LocalCompressor
@@ -30,6 +34,7 @@ from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.sample import Sample
 from tests.command import Run, write_lines
 from tests.embedders import save_synonym_embedder
+from tests.test_report import Page
 from tests.tiny import tiny_decoder, tiny_llama
 
 LLAMA = {
@@ -47,6 +52,16 @@ LLAMA = {
 @pytest.fixture
 def lloco(capsys: pytest.CaptureFixture[str]) -> Run:
     return Run(capsys)
+
+
+def said_of(results: BenchResults) -> str:
+    """The headline, which the page shows above a chart for every plot and a cell for every figure of the table."""
+    page = Page(render_bench_report(results, command="lloco bench it"))
+    assert headline(results) in page.text and "lloco bench it" in page.text
+    assert page.count("figure") == sum(bool(plot.lines) for plot in results.plots())
+    for plot in results.plots():
+        assert len(list(csv.reader(plot.csv().splitlines()))) == 1 + sum(len(line.points) for line in plot.lines)
+    return headline(results)
 
 
 @pytest.fixture
@@ -122,6 +137,15 @@ def test_ratios_are_the_full_contexts_figures_over_the_compressed_ones() -> None
     assert "2,035 positions" in too_long["skipped"]
     assert too_long["ratio"] is long["ratio"] is None
     assert sum(done for done, _ in runs) == runs[0][1] == 12
+    said = said_of(results)
+    assert said.startswith("At 64 context tokens, the model writes a token in ") and "8 vectors stand for" in said
+    assert f"{compressed['ratio']:.2f} times as fast, " in said
+    assert f"{100 * compressed['floor_fraction']:.0f} % of that speed is reached" in said
+    per_token = results.plots()[0]
+    assert [line.name for line in per_token.lines] == ["full", "compressed", "full: limit", "compressed: limit"]
+    assert [len(line.points) for line in per_token.lines] == [1, 2, 2, 2]  # the longer text was not measured
+    nothing = said_of(replace(results, rows=(too_long, long)))
+    assert nothing.startswith("There was nothing to compare: ") and "2,035 positions" in nothing
 
 
 def test_the_naive_way_and_ours_make_the_same_vectors() -> None:
@@ -150,14 +174,19 @@ def test_bench_compress_has_a_row_for_the_naive_way_and_each_batch_size() -> Non
     assert naive["ratio"] == 1.0
     assert two["ratio"] == pytest.approx(two["tokens_per_second"] / naive["tokens_per_second"])
     assert one["floor_flops"] == two["floor_flops"]
+    best = max(one, two, key=lambda row: row["ratio"])
+    said = said_of(results)
+    assert f"({best['mode']}), {best['ratio']:.2f} times the naive way's" in said and "best ratio of 2 rows" in said
 
 
 def test_bench_finetune_compares_samples_a_second_of_the_two_modes() -> None:
     options = FinetuneBenchOptions(contexts=(90,), ratio=30, batch_size=2, num_steps=1, repeats=1)
-    full, compressed = measure_finetune(tiny_decoder(), options).rows
+    results = measure_finetune(tiny_decoder(), options)
+    full, compressed = results.rows
     assert (full["mode"], compressed["mode"]) == ("full", "compressed")
     assert compressed["ratio"] == pytest.approx(compressed["samples_per_second"] / full["samples_per_second"])
     assert compressed["floor_samples_per_second"] > 2 * full["floor_samples_per_second"]
+    assert f"when it is text: {compressed['ratio']:.2f} times as many" in said_of(results)
 
 
 def test_bench_store_grows_one_corpus_a_storage_dtype_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -169,6 +198,8 @@ def test_bench_store_grows_one_corpus_a_storage_dtype_and_leaves_nothing_behind(
     assert small["disk_bytes_per_document"] < plain["disk_bytes_per_document"]
     assert plain["quantisation_error"] == 0 < small["quantisation_error"]
     assert list(tmp_path.iterdir()) == []
+    assert "With 100 documents stored as int8, one is looked up in" in said_of(results)
+    assert "stored as float32" in said_of(replace(results, rows=(plain,)))
 
 
 def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: Path, lloco: Run) -> None:
@@ -188,6 +219,12 @@ def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: 
     assert recall["hybrid", "passage", 1] == recall["dense", "passage", 1] == pytest.approx(100 * 2 / 3)
     assert {row["n"] for row in rows} == {3}
     assert (tmp_path / "out" / "recall.png").stat().st_size > 1000
+    shown = Page((tmp_path / "out" / "report.html").read_text()).text
+    assert "finds the passage for 66.7 % of 3 questions, bm25 for 33.3 %: 2.00 times as many." in shown
+    flags = ("--task", "jsonl", "--data", data, "--top-k", "1", "--out", tmp_path / "words")
+    assert lloco("bench", "retrieval", *flags) == 0
+    shown = Page((tmp_path / "words" / "report.html").read_text()).text
+    assert "Among the first 1, bm25 finds the " in shown and "times as many" not in shown
     assert lloco("bench", "retrieval", "--task", "jsonl", "--data", write_lines(tmp_path / "one.jsonl", lines[0])) == 1
     assert "several documents" in lloco.err
 
@@ -228,7 +265,13 @@ def test_bench_prints_rows_and_machine_and_writes_files(lloco: Run, shape: Path,
     assert json.loads((out / "results.json").read_text()) == printed
     with (out / "latency.csv").open() as file:
         assert [row["mode"] for row in csv.DictReader(file)] == ["full", "compressed"]
-    assert all((out / f"{name}.png").read_bytes()[:4] == b"\x89PNG" for name in ("per_token", "first_token", "memory"))
+    for name in ("per_token", "first_token", "memory"):
+        assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+        with (out / f"{name}.csv").open() as file:
+            assert {"full", "compressed"} <= {row["line"] for row in csv.DictReader(file)}
+    page = Page((out / "report.html").read_text())
+    assert page.count("svg") and "Run it again lloco " in page.text
+    assert f"open {out / 'report.html'} in a browser" in lloco.err
 
 
 @pytest.mark.parametrize(

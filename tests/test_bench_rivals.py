@@ -246,6 +246,7 @@ def test_bench_rivals_prints_a_row_a_way_and_says_what_is_missing(run: Run, home
     assert rows["compressed"]["wanted_ratio"] == 6
     assert json.loads(Path("out/results.json").read_text()) == printed
     assert Path("out/quality.png").read_bytes()[:4] == b"\x89PNG"
+    assert "at a ratio of 6 answers best: " in Path("out/report.html").read_text()
     assert run("bench", "rivals", *flags) == 0
     assert "compressed" in run.out and "dense: not measured" in run.err and "--embedder" in run.err
     assert ("lloco[rivals]" in run.err) != HAS_KVPRESS

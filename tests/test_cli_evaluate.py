@@ -1,5 +1,6 @@
 """`lloco predict`, `lloco score` and `lloco evaluate`: files of answers and their scores."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -106,7 +107,29 @@ def test_evaluate_prints_a_row_per_mode_and_writes_results_and_a_report(run: Run
     assert "modes compressed,retrieval,none (now none)" in run.fails(*argv, "--modes", "none", "--out", "res")
     assert json.loads(Path("res/results.json").read_text()) == value
     assert run(*argv, "--modes", "none", "--out", "res2") == 0
-    assert "exact match" in run.out
+    assert "exact match" in run.out and f"open {Path('res2/report.html')} in a browser" in run.err
+
+
+def test_evaluate_shows_earlier_runs_of_the_same_questions_beside_its_own(
+    run: Run, qa: Path, compressor: Path, tmp_path: Path
+) -> None:
+    argv = ["evaluate", "--task", "fairytaleqa", "--data", qa, "--compressor", compressor, "--max-tokens", "3"]
+    argv += ["--modes", "compressed"]
+    first = run.json(*argv, "--segment-len", "8", "--out", "at-8")["rows"][0]
+    both = [*argv, "--segment-len", "16", "--out", "at-16", "--beside", "at-8"]
+    second = run.json(*both)["rows"]
+    assert len(second) == 1 and second[0]["compression_ratio"] > first["compression_ratio"]
+    with Path("at-16/tokens.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["line"] for row in rows] == ["compressed", "compressed"]
+    assert {row["label"] for row in rows} == {f"{one['compression_ratio']:.1f}x" for one in (first, second[0])}
+    assert "at-8" in Path("at-16/report.html").read_text()
+    other = [*argv, "--limit", "1", "--out", "few", "--beside", "at-8"]
+    assert "at-8 holds another: 2 questions of fairytaleqa" in run.fails(*other)
+    assert not Path("few").exists()
+    assert "nowhere" in run.fails(*argv, "--out", "few", "--beside", "nowhere")
+    Path("at-8/results.json").write_text('{"rows": [{"mode": "full"}], "options": {}}')
+    assert "evaluate again" in run.fails(*both)
 
 
 def test_a_compressor_of_another_width_than_the_model_is_refused(

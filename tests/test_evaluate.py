@@ -287,8 +287,11 @@ def test_plots_are_written_and_a_heat_map_only_for_needles(whole: tuple[Results,
     assert sorted(path.name for path in whole[1].glob("*.png")) == ["scores.png", "tokens.png"]
     assert needle_grids(whole[0]) == []
     paths = write_plots(needle_results(), tmp_path / "plots")
-    assert [path.name for path in paths] == ["scores.png", "tokens.png", "needle.png"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    names = [f"{name}.{kind}" for name in ("scores", "tokens", "needle") for kind in ("png", "csv")]
+    assert [path.name for path in paths] == names
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths[::2])
+    assert paths[1].read_text().splitlines()[0] == "mode,n,needle,stderr"
+    assert "compressed,80,0.5,0.0" in paths[5].read_text().splitlines()
 
 
 def test_evaluating_needles_draws_their_heat_map(tmp_path: Path) -> None:
@@ -358,4 +361,4 @@ def test_a_row_counts_the_questions_that_were_cut() -> None:
     too_long = [sample for sample in asked if num_tokens(small, sample.document.text) > 370]
     results = evaluate("jsonl", asked, TransformersEngine(small.decoder), replace(OPTIONS, modes=("full",)))
     assert {one.id for one in results.rows[0].predictions if one.is_cut} == {sample.id for sample in too_long}
-    assert results.rows[0].num_cut == results.rows[0].to_dict()["num_cut"] == len(too_long) == 6
+    assert results.rows[0].num_cut == results.rows[0].means().num_cut == len(too_long) == 6

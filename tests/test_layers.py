@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "routing",
         "soft_prompt_source",
     ),
+    ("report",),
     ("bench", "evals", "hub", "published", "server"),
     ("demo", "finetune_data"),
     ("cli",),

@@ -171,7 +171,8 @@ def _row(
 
 
 CURVES = (
-    Curve("speed", "document_tokens", "tokens_per_second", "mode", "Compressing", "document tokens", "tokens/s"),
+    Curve("speed", "document_tokens", "tokens_per_second", "mode", "Compressing", "document tokens", "tokens/s",
+        floor="floor_tokens_per_second"),
     Curve(
         "memory", "document_tokens", "working_memory_bytes", "mode", "Peak memory above the weights", "document tokens",
         "MB", 1e-6,

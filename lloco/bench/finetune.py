@@ -208,7 +208,8 @@ def _lengths(decoder: Decoder, num_rows: int) -> tuple[int, int]:
 
 
 CURVES = (
-    Curve("samples", "context_tokens", "samples_per_second", "mode", "Finetuning", "context tokens", "samples/s"),
+    Curve("samples", "context_tokens", "samples_per_second", "mode", "Finetuning", "context tokens", "samples/s",
+        floor="floor_samples_per_second"),
     Curve(
         "memory", "context_tokens", "peak_memory_bytes", "mode", "Weights and peak above them", "context tokens", "GB",
         1e-9,

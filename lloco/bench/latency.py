@@ -215,8 +215,14 @@ def _times(way: Way[Answer]) -> Row:
 
 
 CURVES = (
-    Curve("per_token", "context_tokens", "per_token_seconds", "mode", "Time per token", "context tokens", "ms", 1e3),
-    Curve("first_token", "context_tokens", "first_token_seconds", "mode", "Time to first token", "context tokens", "s"),
+    Curve(
+        "per_token", "context_tokens", "per_token_seconds", "mode", "Time per token", "context tokens", "ms", 1e3,
+        "floor_per_token_seconds",
+    ),
+    Curve(
+        "first_token", "context_tokens", "first_token_seconds", "mode", "Time to first token", "context tokens", "ms",
+        1e3, "floor_first_token_seconds",
+    ),
     Curve(
         "memory", "context_tokens", "peak_memory_bytes", "mode", "Weights and peak above them", "context tokens", "GB",
         1e-9,

@@ -1,25 +1,22 @@
-"""Results of a bench: its rows, the machine, the options; as JSON, CSV and pictures. Does not know how to measure."""
+"""Results of a bench: its rows, the machine, the options; as JSON, CSV and plots. Does not know how to measure."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import matplotlib.figure  # a figure without pyplot: no window system is touched
-
 from lloco.durable import make_folder_durably, write_durably
-from lloco.evals.plots import MODE_COLOURS
+from lloco.report.axis import linear_axis, log_axis, suitable_axis
+from lloco.report.picture import write_plot
+from lloco.report.plot import Line, Plot, Point, colour_of, csv_text, marker_of
 
 Row: TypeAlias = dict[str, Any]
-_DPI = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One picture: a column over another, a line for each value of a third."""
+    """One plot: a column over another, a line for each value of a third."""
 
     name: str
     """File name without its ending."""
@@ -31,6 +28,8 @@ class Curve:
     y_label: str
     y_scale: float = 1.0
     """What values are multiplied by, for the unit of `y_label`."""
+    floor: str = ""
+    """The column with what the machine allows, where there is one, and in the same unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +48,21 @@ class BenchResults:
         machine = {**self.machine, "options": dict(self.options), "versions": dict(self.versions)}
         return {"rows": list(self.rows), "machine": machine}
 
+    def plots(self) -> list[Plot]:
+        """Return the curves as plots."""
+        return [_plot(curve, self.rows) for curve in self.curves]
+
     def save(self, folder: Path) -> list[Path]:
-        """Write results.json, BENCH.csv and one PNG a curve; returns their paths."""
+        """Write results.json, BENCH.csv with all rows, and a PNG and a CSV a curve; returns their paths."""
         make_folder_durably(folder)
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False, default=str)
         files = {"results.json": (text + "\n").encode(), f"{self.bench}.csv": _csv(self.rows).encode()}
-        files |= {f"{curve.name}.png": _png(curve, self.rows) for curve in self.curves}
         for name, data in files.items():
             write_durably(folder / name, data)
-        return [folder / name for name in files]
+        paths = [folder / name for name in files]
+        for plot in self.plots():
+            paths += write_plot(plot, folder)
+        return paths
 
 
 def ratio(numerator: float | None, denominator: float | None) -> float | None:
@@ -72,38 +77,33 @@ def plain_options(options: Any) -> dict[str, Any]:
 
 def _csv(rows: Sequence[Row]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(columns, [[row.get(name) for name in columns] for row in rows])
 
 
-def _png(curve: Curve, rows: Sequence[Row]) -> bytes:
-    figure = matplotlib.figure.Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for name, points in points_of(curve, rows).items():
-        xs, ys, lows, highs = zip(*points, strict=True)
-        errors = [[y - low for y, low in zip(ys, lows, strict=True)], [h - y for y, h in zip(ys, highs, strict=True)]]
-        axes.errorbar(xs, ys, yerr=errors, marker="o", capsize=3, label=name, color=MODE_COLOURS.get(name))
-    axes.set(title=curve.title, xlabel=curve.x_label, ylabel=curve.y_label)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_ylim(bottom=0)
-    if axes.lines:
-        axes.legend()
-    axes.spines[["top", "right"]].set_visible(False)
-    data = io.BytesIO()
-    figure.savefig(data, dpi=_DPI, format="png")
-    return data.getvalue()
+def _plot(curve: Curve, rows: Sequence[Row]) -> Plot:
+    """Return a line for every value of a column, and under it what the machine allows."""
+    lines: list[Line] = []
+    bounds: list[Line] = []
+    for place, name in enumerate(dict.fromkeys(str(row[curve.by]) for row in rows)):
+        own = [row for row in rows if str(row[curve.by]) == name]
+        line = Line(name, _points(curve, curve.y, own), colour_of(name, place), marker_of(name, place))
+        bound = replace(line, name=f"{name}: limit", points=_points(curve, curve.floor, own), is_bound=True)
+        lines += [line] if line.points else []
+        bounds += [bound] if bound.points else []
+    every = [point for line in (*lines, *bounds) for point in line.points]
+    heights = [height for point in every for height in (point.low, point.high)]
+    make_axis = linear_axis if curve.y_label == "%" else suitable_axis
+    x_axis = log_axis(curve.x_label, [point.x for point in every])
+    return Plot(curve.name, curve.title, x_axis, make_axis(curve.y_label, heights), (*lines, *bounds))
 
 
-def points_of(curve: Curve, rows: Sequence[Row]) -> dict[str, list[tuple[float, float, float, float]]]:
-    """Return (x, y, smallest y, largest y) of every line of a picture; rows without the value are left out."""
-    lines: dict[str, list[tuple[float, float, float, float]]] = {}
+def _points(curve: Curve, column: str, rows: Sequence[Row]) -> tuple[Point, ...]:
+    """Return a point for every row that has this figure, with its spread, or its standard error, where there is one."""
+    points = []
     for row in rows:
-        value: float | None = row[curve.y]
-        if value is not None:
-            low, high = (float(row.get(f"{curve.y}_{end}", value)) * curve.y_scale for end in ("min", "max"))
-            lines.setdefault(str(row[curve.by]), []).append((row[curve.x], value * curve.y_scale, low, high))
-    return lines
+        if (value := row.get(column)) is not None:
+            error = row.get(f"{column}_stderr") or 0.0
+            low: Any = row.get(f"{column}_min", value - error)
+            high: Any = row.get(f"{column}_max", value + error)
+            points.append(Point(row[curve.x], curve.y_scale * value, curve.y_scale * low, curve.y_scale * high))
+    return tuple(points)

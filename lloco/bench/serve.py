@@ -151,6 +151,7 @@ def _floor(answers: list[ServedAnswer], batch_size: int, cost: ModelCost, machin
 
 
 CURVES = (
-    Curve("answers", "clients", "answers_per_second", "mode", "Answers", "clients at once", "answers/s"),
+    Curve("answers", "clients", "answers_per_second", "mode", "Answers", "clients at once", "answers/s",
+        floor="floor_answers_per_second"),
     Curve("first_token", "clients", "first_token_seconds", "mode", "Time to first token", "clients at once", "s"),
-)
+)  # fmt: skip

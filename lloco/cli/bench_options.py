@@ -1,5 +1,7 @@
 """The flags that benches share, and where their results go."""
 
+import shlex
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lloco.bench.columns import skipped_rows
 from lloco.cli import options
-from lloco.cli.bench_tables import bench_table, skipped_rows
+from lloco.cli.bench_tables import bench_table
 from lloco.cli.output import Advance, Output
 from lloco.durable import make_folder_durably
 
@@ -102,10 +105,15 @@ def chosen_decoder(model: str | None, random_weights: Path | None, place: Place,
 
 def finish(results: "BenchResults", place: Place) -> None:
     """Say what was left out, write the files, print the result."""
-    for line in skipped_rows(results):
+    from lloco.bench.report import write_bench_report
+    from lloco.report.page import REPORT_FILE
+
+    for line in skipped_rows(results.rows):
         place.output.warn(line)
-    if place.out is not None:
-        results.save(place.out)
+    page = None if place.out is None else place.out / REPORT_FILE
+    if page is not None:
+        results.save(page.parent)
+        write_bench_report(results, page, command=shlex.join(["lloco", *sys.argv[1:]]))
     place.output.result(results.to_dict(), bench_table(results))
-    if place.out is not None:
-        place.output.say(f"results.json, {results.bench}.csv and plots are in {place.out}")
+    if page is not None:
+        place.output.say(f"open {page} in a browser; results.json, {results.bench}.csv and plots are beside it")

@@ -30,10 +30,15 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for results [default: evaluate-TASK].")
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option("--beside", metavar="DIR", help="Show this earlier run of the same questions in plots and "
+                     "report.html too; repeat it."),
+    ] = None,
     flags: ReadingFlags,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Answer and score a task in several modes of reading.
 
     Writes results.json, predictions, plots and report.html.
@@ -42,14 +47,19 @@ def evaluate(
     Examples:
       lloco evaluate --task fairytaleqa --data validation.jsonl --limit 100
       lloco evaluate --task quality --data quality.dev --corpus quality --modes compressed,retrieval,none
+      lloco evaluate --task jsonl --data qa.jsonl --segment-len 256 --out at-256 --beside at-128 --beside at-64
     """
     output = Output(is_json, quiet)
     chosen_modes = _modes(modes)
+    from lloco.evals.earlier_run import read_earlier_run
     from lloco.evals.evaluate import evaluate as evaluate_samples
     from lloco.evals.report import write_report
+    from lloco.evals.run_settings import questions_digest
     from lloco.evals.tasks import load_samples
+    from lloco.report.page import REPORT_FILE
 
     samples = load_samples(task, data, limit=flags.limit)
+    earlier = [read_earlier_run(one, task, questions_digest(samples)) for one in beside or ()]
     folder = out or Path(f"evaluate-{task}")
     command = shlex.join(["lloco", *sys.argv[1:]])
     with open_reading(flags, samples, chosen_modes, output) as reading:
@@ -64,13 +74,15 @@ def evaluate(
                 template=None if flags.template is None else named_template(flags.template),
                 out=folder,
                 provenance={**reading.provenance, "data": data, "command": command},
+                beside=earlier,
                 on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
             )
     for row in results.rows:
         warn_of_cuts(output, row.mode, row.predictions)
-    write_report([results], folder / "report.html", command=command)
+    page = folder / REPORT_FILE
+    write_report([results], page, title=f"lloco evaluate: {task}", command=command)
     output.result(results.to_dict(), results_table(results))
-    output.say(f"results.json, plots and report.html are in {folder}")
+    output.say(f"every question and its answers: open {page} in a browser; results.json and plots are beside it")
 
 
 def _modes(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 from lloco.documents import Document
 from lloco.engine.engine import Engine
 from lloco.errors import LlocoError
+from lloco.evals.earlier_run import EarlierRun
 from lloco.evals.mode import ADAPTER_SUFFIX, MODES, needs_soft_prompt
 from lloco.evals.plots import write_plots
 from lloco.evals.predict import PredictOptions, SoftPromptOf, predict, template_for
@@ -91,6 +92,7 @@ def evaluate(
     template: Template | None = None,
     out: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
+    beside: Sequence[EarlierRun] = (),
     on_progress: Callable[[str, int], None] | None = None,
 ) -> Results:
     """Predict and score every mode; with `out`, write `results.json`, `predictions/MODE.json` and plots there.
@@ -104,6 +106,7 @@ def evaluate(
         template: wording of all rows; None takes the adapter's own for rows with an adapter, else the task's.
         out: folder of the results; a killed evaluation that is started again there goes on.
         provenance: what the caller wants recorded among the options, such as the command and the data's path.
+        beside: runs of the same questions that plots show too.
         on_progress: called with a row's name and the number of predictions that are just done.
 
     Raises:
@@ -122,7 +125,8 @@ def evaluate(
     run = _Run(task, samples, engine, options, templates, known)
     with nullcontext() if out is None else claimed_folder(out, run.settings()):
         rows = tuple(run.row(row, out, on_progress) for row in options.rows)
-        results = Results(task, rows, tuple(samples), run.described() | dict(provenance or {}), versions())
+        described = run.described() | dict(provenance or {})
+        results = Results(task, rows, tuple(samples), described, versions(), tuple(beside))
         if out is not None:
             results.save(out / RESULTS_FILE)
             write_plots(results, out)

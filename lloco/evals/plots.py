@@ -1,6 +1,6 @@
-"""Pictures of results: scores by mode, score against tokens read, and the needle test's heat map.
+"""Plots of an evaluation: scores by mode, score against what is read, and the needle test's heat map.
 
-What a picture shows is computed apart from drawing it, so that it can be checked.
+What a plot shows is computed apart from drawing it; page, picture and CSV file show the same.
 """
 
 from collections.abc import Iterable
@@ -8,22 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.figure  # a figure without pyplot: no window system is touched
-from matplotlib.axes import Axes
 
+from lloco.durable import make_folder_durably
+from lloco.evals.earlier_run import EarlierRun, reader_of
+from lloco.evals.result_row import ResultRow
 from lloco.evals.results import ModeResult, Results
 from lloco.evals.sample import Sample
+from lloco.report.axis import linear_axis, symlog_axis
+from lloco.report.picture import open_frame, write_figure, write_plot
+from lloco.report.plot import Line, Plot, Point, colour_of, csv_text, marker_of
 
-MODE_COLOURS = {
-    "compressed": "#7fb3d5",
-    "compressed+adapter": "#1f6fb2",
-    "full": "#8c8c8c",
-    "full+adapter": "#5a5a5a",
-    "truncated": "#c9a227",
-    "none": "#bdbdbd",
-    "retrieval": "#5b8c5a",
-}
-_OTHER_COLOUR = "#9467bd"
-_DPI = 120
+THIS_RUN = "this run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,59 +55,92 @@ def needle_grids(results: Results) -> list[NeedleGrid]:
     return [grid for grid in grids if grid is not None]
 
 
+def rows_of_runs(results: Results) -> list[tuple[str, ResultRow]]:
+    """Return the rows of this run and of those beside it, each with its run's name."""
+    return [(run.name, row) for run in _runs(results) for row in run.rows]
+
+
+def quality_plot(results: Results) -> Plot:
+    """Return the score against what is read of a document; a mode's rows with one model and compressor make a line."""
+    metric = results.main_metric
+    points: dict[tuple[str, str], set[Point]] = {}
+    names: dict[tuple[str, str], str] = {}
+    for run in _runs(results):
+        for row in run.rows:
+            if metric in row.metrics:
+                key = row.mode, run.reader
+                points.setdefault(key, set()).add(_point(row, metric))
+                names.setdefault(key, f"{row.mode}, {run.name}")
+    modes = [mode for mode, _ in points]
+    lines = []
+    for place, (key, found) in enumerate(points.items()):
+        name = key[0] if modes.count(key[0]) == 1 else names[key]
+        ordered = tuple(sorted(found, key=lambda one: (one.x, one.y)))
+        lines.append(Line(name, ordered, colour_of(name, place), marker_of(name, place)))
+    every = [point for line in lines for point in line.points]
+    label = metric.replace("_", " ")
+    return Plot(
+        "tokens",
+        results.task,
+        symlog_axis("tokens or vectors that stand for a document (mean)", [one.x for one in every]),
+        linear_axis(label, [one.high for one in every]),
+        tuple(lines),
+    )
+
+
 def write_plots(results: Results, folder: Path) -> list[Path]:
-    """Write `scores.png`, `tokens.png` and, for needles, `needle.png`; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    plots = {"scores.png": _scores_figure(results), "tokens.png": _tokens_figure(results)}
+    """Write `scores`, `tokens` and, for needles, `needle`, each as PNG and as CSV; returns their paths."""
+    make_folder_durably(folder)
+    paths = write_figure(_scores_figure(results), _scores_csv(results), folder, "scores")
+    paths += write_plot(quality_plot(results), folder)
     if grids := needle_grids(results):
-        plots["needle.png"] = _needle_figure(grids)
-    for name, figure in plots.items():
-        figure.savefig(folder / name, dpi=_DPI)
-    return [folder / name for name in plots]
+        paths += write_figure(_needle_figure(grids), _needle_csv(grids), folder, "needle")
+    return paths
 
 
-def colour_of(mode: str) -> str:
-    """Return the colour that a mode has in every picture."""
-    return MODE_COLOURS.get(mode, _OTHER_COLOUR)
+def _runs(results: Results) -> list[EarlierRun]:
+    rows = tuple(row.means() for row in results.rows)
+    return [EarlierRun(THIS_RUN, rows, reader_of(results.options)), *results.beside]
+
+
+def _point(row: ResultRow, metric: str) -> Point:
+    mean, error = row.metrics[metric], row.stderr[metric] or 0.0
+    label = "" if row.compression_ratio is None else f"{row.compression_ratio:.1f}x"
+    return Point(row.tokens_read, mean, max(mean - error, 0.0), min(mean + error, 100.0), label)
+
+
+def _scored(results: Results) -> list[ResultRow]:
+    return [row.means() for row in results.rows if results.main_metric in row.scores.metrics]
+
+
+def _scores_csv(results: Results) -> str:
+    metric = results.main_metric
+    rows = [[row.mode, row.num_samples[metric], row.metrics[metric], row.stderr[metric]] for row in _scored(results)]
+    return csv_text(["mode", "n", metric, "stderr"], rows)
 
 
 def _scores_figure(results: Results) -> matplotlib.figure.Figure:
-    figure = matplotlib.figure.Figure(figsize=(7, 1.2 + 0.45 * len(results.rows)), layout="constrained")
+    metric, rows = results.main_metric, _scored(results)[::-1]
+    figure = matplotlib.figure.Figure(figsize=(7, 1.2 + 0.45 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    metric = results.main_metric
-    rows = [row for row in reversed(results.rows) if metric in row.scores.metrics]
-    means = [row.scores.metrics[metric] for row in rows]
-    errors = [row.scores.stderr[metric] or 0.0 for row in rows]
-    names = [f"{row.mode} (n = {row.scores.num_samples[metric]})" for row in rows]
-    axes.barh(names, means, xerr=errors, color=[colour_of(row.mode) for row in rows], capsize=3)
-    axes.set(xlabel=f"{metric.replace('_', ' ')} ± standard error", title=results.task, xlim=(0, _limit(means, errors)))
-    _open_frame(axes)
+    means = [row.metrics[metric] for row in rows]
+    errors = [row.stderr[metric] or 0.0 for row in rows]
+    names = [f"{row.mode} (n = {row.num_samples[metric]})" for row in rows]
+    axes.barh(names, means, xerr=errors, color=[colour_of(row.mode).light for row in rows], capsize=3)
+    top = linear_axis("", [min(mean + error, 100.0) for mean, error in zip(means, errors, strict=True)]).high
+    axes.set(xlabel=f"{metric.replace('_', ' ')} ± standard error", title=results.task, xlim=(0, top))
+    open_frame(axes)
     return figure
 
 
-def _tokens_figure(results: Results) -> matplotlib.figure.Figure:
-    figure = matplotlib.figure.Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    metric = results.main_metric
-    rows = [row for row in results.rows if metric in row.scores.metrics]
-    for row in rows:
-        axes.errorbar(
-            row.tokens_read,
-            row.scores.metrics[metric],
-            yerr=row.scores.stderr[metric] or 0.0,
-            fmt="o" if row.virtual_tokens else "s",
-            color=colour_of(row.mode),
-            capsize=3,
-            label=row.mode,
-        )
-    axes.set_xscale("symlog", linthresh=10)
-    axes.set(xlabel="context positions read (mean)", ylabel=metric.replace("_", " "), title=results.task)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_xlim(left=-1, right=max([10.0, *(row.tokens_read for row in rows)]) * 2)
-    axes.set_ylim(bottom=0)
-    axes.legend()
-    _open_frame(axes)
-    return figure
+def _needle_csv(grids: list[NeedleGrid]) -> str:
+    cells = [
+        [grid.mode, length, depth, found]
+        for grid in grids
+        for depth, row in zip(grid.depths, grid.found, strict=True)
+        for length, found in zip(grid.lengths, row, strict=True)
+    ]
+    return csv_text(["mode", "length", "depth", "found"], cells)
 
 
 def _needle_figure(grids: list[NeedleGrid]) -> matplotlib.figure.Figure:
@@ -131,13 +159,3 @@ def _needle_figure(grids: list[NeedleGrid]) -> matplotlib.figure.Figure:
         axes.set_visible(False)
     figure.colorbar(image, ax=panels, label="found, %", aspect=40)
     return figure
-
-
-def _limit(means: list[float], errors: list[float]) -> float:
-    """Right end of a score axis: 100, or closer where all scores are low."""
-    top = max([mean + error for mean, error in zip(means, errors, strict=True)], default=0.0)
-    return next(limit for limit in (10.0, 25.0, 50.0, 100.0, float(top + 1)) if limit >= top)
-
-
-def _open_frame(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)

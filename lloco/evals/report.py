@@ -1,26 +1,32 @@
 """One self-contained HTML page about results: what was found, in which numbers, and every question to look at.
 
-Nothing is fetched from anywhere and every text is escaped: documents and answers may hold anything. The page's layout
-is `report.html.j2`; here is only what it shows.
+The page's layout is `report.html.j2`; here is only what it shows. A page stays small: it shows so many questions, and
+so much of each text, and says of how many.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import jinja2
-
-from lloco.durable import make_folder_durably, write_durably
+from lloco.documents import Document
 from lloco.errors import DataError
 from lloco.evals.mode import ADAPTER_SUFFIX
-from lloco.evals.plots import NeedleGrid, colour_of, needle_grids
+from lloco.evals.plots import NeedleGrid, needle_grids, quality_plot, rows_of_runs
+from lloco.evals.result_row import ResultRow
 from lloco.evals.results import ModeResult, Results, score_of
+from lloco.evals.sample import Sample
+from lloco.evals.scorer import Score
+from lloco.evals.work_log import Prediction
+from lloco.report.page import described, render_page, write_page
+from lloco.report.plot import Colour, Plot, colour_of
 
 MAX_QUESTIONS = 200
-_MAX_CHARS = 2000
+MAX_CHARS = 600_000
+"""Of all questions, options, references and answers together."""
+MAX_ANSWER_CHARS = 2000
+MAX_DOCUMENTS = 100
+MAX_DOCUMENT_CHARS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class Bar:
     """One row of the plot; numbers are shares (0..100) of its width."""
 
     mode: str
-    colour: str
+    colour: Colour
     width: float
     error_left: float
     error_width: float
@@ -52,10 +58,21 @@ class Question:
 
     id: str
     document: str
+    place: int
+    """Of its document among those shown."""
     question: str
     options: tuple[str, ...]
     references: tuple[str, ...]
     replies: tuple[Reply, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentText:
+    """A document that questions shown are about, or its beginning."""
+
+    name: str
+    text: str
+    num_questions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +82,19 @@ class Section:
     results: Results
     headline: str
     bars: tuple[Bar, ...]
+    rows: list[tuple[str, ResultRow]]
+    quality: Plot
     grids: tuple[NeedleGrid, ...]
     questions: tuple[Question, ...]
-    options: tuple[tuple[str, str], ...]
+    documents: tuple[DocumentText, ...]
+    compared: tuple[str, ...]
+    """Modes that the filters offer first."""
+    options: list[tuple[str, str]]
 
 
 def write_report(results: Sequence[Results], path: Path, *, title: str = "lloco: results", command: str = "") -> None:
     """Write the page; `command` is what a reader runs to make it again."""
-    make_folder_durably(path.parent)
-    write_durably(path, render_report(results, title=title, command=command).encode())
+    write_page(path, render_report(results, title=title, command=command))
 
 
 def render_report(results: Sequence[Results], *, title: str = "lloco: results", command: str = "") -> str:
@@ -84,16 +105,13 @@ def render_report(results: Sequence[Results], *, title: str = "lloco: results", 
     """
     if not results:
         raise DataError("a report shows the results of at least one task, none came: evaluate a task first")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.lstrip_blocks = True
-    page = environment.from_string((files("lloco.evals") / "report.html.j2").read_text(encoding="utf-8"))
     sections = [_section(one) for one in results]
-    return page.render(title=title, command=command, sections=sections, max_questions=MAX_QUESTIONS)
+    return render_page("evals/report.html.j2", title=title, command=command, sections=sections)
 
 
 def headline(results: Results) -> str:
     """Say in a sentence what reading vectors cost and gained, or what was measured where no vectors were read."""
-    row = results.row(f"compressed{ADAPTER_SUFFIX}") or results.row("compressed") or results.rows[0]
+    row = _headline_row(results)
     metric = results.main_metric
     what = f"{metric.replace('_', ' ')} {row.value(metric)}"
     if row.compression_ratio is None:
@@ -109,14 +127,31 @@ def headline(results: Results) -> str:
     )
 
 
+def _headline_row(results: Results) -> ModeResult:
+    return results.row(f"compressed{ADAPTER_SUFFIX}") or results.row("compressed") or results.rows[0]
+
+
+def _compared(results: Results) -> tuple[str, ...]:
+    """Return the mode of the headline and what it is to be as good as."""
+    first = _headline_row(results).mode
+    others = [row.mode for row in results.rows if row.mode != first]
+    return (first, "full" if "full" in others else others[0]) if others else (first,)
+
+
 def _section(results: Results) -> Section:
+    questions = _questions(results)
+    about = {**results.options, **results.versions}
     return Section(
         results=results,
         headline=headline(results),
         bars=_bars(results),
+        rows=rows_of_runs(results),
+        quality=quality_plot(results),
         grids=tuple(needle_grids(results)),
-        questions=_questions(results),
-        options=tuple((key.replace("_", " "), _as_text(value)) for key, value in results.options.items()),
+        questions=questions,
+        documents=_documents(results.samples[: len(questions)]),
+        compared=_compared(results),
+        options=described({name: value for name, value in about.items() if name != "command"}),
     )
 
 
@@ -124,10 +159,10 @@ def _bars(results: Results) -> tuple[Bar, ...]:
     metric = results.main_metric
     rows = [row for row in results.rows if metric in row.scores.metrics]
     spans = [(row.scores.metrics[metric], row.scores.stderr[metric] or 0.0) for row in rows]
-    top = max([1.0, *(mean + error for mean, error in spans)])
+    top = max([1.0, *(min(mean + error, 100.0) for mean, error in spans)])
     bars = []
     for row, (mean, error) in zip(rows, spans, strict=True):
-        left, right = max(mean - error, 0.0), mean + error
+        left, right = max(mean - error, 0.0), min(mean + error, 100.0)
         bars.append(
             Bar(
                 mode=row.mode,
@@ -149,43 +184,62 @@ def _reading_note(row: ModeResult) -> str:
 
 
 def _questions(results: Results) -> tuple[Question, ...]:
-    metric = results.main_metric
+    """Return the first questions, as many as leave the page small."""
     answers = [
         (row.mode, {one.id: one for one in row.predictions}, {one.id: one for one in row.scores.per_sample})
         for row in results.rows
     ]
-    questions = []
+    places: dict[tuple[str, str], int] = {}
+    questions: list[Question] = []
+    num_chars = 0
     for sample in results.samples[:MAX_QUESTIONS]:
-        replies = []
-        for mode, predictions, scores in answers:
-            score = scores[sample.id]
-            value = score_of(score, metric)
-            if value is None:  # a set of LongBench that is scored by another metric
-                value = next(iter(score.metrics.values()), None)
-            prediction = predictions[sample.id]
-            replies.append(Reply(mode, _shortened(prediction.text), value, prediction.is_cut))
+        replies = tuple(
+            _reply(mode, predictions[sample.id], scores[sample.id], results.main_metric)
+            for mode, predictions, scores in answers
+        )
+        question, references = _shortened(sample.question), tuple(map(_shortened, sample.references))
+        num_chars += sum(map(len, [question, *sample.options, *references, *(reply.text for reply in replies)]))
+        if num_chars > MAX_CHARS and questions:
+            break
+        document = sample.document
         questions.append(
             Question(
                 id=sample.id,
-                document=sample.document.title or sample.document.id,
-                question=_shortened(sample.question),
+                document=document.title or document.id,
+                place=places.setdefault((document.id, document.digest), len(places)),
+                question=question,
                 options=sample.options,
-                references=tuple(_shortened(reference) for reference in sample.references),
-                replies=tuple(replies),
+                references=references,
+                replies=replies,
             )
         )
     return tuple(questions)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]} … ({len(text) - _MAX_CHARS:,} more characters)"
+def _reply(mode: str, prediction: Prediction, score: Score, metric: str) -> Reply:
+    value = score_of(score, metric)
+    if value is None:  # a set of LongBench that is scored by another metric
+        value = next(iter(score.metrics.values()), None)
+    return Reply(mode, _shortened(prediction.text), value, prediction.is_cut)
 
 
-def _as_text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "\n".join(f"{key}: {_as_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_as_text(item) for item in value)
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+def _documents(samples: Sequence[Sample]) -> tuple[DocumentText, ...]:
+    """Return the documents in the order in which questions name them; the first show their text."""
+    found: dict[tuple[str, str], Document] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for sample in samples:
+        key = sample.document.id, sample.document.digest
+        found.setdefault(key, sample.document)
+        counts[key] += 1
+    return tuple(
+        DocumentText(
+            document.title or document.id,
+            _shortened(document.text, MAX_DOCUMENT_CHARS) if place < MAX_DOCUMENTS else "",
+            counts[key],
+        )
+        for place, (key, document) in enumerate(found.items())
+    )
+
+
+def _shortened(text: str, most: int = MAX_ANSWER_CHARS) -> str:
+    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)"

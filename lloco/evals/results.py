@@ -5,11 +5,13 @@ The JSON form is what `lloco evaluate --json` prints. Knows how numbers are writ
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lloco.durable import write_durably
+from lloco.evals.earlier_run import EarlierRun
+from lloco.evals.result_row import ResultRow
 from lloco.evals.sample import Sample
 from lloco.evals.scorer import Score, Scores
 from lloco.evals.work_log import Prediction
@@ -60,29 +62,25 @@ class ModeResult:
         """Time that generating took, over all questions."""
         return sum(one.seconds for one in self.predictions)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row of `results.json`."""
-        return {
-            "mode": self.mode,
-            "n": self.scores.n,
-            "metrics": self.scores.metrics,
-            "stderr": self.scores.stderr,
-            "num_samples": self.scores.num_samples,
-            "context_tokens": self.context_tokens,
-            "virtual_tokens": self.virtual_tokens,
-            "document_tokens": self.document_tokens,
-            "compression_ratio": self.compression_ratio,
-            "seconds": self.seconds,
-            "num_cut": self.num_cut,
-        }
+    def means(self) -> ResultRow:
+        """Return the row of tables and of `results.json`."""
+        return ResultRow(
+            mode=self.mode,
+            n=self.scores.n,
+            metrics=self.scores.metrics,
+            stderr=self.scores.stderr,
+            num_samples=self.scores.num_samples,
+            context_tokens=self.context_tokens,
+            virtual_tokens=self.virtual_tokens,
+            document_tokens=self.document_tokens,
+            compression_ratio=self.compression_ratio,
+            seconds=self.seconds,
+            num_cut=self.num_cut,
+        )
 
     def value(self, metric: str) -> str:
         """Return a mean with its standard error as text."""
-        if metric not in self.scores.metrics:
-            return "–"
-        stderr = self.scores.stderr[metric]
-        mean = f"{self.scores.metrics[metric]:.1f}"
-        return mean if stderr is None else f"{mean} ± {stderr:.1f}"
+        return self.means().value(metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +92,8 @@ class Results:
     samples: tuple[Sample, ...]
     options: Mapping[str, Any]
     versions: Mapping[str, str]
+    beside: tuple[EarlierRun, ...] = ()
+    """Runs that are shown too; what is written and printed of this run does not have them."""
 
     @property
     def main_metric(self) -> str:
@@ -116,7 +116,7 @@ class Results:
         """Return what `results.json` holds."""
         return {
             "task": self.task,
-            "rows": [row.to_dict() for row in self.rows],
+            "rows": [asdict(row.means()) for row in self.rows],
             "options": dict(self.options),
             "versions": dict(self.versions),
         }

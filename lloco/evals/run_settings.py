@@ -22,15 +22,21 @@ _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 def common_settings(samples: Sequence[Sample], decoder: Decoder, adapter: Path | None) -> dict[str, Any]:
     """Return what every run has: its questions, what answers them and the program."""
-    digests = {id(sample.document): sample.document.digest for sample in samples}
-    asked = [[one.id, one.task, one.question, one.options, one.dataset, digests[id(one.document)]] for one in samples]
     return {
-        "samples": digest_of(asked),
+        "samples": questions_digest(samples),
         "model": decoder.digest,
         "dtype": str(decoder.dtype).removeprefix("torch."),
         "adapter": None if adapter is None else adapter_digest(adapter),
         "lloco": __version__,
     }
+
+
+def questions_digest(samples: Sequence[Sample]) -> str:
+    """Return a digest of what is asked, about which texts."""
+    digests = {id(sample.document): sample.document.digest for sample in samples}
+    return digest_of(
+        [[one.id, one.task, one.question, one.options, one.dataset, digests[id(one.document)]] for one in samples]
+    )
 
 
 def made_by(soft_prompt: SoftPrompt) -> str:

@@ -1,8 +1,6 @@
 """The page in headless Chromium, against the server that sends it."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -14,12 +12,10 @@ import pytest
 from lloco.compress import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents import Document
+from tests.browser import launched_browser
 from tests.corpora import LEASE, VOYAGE, lease_and_voyage
 from tests.serving import QUESTION, WILL, Site, direct, fill_store, serving
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright: make setup")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-quic", "--no-first-run")
 EVIL = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
 ANSWER = "#answers article .text"
 Opened = Callable[..., Any]
@@ -27,14 +23,8 @@ Opened = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        path = next((found for one in BROWSERS if (found := shutil.which(one))), started.chromium.executable_path)
-        if not Path(path).exists():
-            pytest.skip("no browser: apt-get install chromium, or .venv/bin/playwright install chromium")
-        flags = [*QUIET, "--no-sandbox"] if os.geteuid() == 0 else [*QUIET]
-        launched = started.chromium.launch(executable_path=path, args=flags)
+    with launched_browser() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture

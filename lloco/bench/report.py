@@ -1,0 +1,35 @@
+"""The page about a bench: a sentence, the table, the plots, and what it was measured on."""
+
+from pathlib import Path
+
+from lloco.bench.columns import machine_line, skipped_rows, table_of
+from lloco.bench.headline import headline
+from lloco.bench.results import BenchResults
+from lloco.report.page import described, render_page, write_page
+
+
+def write_bench_report(results: BenchResults, path: Path, *, command: str = "") -> None:
+    """Write the page; `command` is what a reader runs to measure again."""
+    write_page(path, render_bench_report(results, command=command))
+
+
+def render_bench_report(results: BenchResults, *, command: str = "") -> str:
+    """Return the page's HTML."""
+    columns, cells = table_of(results.bench, results.rows)
+    return render_page(
+        "bench/report.html.j2",
+        title=f"lloco bench {results.bench}",
+        command=command,
+        bench=results.bench,
+        headline=headline(results),
+        columns=columns,
+        rows=cells,
+        skipped=skipped_rows(results.rows),
+        machine=machine_line(results.machine),
+        plots=results.plots(),
+        about=[
+            ("Machine", described(results.machine)),
+            ("Options", described(results.options)),
+            ("Versions", described(results.versions)),
+        ],
+    )

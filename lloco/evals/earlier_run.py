@@ -1,0 +1,58 @@
+"""Another run of the same questions, read from its folder, to be shown beside the present one.
+
+So one plot shows several compression ratios, compressors or adapters. Its answers are not read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lloco.errors import DataError
+from lloco.evals.result_row import ResultRow
+from lloco.evals.run_folder import RESULTS_FILE, RUN_FILE
+from lloco.strict_json import read_value
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """A run's rows."""
+
+    name: str
+    """Of its folder."""
+    rows: tuple[ResultRow, ...]
+    reader: str
+    """Says what read the documents, as `reader_of` does."""
+
+
+def read_earlier_run(folder: Path, task: str, questions_digest: str) -> EarlierRun:
+    """Read the results in a folder of `lloco evaluate`.
+
+    Raises:
+        DataError: there are none, or they are of other questions.
+    """
+    results, run = _object(folder / RESULTS_FILE), _object(folder / RUN_FILE)
+    if (run.get("task"), run.get("samples")) != (task, questions_digest):
+        raise DataError(
+            f"a run of the same questions was wanted to stand beside this one, {folder} holds another: "
+            f"{run.get('num_questions')} questions of {run.get('task')}: give the --data and --limit that it had"
+        )
+    try:
+        rows = tuple(ResultRow(**row) for row in results["rows"])
+        return EarlierRun(folder.resolve().name, rows, reader_of(results["options"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"results of this version were wanted, {folder / RESULTS_FILE} has others ({error}): evaluate again"
+        ) from error
+
+
+def reader_of(options: Mapping[str, Any]) -> str:
+    """Say which model and compressor a run had: rows of equal ones are points of one line."""
+    return f"{options.get('model_digest')} {options.get('compressor_digest')}"
+
+
+def _object(path: Path) -> dict[str, Any]:
+    value = read_value(path)
+    if not isinstance(value, dict):
+        raise DataError(f"the results of a run were wanted, {path} holds no JSON object: name a folder of evaluate")
+    return value

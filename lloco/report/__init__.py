@@ -1,0 +1,1 @@
+"""What the pages about evaluations and benches share: axes, plots, their pictures, and how a page looks."""
