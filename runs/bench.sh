@@ -16,4 +16,11 @@ for compressor in bundled bundled-autocompressor; do
 done
 lloco bench finetune --out "$OUT/finetune"
 lloco bench serve --out "$OUT/serve"
+lloco bench serve --p95-seconds 2 --context-tokens 3500 --corpora 4 --prefix-cache-mb 256 --out "$OUT/serve-rates"
+cat > "$OUT/llama-25m.json" <<'JSON'
+{"model_type": "llama", "vocab_size": 4096, "hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8,
+ "num_attention_heads": 8, "num_key_value_heads": 2, "tie_word_embeddings": true, "rms_norm_eps": 1e-5}
+JSON
+lloco bench serve --p95-seconds 10 --random-weights "$OUT/llama-25m.json" --context-tokens 4000 --corpora 4 --documents 2 \
+  --prefix-cache-mb 512 --repeats 1 --out "$OUT/serve-rates-25m"
 lloco bench store --out "$OUT/store"

@@ -25,9 +25,7 @@ from lloco.bench.naive_compress import compress_naively
 from lloco.bench.report import render_bench_report
 from lloco.bench.results import BenchResults
 from lloco.bench.retrieval import questions_and_documents, recall_of_documents
-from lloco.bench.serve import ServeBenchOptions, measure_serve
 from lloco.bench.store import StoreBenchOptions, measure_store
-from lloco.compressors.load import load_compressor
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import LocalDesign, new_local_encoder
 from lloco.documents import Document
@@ -35,7 +33,6 @@ from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.sample import Sample
 from tests.command import Run, write_lines
-from tests.corpora import save_compressor
 from tests.embedders import save_synonym_embedder
 from tests.test_report import Page
 from tests.tiny import tiny_decoder, tiny_llama
@@ -240,31 +237,6 @@ def test_bench_retrieval_looks_for_the_paragraphs_of_supporting_facts() -> None:
     assert [one.id for one in documents] == ["Leith", "Oslo", "Rome"]
     assert recall_of_documents(["Rome", "Oslo"], wanted, 2) == 0.5
     assert recall_of_documents(["Rome", "Leith"], wanted, 2) == 1.0
-
-
-def test_bench_serve_asks_a_real_server_in_both_modes_and_says_what_it_refused(tmp_path: Path) -> None:
-    compressor = load_compressor(save_compressor(tmp_path / "tiny"))
-    options = ServeBenchOptions((1, 3), 40, documents=2, questions=2, new_tokens=5, repeats=2)
-    results = measure_serve(compressor, options)
-    rows = results.rows
-    assert [(row["clients"], row["mode"], row["n"]) for row in rows] == [
-        (1, "full", 4), (1, "compressed", 4), (3, "full", 12), (3, "compressed", 12),
-    ]  # fmt: skip
-    assert {row["new_tokens"] for row in rows} == {5}
-    full, compressed = rows[2:]
-    assert full["prompt_tokens"] > compressed["prompt_tokens"]
-    assert (full["ratio"], compressed["ratio"]) == (
-        1.0,
-        pytest.approx(compressed["answers_per_second"] / full["answers_per_second"]),
-    )
-    assert said_of(results).startswith("With ") and "documents of 40 tokens, the server gives" in said_of(results)
-    assert full["first_token_seconds_min"] <= full["first_token_seconds_p95"] <= full["answer_seconds_max"]
-    cached = measure_serve(compressor, replace(options, clients=(2,), prefix_cache_mb=64)).rows
-    assert [row["mode"] for row in cached] == ["full", "compressed", "full, cached", "compressed, cached"]
-    assert [row["cached_tokens"] > 0 for row in cached] == [False, False, True, True]
-    too_long, short = measure_serve(compressor, replace(options, clients=(1,), context_tokens=5000)).rows
-    assert "lower --context-tokens" in too_long["skipped"]
-    assert (too_long["n"], short["n"], short["ratio"]) == (0, 4, None)
 
 
 def test_what_does_not_fit_the_memory_is_refused_before_it_runs() -> None:

@@ -155,6 +155,21 @@ def test_documents_that_are_asked_about_again_are_not_read_again(architecture: s
     engine.close()
 
 
+def test_a_prefix_cache_that_is_left_aside_is_there_again_afterwards() -> None:
+    engine = StreamingEngine(tiny_decoder(), prefix_cache_bytes=1 << 20)
+    first, second = ask_of([soft_prompt(40), soft_prompt(25, seed=1)], (0, 6), (1, 3))
+
+    def num_cached(prompt: Prompt) -> int:
+        return engine.generate([prompt], GREEDY)[0].num_cached_tokens
+
+    assert (num_cached(first), num_cached(first)) == (0, 41)
+    engine.use_prefix_cache(False)
+    assert (num_cached(first), num_cached(second)) == (0, 0)
+    engine.use_prefix_cache(True)
+    assert (num_cached(first), num_cached(second)) == (41, 0)
+    engine.close()
+
+
 def test_what_one_adapter_has_read_is_not_anothers(tmp_path: Path) -> None:
     engine = StreamingEngine(tiny_decoder(), prefix_cache_bytes=1 << 20)
     adapter_folder = save_random_adapter(tmp_path / "a", 1)

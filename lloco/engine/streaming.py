@@ -48,6 +48,7 @@ class StreamingEngine:
         self._running: list[Request] = []
         self._batch: DecodeBatch | None = None
         self._prefixes = PrefixCache(prefix_cache_bytes)
+        self._uses_prefixes = True
 
     @property
     def decoder(self) -> Decoder:
@@ -68,9 +69,9 @@ class StreamingEngine:
         """Make the adapter of that folder available under a name, as `NamedAdapters.add`; rows wait meanwhile."""
         self._adapters.add(name, folder)
 
-    def limit_prefix_cache(self, max_bytes: int) -> None:
-        """Keep keys and values of documents in so many bytes from now on, and forget those that are kept."""
-        self._prefixes = PrefixCache(max_bytes)
+    def use_prefix_cache(self, is_used: bool) -> None:
+        """Answer from the keys and values that are kept, as from the beginning, or leave them be and read all anew."""
+        self._uses_prefixes = is_used
 
     def submit(
         self,
@@ -140,7 +141,8 @@ class StreamingEngine:
 
     def _read(self, arrivals: list[Request]) -> None:
         """Read prompts and let their rows join: first those that are new, then those whose beginning is known."""
-        known = [self._prefixes.find(one.tenant, one.prompt, one.adapter) for one in arrivals]
+        is_used = self._uses_prefixes
+        known = [self._prefixes.find(one.tenant, one.prompt, one.adapter) if is_used else None for one in arrivals]
         new = [one for one, prefix in zip(arrivals, known, strict=True) if prefix is None]
         self._read_together(new, [])
         again = [one for one, prefix in zip(arrivals, known, strict=True) if prefix is not None]
@@ -176,7 +178,7 @@ class StreamingEngine:
         self._running += arrivals
 
     def _keep_prefixes(self, batch: DecodeBatch, arrivals: list[Request]) -> None:
-        if not self._prefixes.max_bytes:
+        if not self._prefixes.max_bytes or not self._uses_prefixes:
             return
         for row, request in enumerate(arrivals):
             if length := prefix_length(request.prompt):

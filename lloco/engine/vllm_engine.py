@@ -72,6 +72,7 @@ class VllmEngine:
         self._queue = RequestQueue(self._answer, max_waiting)
         self._batch_size = batch_size
         self._running: dict[str, Request] = {}
+        self._uses_cache = True
         options: dict[str, Any] = {
             "max_num_seqs": batch_size,
             # One slot stays empty: on a CPU, rows without an adapter would get the last slot's.
@@ -121,6 +122,10 @@ class VllmEngine:
                 self._vllm.add_lora(request)
                 self._lora[digest] = request
             self._digests[name] = digest
+
+    def use_prefix_cache(self, is_used: bool) -> None:
+        """Answer from what vLLM keeps of earlier prompts, as from the beginning, or read all anew."""
+        self._uses_cache = is_used
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: SamplingParams, *, adapters: Sequence[str | None] | None = None
@@ -215,6 +220,7 @@ class VllmEngine:
             self._running[request_id] = request
             (embeds,) = request.prompt.pieces
             params = vllm_params(request.decoding.sampling, self.decoder.eos_token_ids)
+            params.skip_reading_prefix_cache = not self._uses_cache
             # vLLM's own prefix cache answers only prompts of the same salt.
             salt = {"cache_salt": request.tenant} if request.tenant else {}
             self._vllm.add_request(request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=request.adapter)
@@ -237,6 +243,7 @@ class VllmEngine:
             request = self._running.get(output.request_id)
             if request is None:
                 continue
+            request.decoding.num_cached_tokens = output.num_cached_tokens or 0
             for token_id in output.outputs[0].token_ids:
                 if not request.has_ended:
                     request.advance(request.decoding.add(token_id))

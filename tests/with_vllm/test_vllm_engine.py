@@ -1,8 +1,10 @@
 """The vLLM engine against the transformers engine, in float32: the same greedy tokens, the same refusals."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 import pytest
 import torch
@@ -11,48 +13,17 @@ from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import Event, OnEvent, QueueFullError
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.engine.vllm_engine import VllmEngine
+from lloco.engine.vllm_start import BLOCK_LEN
 from lloco.errors import LlocoError, MismatchError
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import Decoder
-from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
-from tests.tiny import tiny_decoder, tiny_llama
+from lloco.prompt import Prompt
+from tests.with_vllm.tiny_for_vllm import decoder, prompts, save_random_adapter, soft_prompt
 
 # vLLM and its libraries warn of themselves.
 pytestmark = pytest.mark.filterwarnings("default")
 
 GREEDY = SamplingParams(max_tokens=24)
-DOCUMENT_LENGTHS = (5, 70, 33, 129)
 NAMES = (None, "a", "b")
-
-
-def decoder() -> Decoder:
-    """Llama whose heads are as wide as vLLM's kernels want them."""
-    return tiny_decoder(tiny_llama(hidden_size=128, head_dim=32))
-
-
-def soft_prompt(length: int) -> torch.Tensor:
-    return torch.randn(length, 128, generator=torch.Generator().manual_seed(length))
-
-
-def prompts() -> list[Prompt]:
-    tokenizer = decoder().require_tokenizer()
-    return [
-        build_prompt(DEFAULT_TEMPLATE, tokenizer, question, soft_prompts=[soft_prompt(length)])
-        for length in DOCUMENT_LENGTHS
-        for question in ("Who signs?", "When does the lease end, and why?")
-    ]
-
-
-def save_random_adapter(folder: Path, seed: int, *, r: int = 4) -> Path:
-    base = decoder()
-    modules = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    model = attach_adapter(base, LoraOptions(r=r, alpha=8, target_modules=modules))
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
-    save_adapter(model, folder, decoder=base, template=DEFAULT_TEMPLATE)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +49,32 @@ def engine(adapters: dict[str, Path]) -> VllmEngine:
     return made
 
 
+def uncounted(generations: Sequence[Generation]) -> list[Generation]:
+    """Leave out how many positions came from the cache, which differs where answers do not."""
+    return [replace(one, num_cached_tokens=0) for one in generations]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_greedy_equals_the_transformers_engine_for_every_adapter_and_again_from_cached_prefixes(
     engine: VllmEngine, reference: TransformersEngine, name: str | None
 ) -> None:
     names = [name] * len(prompts())
     wanted = reference.generate(prompts(), GREEDY, adapters=names)
-    assert engine.generate(prompts(), GREEDY, adapters=names) == wanted
-    assert engine.generate(prompts(), GREEDY, adapters=names) == wanted
+    assert uncounted(engine.generate(prompts(), GREEDY, adapters=names)) == wanted
+    again = engine.generate(prompts(), GREEDY, adapters=names)
+    assert uncounted(again) == wanted
+    assert all(0 < one.num_cached_tokens < one.num_prompt_tokens for one in again)
     assert len({one.token_ids for one in wanted}) > 4
+
+
+def test_an_engine_that_is_to_keep_no_prefixes_reads_everything_again(
+    engine: VllmEngine, reference: TransformersEngine
+) -> None:
+    engine.generate(prompts(), GREEDY)
+    engine.use_prefix_cache(False)
+    assert engine.generate(prompts(), GREEDY) == reference.generate(prompts(), GREEDY)
+    engine.use_prefix_cache(True)
+    assert any(one.num_cached_tokens for one in engine.generate(prompts(), GREEDY))
 
 
 def test_adapters_and_the_base_model_mixed_in_one_batch_equal_the_transformers_engine(
@@ -95,7 +83,7 @@ def test_adapters_and_the_base_model_mixed_in_one_batch_equal_the_transformers_e
     asked = [prompt for prompt in prompts() for _ in NAMES]
     names = list(NAMES) * len(prompts())
     wanted = reference.generate(asked, GREEDY, adapters=names)
-    assert engine.generate(asked, GREEDY, adapters=names) == wanted
+    assert uncounted(engine.generate(asked, GREEDY, adapters=names)) == wanted
     assert wanted[0] != wanted[1] != wanted[2] != wanted[0]
 
 
@@ -106,7 +94,7 @@ def test_stop_strings_and_eos_end_answers_as_in_the_transformers_engine(
     text = next(one.text for one in free if one.text[4:6].isascii() and len(one.text) > 8)
     stopped = replace(GREEDY, stop=(text[4:6], "never written"))
     wanted = reference.generate(prompts(), stopped)
-    assert engine.generate(prompts(), stopped) == wanted
+    assert uncounted(engine.generate(prompts(), stopped)) == wanted
     assert "stop" in {one.finish_reason for one in wanted}
     config = engine.decoder.model.generation_config, reference.decoder.model.generation_config
     eos = [one.eos_token_id for one in config]
@@ -114,7 +102,7 @@ def test_stop_strings_and_eos_end_answers_as_in_the_transformers_engine(
         for one in config:
             one.eos_token_id = [1, free[0].token_ids[3]]
         wanted = reference.generate(prompts(), GREEDY)
-        assert engine.generate(prompts(), GREEDY) == wanted
+        assert uncounted(engine.generate(prompts(), GREEDY)) == wanted
         assert wanted[0].finish_reason == "stop"
     finally:
         for one, before in zip(config, eos, strict=True):
@@ -125,8 +113,8 @@ def test_a_seed_makes_sampling_repeatable_whoever_shares_the_batch(engine: VllmE
     sampling = SamplingParams(max_tokens=12, temperature=1.5, top_p=0.95, seed=3)
     short, long = prompts()[:2], prompts()[-1]
     together = engine.generate(short, sampling)
-    assert together == [engine.generate([prompt], sampling)[0] for prompt in short]
-    assert together != engine.generate(short, replace(sampling, seed=4))
+    assert uncounted(together) == uncounted([engine.generate([prompt], sampling)[0] for prompt in short])
+    assert uncounted(together) != uncounted(engine.generate(short, replace(sampling, seed=4)))
     with pytest.raises(LlocoError, match="positions came for steps of 64"):
         engine.generate([*short, long], sampling)
 
@@ -183,7 +171,7 @@ def test_requests_of_many_threads_are_streamed_side_by_side_and_can_be_cancelled
         engine.submit(prompt, GREEDY, listener(index), adapter="a")
     for _ in prompts():
         ends.get(timeout=60)
-    assert [events[-1] for events in heard] == wanted
+    assert uncounted([event for events in heard if isinstance(event := events[-1], Generation)]) == wanted
     assert ["".join(map(str, events[:-1])) for events in heard] == [one.text for one in wanted]
     cancelled: Queue[Event] = Queue()
     ticket = engine.submit(prompts()[0], replace(GREEDY, max_tokens=300), cancelled.put)
@@ -193,8 +181,39 @@ def test_requests_of_many_threads_are_streamed_side_by_side_and_can_be_cancelled
         assert isinstance(last, str)
     assert isinstance(first, str)
     assert last.finish_reason == "cancelled" and len(last.token_ids) < 300
-    assert engine.generate(prompts(), GREEDY, adapters=["a"] * len(prompts())) == wanted
+    assert uncounted(engine.generate(prompts(), GREEDY, adapters=["a"] * len(prompts()))) == wanted
     assert (engine.num_running, engine.num_waiting) == (0, 0)
+
+
+def test_answers_that_lose_their_place_to_others_for_want_of_memory_are_the_transformers_engines(
+    reference: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory for 24 blocks of 32 positions; every prompt's keys and values would take twice that in the end."""
+    from vllm.v1.core.sched.scheduler import Scheduler
+
+    preempted: list[str] = []
+    preempt = Scheduler._preempt_request
+
+    def note(self: Scheduler, request: Any, *args: Any, **options: Any) -> None:
+        preempted.append(request.request_id)
+        preempt(self, request, *args, **options)
+
+    monkeypatch.setattr(Scheduler, "_preempt_request", note)
+    bytes_of_block = 2 * BLOCK_LEN * 2 * 32 * 4 * 2
+    engine = VllmEngine(decoder(), 16, kv_cache_bytes=24 * bytes_of_block, max_read_len=64)
+    long = replace(GREEDY, max_tokens=96)
+    wanted = reference.generate(prompts(), long)
+    assert uncounted(engine.generate(prompts(), long)) == wanted
+    assert preempted
+    # Those that leave while others wait to be read again take nothing with them.
+    ends: Queue[Event] = Queue()
+    leaving = [engine.submit(prompt, long, ends.put) for prompt in prompts()]
+    for ticket in leaving:
+        ticket.cancel()
+    assert uncounted(engine.generate(prompts(), long)) == wanted
+    engine.close()
+    reasons = [event.finish_reason for _ in range(ends.qsize()) if isinstance(event := ends.get(), Generation)]
+    assert reasons == ["cancelled"] * len(leaving)
 
 
 def test_what_runs_is_finished_or_cancelled_when_the_engine_is_closed_and_a_full_queue_refuses() -> None:

@@ -1,0 +1,119 @@
+"""The flags that benches share, and where their results go."""
+
+import shlex
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lloco.bench.columns import skipped_rows
+from lloco.cli import options
+from lloco.cli.bench_tables import bench_table
+from lloco.cli.output import Advance, Output
+from lloco.durable import make_folder_durably
+
+if TYPE_CHECKING:
+    from lloco.bench.results import BenchResults
+    from lloco.models.decoder import Decoder
+
+NOTHING = "nothing was written"
+
+
+def number(flag: str, explanation: str, smallest: int = 1) -> Any:
+    """Return a flag that takes whole numbers from the smallest on."""
+    return typer.Option(flag, parser=options.at_least(smallest), metavar="N", help=explanation)
+
+
+def _ratio(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < float("inf"):
+        raise typer.BadParameter(f"context tokens per virtual token, at least 1, were wanted, {text} came")
+    return value
+
+
+Contexts = Annotated[
+    str | None,
+    typer.Option("--contexts", metavar="N,N,...", help="Tokens of the context [default: as far as the model reads]."),
+]
+Ratio = Annotated[float, typer.Option("--ratio", parser=_ratio, metavar="X", help="Context tokens per virtual token.")]
+Repeats = Annotated[int, number("--repeats", "Measurements of each row.")]
+RandomWeights = Annotated[
+    Path | None,
+    typer.Option("--random-weights", metavar="CONFIG", help="Instead: random weights of this shape, a config.json or "
+                 "its folder."),
+]  # fmt: skip
+
+
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for results.json, a CSV file and plots.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The flags that say where it runs and where results go."""
+
+    seed: options.Seed = 0
+    device: options.Device = None
+    dtype: options.DtypeName = None
+    out: Out = None
+    is_json: options.Json = False
+    quiet: options.Quiet = False
+
+    @property
+    def output(self) -> Output:
+        """Where words go."""
+        return Output(self.is_json, self.quiet)
+
+    def progress(self, what: str = "measuring", unit: str = "runs") -> "AbstractContextManager[Advance]":
+        """Make the folder for results, which may be refused, before anything is measured; then show how far it is."""
+        if self.out is not None:
+            make_folder_durably(self.out)
+        return self.output.progress(what, unit)
+
+
+def numbers(text: str, flag: str) -> tuple[int, ...]:
+    """Read a list of whole numbers from 1 on, each given once."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise typer.BadParameter(f"whole numbers of at least 1 were wanted, {text} came", param_hint=f"'{flag}'")
+    found = tuple(map(int, parts))
+    if len(set(found)) != len(found):
+        raise typer.BadParameter(f"each number once was wanted, {text} came", param_hint=f"'{flag}'")
+    return found
+
+
+def chosen_decoder(model: str | None, random_weights: Path | None, place: Place, num_positions: int) -> "Decoder":
+    """Load the decoder, or make one that reads so many positions."""
+    from lloco.bench.random_weights import random_decoder
+    from lloco.compressors.load import load_named_decoder
+
+    if random_weights is None:
+        return load_named_decoder(model, device=place.device, dtype=place.dtype)
+    if model is not None:
+        raise typer.BadParameter(f"a shape or weights were wanted, {model} came too", param_hint="'--random-weights'")
+    return random_decoder(
+        random_weights, device=place.device, dtype=place.dtype, seed=place.seed, num_positions=num_positions
+    )
+
+
+def finish(results: "BenchResults", place: Place) -> None:
+    """Say what was left out, write the files, print the result."""
+    from lloco.bench.report import write_bench_report
+    from lloco.report.page import REPORT_FILE
+
+    for line in skipped_rows(results.rows):
+        place.output.warn(line)
+    page = None if place.out is None else place.out / REPORT_FILE
+    if page is not None:
+        results.save(page.parent)
+        write_bench_report(results, page, command=shlex.join(["lloco", *sys.argv[1:]]))
+    place.output.result(results.to_dict(), bench_table(results))
+    if page is not None:
+        place.output.say(f"open {page} in a browser; results.json, {results.bench}.csv and plots are beside it")
