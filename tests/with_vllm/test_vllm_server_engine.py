@@ -10,20 +10,18 @@ import pytest
 
 from lloco.engine.engine import SamplingParams
 from lloco.engine.request_queue import EngineUnavailableError
+from lloco.engine.transformers_engine import TransformersEngine
 from lloco.engine.vllm_http import HttpVllm
 from lloco.engine.vllm_server import VllmServerEngine
 from lloco.errors import MismatchError
 from tests.serving import CHAT_URL, QUESTION, Site, chat, direct, error_of, serving, wait_until
 from tests.tiny import tiny_decoder, tiny_llama
 from tests.with_vllm.conftest import GATEWAY_KEY, Served
+from tests.with_vllm.test_vllm_engine import GREEDY
 from tests.with_vllm.test_vllm_engine import adapters as adapters
-from tests.with_vllm.test_vllm_engine import decoder, prompts
 from tests.with_vllm.test_vllm_engine import reference as reference
 from tests.with_vllm.test_vllm_engine import (
     test_adapters_and_the_base_model_mixed_in_one_batch_equal_the_transformers_engine as test_mixed_adapters,
-)
-from tests.with_vllm.test_vllm_engine import (
-    test_greedy_equals_the_transformers_engine_for_every_adapter_and_again_from_cached_prefixes as test_greedy,
 )
 from tests.with_vllm.test_vllm_engine import (
     test_requests_of_many_threads_are_streamed_side_by_side_and_can_be_cancelled as test_many_threads,
@@ -31,10 +29,11 @@ from tests.with_vllm.test_vllm_engine import (
 from tests.with_vllm.test_vllm_engine import (
     test_stop_strings_and_eos_end_answers_as_in_the_transformers_engine as test_ends,
 )
+from tests.with_vllm.tiny_for_vllm import decoder, prompts
 
 # vLLM and its libraries warn of themselves, and its server takes minutes to start on a busy machine.
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(1800)]
-__all__ = ["test_ends", "test_greedy", "test_many_threads", "test_mixed_adapters"]
+__all__ = ["test_ends", "test_many_threads", "test_mixed_adapters"]
 
 QUESTIONS = (QUESTION, "When does the lease end?", "What did the brig Petrel carry?", "Who signed the lease?")
 
@@ -74,6 +73,17 @@ def test_the_gateway_gives_what_the_embedded_engine_answers_with_the_corpus_adap
     assert whole["choices"][0]["message"]["citations"][0]["document_id"] == "voyage"
     assert whole["lloco"]["adapter"] and whole["usage"]["virtual_tokens"] > 0
     assert len(set(wanted)) > 1
+
+
+@pytest.mark.parametrize("name", [None, "a", "b"])
+def test_greedy_equals_the_transformers_engine_and_again_from_cached_prefixes(
+    engine: VllmServerEngine, reference: TransformersEngine, name: str | None
+) -> None:
+    names = [name] * len(prompts())
+    wanted = reference.generate(prompts(), GREEDY, adapters=names)
+    for _ in range(2):
+        assert engine.generate(prompts(), GREEDY, adapters=names) == wanted
+    assert len({one.token_ids for one in wanted}) > 4
 
 
 def test_a_seed_makes_sampling_repeatable_whoever_shares_the_batch(engine: VllmServerEngine) -> None:
