@@ -36,6 +36,13 @@ def test_a_log_axis_names_few_values_and_round_numbers_between_many() -> None:
     assert alone.ticks == (4,) and alone.share(4) == pytest.approx(50)
 
 
+@pytest.mark.parametrize("values", [[600, 650, 700, 750, 800, 850], [6, 6.5, 7, 7.5, 8, 8.5]])
+def test_a_log_axis_between_round_numbers_names_its_ends(values: list[float]) -> None:
+    axis = log_axis("document tokens", values)
+    assert len(axis.ticks) == 2
+    assert all(axis.low <= tick <= axis.high for tick in axis.ticks)
+
+
 def test_an_axis_of_tokens_has_room_for_none_and_for_thousands() -> None:
     axis = symlog_axis("tokens", [0, 19, 2000])
     assert axis.ticks == (0, 10, 100, 1000)

@@ -90,7 +90,7 @@ def test_a_documents_kept_keys_and_values_answer_as_its_text_and_are_read_once(d
     assert kept.num_bytes == 2 * 2 * 2 * 12 * 4 * prompts[0].num_context_tokens
     read: list[int] = []
     hook = decoder.model.register_forward_pre_hook(
-        lambda module, args, kwargs: read.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+        lambda module, args, kwargs: read.append(kwargs["input_ids"].shape[1]), with_kwargs=True
     )
     engine.generate(prompts[1:], SamplingParams(max_tokens=2))
     hook.remove()

@@ -25,8 +25,8 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("home")
 GROUPS = {
     "corpus": ("list", "show", "remove", "verify", "export", "import"),
-    "import": ("autocompressor", "adapter", "embeddings"),
-    "bench": ("latency", "compress", "finetune", "serve", "retrieval", "store"),
+    "import": ("autocompressor", "icae", "adapter", "embeddings"),
+    "bench": ("latency", "compress", "finetune", "serve", "retrieval", "rivals", "store"),
 }
 VERBS = (
     *("demo", "compress", "finetune", "ask", "chat", "predict", "score", "evaluate", "pretrain", "serve"),

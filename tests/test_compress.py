@@ -62,9 +62,9 @@ def test_only_a_changed_document_is_compressed_again(store: Store, compressor: C
 def test_without_a_segment_length_a_corpus_keeps_its_own(store: Store, compressor: Compressor) -> None:
     corpus = store.corpus("c")
     lease, voyage = lease_and_voyage()
-    assert corpus.means().segment_len is None
+    assert corpus.summary().segment_len is None
     compress_into(corpus, [lease], compressor, CompressOptions(segment_len=12))
-    assert corpus.means().segment_len == 12
+    assert corpus.summary().segment_len == 12
     report = compress_into(corpus, [lease, voyage], compressor)
     assert (report.num_new, report.num_unchanged) == (1, 1)
     assert {one.segment_len for one in corpus.documents()} == {12}
@@ -200,7 +200,7 @@ def test_int8_is_smaller_and_its_loss_is_measured(store: Store, compressor: Comp
     report = compress_into(small, lease_and_voyage(), compressor, storage_dtype="int8")
     losses = [small.soft_prompt(one).provenance.quantisation_error for one in small.document_ids()]
     assert report.quantisation_error == max(losses) > 0
-    assert small.means().num_bytes < exact.means().num_bytes / 2
+    assert small.summary().num_bytes < exact.summary().num_bytes / 2
     assert compress_into(small, lease_and_voyage(), compressor, storage_dtype="float32").num_new == 2
 
 
@@ -453,7 +453,7 @@ def test_an_import_over_a_corpus_with_things_of_its_own_is_refused_unless_it_is_
     digest = corpus.set_adapter(write_adapter(tmp_path / "adapter", b"learned"))
     with pytest.raises(StoreError, match=r"2 documents \(first 'lease'\) and an adapter of its own.*--replace"):
         import_corpus(store, tmp_path / "out", "c")
-    assert (corpus.document_ids(), corpus.means().adapter_digest) == (["lease", "voyage"], digest)
+    assert (corpus.document_ids(), corpus.summary().adapter_digest) == (["lease", "voyage"], digest)
     assert corpus.document("lease").text == VOYAGE
     assert import_corpus(store, tmp_path / "out", "C", replace=True) == ("C", 1)
     replaced = store.corpus("c")
@@ -470,7 +470,7 @@ def test_another_adapter_alone_is_not_replaced_in_silence(store: Store, compress
     digest = corpus.set_adapter(write_adapter(tmp_path / "new", b"new"))
     with pytest.raises(StoreError, match="has an adapter of its own"):
         import_corpus(store, tmp_path / "out")
-    assert corpus.means().adapter_digest == digest
+    assert corpus.summary().adapter_digest == digest
 
 
 def test_a_killed_import_is_gone_on_with(store: Store, compressor: Compressor, tmp_path: Path) -> None:

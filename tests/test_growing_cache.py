@@ -1,5 +1,8 @@
 """Appending to keys and values gives what concatenating gives, and moves nothing while there is room."""
 
+import weakref
+from typing import Any
+
 import torch
 from transformers import DynamicCache
 
@@ -42,3 +45,14 @@ def test_keys_and_values_that_were_replaced_are_what_is_appended_to() -> None:
     found_keys, found_values = cache.update(more, more, 0)
     assert torch.equal(found_keys, torch.cat([keys, more], dim=2))
     assert torch.equal(found_values, torch.cat([values, more], dim=2))
+
+
+def test_replaced_keys_and_values_free_the_memory_of_those_before() -> None:
+    cache = GrowingCache()
+    cache.update(states(1000), states(1000), 0)
+    layer: Any = cache.layers[0]
+    before = weakref.ref(layer.keys)
+    layer.replace(states(4), states(4))
+    assert before() is None
+    more = states(1)
+    assert cache.update(more, more, 0)[0].shape[2] == 5

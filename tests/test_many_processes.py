@@ -265,9 +265,12 @@ def test_a_fault_of_one_process_ends_all_with_one_message(home: Path, filled: Ru
 
 
 def test_other_processes_let_the_first_one_speak(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("RANK", "1")
     slept: list[float] = []
     monkeypatch.setattr(verb.time, "sleep", slept.append)
+    monkeypatch.setenv("RANK", "1")
+    # Without a launcher of several processes the variable is somebody else's.
+    assert run.fails("corpus", "show", "nope", "--store", tmp_path).startswith("error: ")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     assert run.fails("corpus", "show", "nope", "--store", tmp_path).startswith("process 1: error: ")
     assert slept == [verb.GRACE_SECONDS]
 

@@ -146,6 +146,7 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "read": _scaled("context_positions"),
         "first token, ms": _spread("first_token_seconds", 1e3),
         "answer, ms": _scaled("answer_seconds", 1e3),
+        "tokens": _scaled("new_tokens"),
         "prepare, ms": _scaled("prepare_seconds", 1e3),
         "KB": _scaled("stored_bytes", 1e-3),
         "ratio": _times("ratio"),

@@ -11,15 +11,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from lloco.bench.timed_engine import Step
+from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix, prefix_length
 from lloco.errors import LlocoError
 from lloco.models.adapter import BASE_ADAPTER
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt, collate
+from lloco.prompt import Prompt
 
 Fitted = Callable[[int], dict[str, int]]
 """Options of a method that may keep so many positions."""
@@ -93,7 +94,7 @@ class KeptKeys:
     def begin(self, decoder: Decoder, prompt: Prompt, peft_name: str) -> tuple[Tensor, Step, int]:
         """Read the question after the keys and values that were kept."""
         assert self._prefix is not None, "prepare comes first"
-        cache, question = DynamicCache(), prompt.pieces[-1]
+        cache, question = GrowingCache(), prompt.pieces[-1]
         for layer, (keys, values) in enumerate(zip(self._prefix.keys, self._prefix.values, strict=True)):
             cache.update(keys[None], values[None], layer)
         position = self._length
@@ -131,17 +132,18 @@ class KeptKeys:
         return inside
 
 
-def _forward(decoder: Decoder, cache: DynamicCache, ids: Tensor, position: int) -> Tensor:
+def _forward(decoder: Decoder, cache: Cache, ids: Tensor, position: int) -> Tensor:
     """Read ids from this position on, after what the cache holds; returns the logits (1, vocab_size) of the next."""
     num_before = cache.get_seq_length()
     with decoder.lock, inference(decoder.model, [BASE_ADAPTER]) as adapter_names:
-        inputs = collate([Prompt((ids,))], decoder, padding_side="left")
+        ids = ids.to(decoder.device)
+        places = torch.arange(num_before, num_before + len(ids), device=decoder.device)
         output = decoder.model(
-            inputs_embeds=inputs.inputs_embeds,
+            input_ids=ids[None].long(),
             attention_mask=torch.ones(1, num_before + len(ids), dtype=torch.int64, device=decoder.device),
-            position_ids=inputs.position_ids + position,
+            position_ids=places[None] + position - num_before,
             # For kvpress, which asks whether this is the first read; newer transformers do not count for it.
-            cache_position=torch.arange(num_before, num_before + len(ids), device=decoder.device),
+            cache_position=places,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,

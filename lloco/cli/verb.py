@@ -108,13 +108,18 @@ def _end_too() -> typer.Exit:
 
 
 def _rank() -> str:
-    return os.environ.get("RANK", "0")
+    """Return which process of the run this is; others than launchers of several set RANK as well."""
+    return os.environ.get("RANK", "0") if _is_one_of_several() else "0"
+
+
+def _is_one_of_several() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
 
 
 def _is_of_lost_process(error: Exception) -> bool:
     """Return whether the error is that another process of the same run cannot be reached any more."""
     names = {one.__name__ for one in type(error).__mro__}
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and ("DistError" in names or "gloo" in str(error).lower())
+    return _is_one_of_several() and ("DistError" in names or "gloo" in str(error).lower())
 
 
 def _os_message(error: OSError) -> str:

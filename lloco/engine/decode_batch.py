@@ -82,8 +82,10 @@ class DecodeBatch:
             [pad(self._attention_mask, (own_gap, 0)), pad(other._attention_mask, (other_gap, 0))]
         )
         for layer, arrived in zip(self._layers, other._layers, strict=True):
-            layer.keys = torch.cat([_pad_left(layer.keys, own_gap), _pad_left(arrived.keys, other_gap)])
-            layer.values = torch.cat([_pad_left(layer.values, own_gap), _pad_left(arrived.values, other_gap)])
+            layer.replace(
+                torch.cat([_pad_left(layer.keys, own_gap), _pad_left(arrived.keys, other_gap)]),
+                torch.cat([_pad_left(layer.values, own_gap), _pad_left(arrived.values, other_gap)]),
+            )
         self._peft_names += other._peft_names
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -92,8 +94,7 @@ class DecodeBatch:
         gap = int(mask.argmax(dim=1).min())
         self._attention_mask = mask[:, gap:]
         for layer in self._layers:
-            layer.keys = layer.keys[list(rows), :, gap:]
-            layer.values = layer.values[list(rows), :, gap:]
+            layer.replace(layer.keys[list(rows), :, gap:], layer.values[list(rows), :, gap:])
         self._peft_names = [self._peft_names[row] for row in rows]
 
     @property

@@ -14,7 +14,7 @@ _MIN_ROOM = 64
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values (batch, num_key_value_heads, seq_len, head_dim) of a layer; both may be replaced at any time."""
+    """Keys and values (batch, num_key_value_heads, seq_len, head_dim) of one layer."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
@@ -27,6 +27,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.keys = self._keys.append(self.keys, key_states)
         self.values = self._values.append(self.values, value_states)
         return self.keys, self.values
+
+    def replace(self, keys: Tensor, values: Tensor) -> None:
+        """Hold these in place of what is held, whose memory is freed at once."""
+        self.keys, self.values = keys, values
+        self._keys, self._values = _Buffer(), _Buffer()
 
 
 class GrowingCache(Cache):

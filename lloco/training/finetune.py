@@ -114,7 +114,8 @@ def finetune(
 
     `soft_prompt_of` maps a document id to (num_virtual_tokens, hidden_size) and raises KeyError or LlocoError where
     there is none; it is called once per document before the first step, then whenever a document is no longer in
-    memory, with the adapter still attached. The decoder is given back as it came, but in shares under FSDP2, for which
+    memory, with the adapter still attached; under FSDP2 it must not run the decoder, as other processes do not at that
+    time. The decoder is given back as it came, but in shares under FSDP2, for which
     it may come on a CPU: its shares go to the device that trains. With the folder of an `adapter` training starts from
     its weights, and of `options.lora` only the dropout counts.
 
