@@ -176,7 +176,10 @@ def test_bench_compress_has_a_row_for_the_naive_way_and_each_batch_size() -> Non
     assert one["floor_flops"] == two["floor_flops"]
     best = max(one, two, key=lambda row: row["ratio"])
     said = said_of(results)
-    assert f"({best['mode']}), {best['ratio']:.2f} times the naive way's" in said and "best ratio of 2 rows" in said
+    assert (
+        f"({best['mode']}), {best['ratio']:.2f} times the naive way's" in said
+        and "best ratio of 2 rows: tokens a second over the naive way's." in said
+    )
 
 
 def test_bench_finetune_compares_samples_a_second_of_the_two_modes() -> None:
@@ -272,6 +275,10 @@ def test_bench_prints_rows_and_machine_and_writes_files(lloco: Run, shape: Path,
     page = Page((out / "report.html").read_text())
     assert page.count("svg") and "Run it again lloco " in page.text
     assert f"open {out / 'report.html'} in a browser" in lloco.err
+    argv = ("bench", "latency", "--random-weights", shape, *flags)
+    assert "ratio 30.0 (now 15.0)" in lloco.fails(*argv, "--ratio", 15)
+    assert json.loads((out / "results.json").read_text()) == printed
+    assert lloco(*argv) == 0
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from lloco.template import Template
 from tests.command import Run
 from tests.corpora import LEASE, VOYAGE, save_compressor
 from tests.embedders import save_synonym_embedder
+from tests.test_report import Page
 from tests.tiny import tiny_decoder, tiny_llama
 
 HAS_KVPRESS = find_spec("kvpress") is not None
@@ -247,6 +248,13 @@ def test_bench_rivals_prints_a_row_a_way_and_says_what_is_missing(run: Run, home
     assert json.loads(Path("out/results.json").read_text()) == printed
     assert Path("out/quality.png").read_bytes()[:4] == b"\x89PNG"
     assert "at a ratio of 6 answers best: " in Path("out/report.html").read_text()
+    other = run.fails("bench", "rivals", *flags, "--embedder", embedder, "--limit", 1, "--out", "out")
+    assert "limit None (now 1)" in other and "another --out" in other
+    assert json.loads(Path("out/results.json").read_text()) == printed
+    assert run("bench", "rivals", *flags, "--ratios", "6,12") == 0
+    assert run.err.count("dense: not measured") == 1 and "ratios 6, 12, dense: not measured" in run.err
+    page = Page(Path("out/report.html").read_text()).text
+    assert "Asked: document tokens per position" in page and "Dashed" not in page and "best quality" not in page
     assert run("bench", "rivals", *flags) == 0
     assert "compressed" in run.out and "dense: not measured" in run.err and "--embedder" in run.err
     assert ("lloco[rivals]" in run.err) != HAS_KVPRESS

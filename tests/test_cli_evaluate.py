@@ -127,7 +127,10 @@ def test_evaluate_shows_earlier_runs_of_the_same_questions_beside_its_own(
     other = [*argv, "--limit", "1", "--out", "few", "--beside", "at-8"]
     assert "at-8 holds another: 2 questions of fairytaleqa" in run.fails(*other)
     assert not Path("few").exists()
-    assert "nowhere" in run.fails(*argv, "--out", "few", "--beside", "nowhere")
+    assert "there is no run in nowhere" in run.fails(*argv, "--out", "few", "--beside", "nowhere")
+    assert "at-8 is this run's own folder" in run.fails(*argv, "--out", "at-8", "--beside", "./at-8", code=2)
+    assert "at-8 is named twice" in run.fails(*both, "--beside", Path("at-8").absolute(), code=2)
+    assert run(*both) == 0 and "this run" in run.out and "at-8" in run.out
     Path("at-8/results.json").write_text('{"rows": [{"mode": "full"}], "options": {}}')
     assert "evaluate again" in run.fails(*both)
 

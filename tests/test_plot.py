@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lloco.bench.kept_keys import PRESSES
 from lloco.evals.mode import ADAPTER_SUFFIX, MODES
 from lloco.report.axis import linear_axis, log_axis, symlog_axis
 from lloco.report.picture import write_plot
-from lloco.report.plot import Line, Plot, Point, colour_of, marker_of
+from lloco.report.plot import Colour, Line, Plot, Point, colour_of, marker_of
 
 GROUNDS = {"light": "#ffffff", "dark": "#1d2226"}
 LINE = Line("a, b", (Point(1, 2.0, 1.5, 2.5, "8x"), Point(10, 4.0, 4.0, 4.0)), colour_of("full"), "s")
@@ -27,9 +28,15 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("mode", [f"{mode}{suffix}" for mode, suffix in product(MODES, ("", ADAPTER_SUFFIX))])
-def test_every_mode_has_a_colour_that_stands_out_on_both_grounds(mode: str) -> None:
-    colour = colour_of(mode)
+ALL_MODES = [f"{mode}{suffix}" for mode, suffix in product(MODES, ("", ADAPTER_SUFFIX))]
+RIVALS = (
+    "full", "full, cached", "truncated", "bm25", "dense", "question-likelihood", "self-information", *PRESSES,
+    "compressed", "compressed+adapter",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("colour", {colour_of(mode) for mode in ALL_MODES} | {colour_of("", one) for one in range(9)})
+def test_every_colour_stands_out_on_both_grounds(colour: Colour) -> None:
     assert contrast(colour.light, GROUNDS["light"]) >= 3 and contrast(colour.dark, GROUNDS["dark"]) >= 3
 
 
@@ -38,6 +45,13 @@ def test_modes_are_told_apart_without_colour_and_other_lines_too() -> None:
     assert marker_of("compressed+adapter") == marker_of("compressed")
     assert colour_of("compressed+adapter") != colour_of("compressed")
     assert len({(colour_of("batch", place), marker_of("batch", place)) for place in range(20)}) == 20
+    assert not {colour_of("batch", place) for place in range(20)} & {colour_of(mode) for mode in ALL_MODES}
+
+
+def test_rivals_are_told_apart_also_where_one_stands_on_another() -> None:
+    drawn = [(colour_of(name, place), marker_of(name, place)) for place, name in enumerate(RIVALS)]
+    assert len(set(drawn)) == len(RIVALS) == 13
+    assert drawn[0][1] != drawn[1][1]  # the text and its kept keys answer alike
 
 
 def test_the_csv_file_has_a_row_a_point() -> None:

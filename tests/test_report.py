@@ -128,6 +128,19 @@ def test_headline_compares_with_the_same_questions_read_otherwise() -> None:
     assert headline(only_none) == "Mode none scores answer f1 0.0 ± 0.0 on 12 questions of jsonl."
 
 
+def test_bars_stand_on_the_scale_that_is_shown_and_metrics_that_are_0_everywhere_are_named_alone() -> None:
+    parsed = Page(render_report([stories()]))
+    fills = [str(one["style"]).split(";")[0] for _, one in parsed.tags if one.get("class") == "fill ink"]
+    assert fills == ["width: 50.0%", "width: 100.0%", "width: 0.0%", "width: 0.0%"]
+    assert "0 50 100" in parsed.text
+    wrong = replace(stories(), rows=stories().rows[2:])
+    text = Page(render_report([wrong])).text
+    assert "0.0 in every row, and so not shown: exact match" in text and "not shown: exact" not in parsed.text
+    lost = replace(stories(), rows=stories().rows[:1])
+    fills = [one for _, one in Page(render_report([lost])).tags if one.get("class") == "fill ink"]
+    assert str(fills[0]["style"]).startswith("width: 50.0%")
+
+
 def test_questions_are_shown_with_reference_and_every_answer() -> None:
     page = render_report([stories(3)])
     parsed = Page(page)

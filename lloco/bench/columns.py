@@ -16,8 +16,17 @@ def table_of(bench: str, rows: "Sequence[Row]") -> tuple[list[str], list[list[st
 
 
 def skipped_rows(rows: "Sequence[Row]") -> list[str]:
-    """Return a line for every row that was not measured."""
-    return [_skipped_line(row) for row in rows if row.get("skipped") is not None]
+    """Return a line for every way and reason that rows were not measured for, with all of those rows."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.get("skipped") is not None:
+            found.setdefault((row["mode"], row["skipped"]), []).append(row)
+    return [f"{_places(own)}, {mode}: not measured: {reason}" for (mode, reason), own in found.items()]
+
+
+def column_note(bench: str) -> str:
+    """Return what columns mean whose names do not say it."""
+    return _NOTES.get(bench, "")
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:
@@ -167,8 +176,16 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     },
 }
 
+_NOTES = {
+    "rivals": "Asked: document tokens per position that were wanted; read: positions of the document that were read. "
+    "Ratio: full's time for an answer over this one's; first: the same for the first token."
+}
 
-def _skipped_line(row: "Row") -> str:
-    length = row.get("context_tokens") or row["document_tokens"]
-    what = f"ratio {row['wanted_ratio']}" if length is None else f"{length:,} tokens"
-    return f"{what}, {row['mode']}: not measured: {row['skipped']}"
+
+def _places(rows: "Sequence[Row]") -> str:
+    """Name the ratios or the lengths of these rows, each once."""
+    lengths = [row.get("context_tokens") or row["document_tokens"] for row in rows]
+    if None in lengths:
+        ratios = list(dict.fromkeys(str(row["wanted_ratio"]) for row in rows))
+        return f"ratio{'s' if len(ratios) > 1 else ''} {', '.join(ratios)}"
+    return f"{', '.join(dict.fromkeys(f'{length:,}' for length in lengths))} tokens"

@@ -18,7 +18,9 @@ def headline(results: BenchResults) -> str:
     what = "quality" if results.bench == "rivals" else "ratio"
     best = max(compared, key=lambda row: float(row[what]))
     sentence = _SENTENCES[results.bench](best, results)
-    return f"{sentence} This is the best {what} of {len(compared)} rows." if len(compared) > 1 else sentence
+    if len(compared) == 1 or results.bench == "rivals":  # whose sentence begins with what it is the best of
+        return sentence
+    return f"{sentence} This is the best ratio of {len(compared)} rows: {_RATIOS[results.bench]}."
 
 
 _REFERENCES = {
@@ -32,6 +34,15 @@ _REFERENCES = {
     "store": ("storage_dtype", "float32"),
 }
 """What a ratio is over: its own is 1 and says nothing."""
+_RATIOS = {
+    "latency": "the text's time per token over that of vectors",
+    "compress": "tokens a second over the naive way's",
+    "finetune": "samples a second over those from text",
+    "serve": "answers a second over those from text",
+    "open_loop": "the highest rate that keeps the bound over that from text",
+    "retrieval": "recall over that by words",
+    "store": "bytes of float32 vectors over those stored",
+}
 
 
 def _is_reference(bench: str, row: Row) -> bool:
@@ -76,8 +87,9 @@ def _finetune(best: Row, results: BenchResults) -> str:
 
 def _serve(best: Row, results: BenchResults) -> str:
     full = _other(best, results, "clients")
+    clients = "one client" if best["clients"] == 1 else f"{best['clients']:,} clients at once"
     return (
-        f"With {best['clients']:,} clients at once and documents of {best['context_tokens']:,} tokens, the server "
+        f"With {clients} and documents of {best['context_tokens']:,} tokens, the server "
         f"gives {short(best['answers_per_second'])} answers a second ({best['mode']}), {best['ratio']:.2f} times the "
         f"{short(full['answers_per_second'])} of reading the text. {_floor(best, 'answers_per_second', 'answers/s')}"
     )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lloco.bench.columns import machine_line, skipped_rows, table_of
+from lloco.bench.columns import column_note, machine_line, skipped_rows, table_of
 from lloco.bench.headline import headline
 from lloco.bench.results import BenchResults
 from lloco.report.page import described, render_page, write_page
@@ -16,6 +16,7 @@ def write_bench_report(results: BenchResults, path: Path, *, command: str = "") 
 def render_bench_report(results: BenchResults, *, command: str = "") -> str:
     """Return the page's HTML."""
     columns, cells = table_of(results.bench, results.rows)
+    plots = [plot for plot in results.plots() if plot.lines]
     return render_page(
         "bench/report.html.j2",
         title=f"lloco bench {results.bench}",
@@ -24,9 +25,11 @@ def render_bench_report(results: BenchResults, *, command: str = "") -> str:
         headline=headline(results),
         columns=columns,
         rows=cells,
+        column_note=column_note(results.bench),
         skipped=skipped_rows(results.rows),
         machine=machine_line(results.machine),
-        plots=results.plots(),
+        plots=plots,
+        has_bounds=any(line.is_bound for plot in plots for line in plot.lines),
         about=[
             ("Machine", described(results.machine)),
             ("Options", described(results.options)),

@@ -63,7 +63,7 @@ def latency(
     chosen = LatencyOptions(chosen_contexts, ratio, new_tokens, batch_size=batch_size, repeats=repeats, seed=place.seed)
     num_positions = chosen.num_positions(max(chosen_contexts or DEFAULT_CONTEXTS))
     decoder = chosen_decoder(model, random_weights, place, num_positions)
-    with place.progress() as advance:
+    with place.progress("latency", chosen, model=model, random_weights=random_weights) as advance:
         results = measure_latency(decoder, chosen, advance)
     finish(results, place)
 
@@ -112,7 +112,14 @@ def compress(
         most = num_positions(max(chosen_lengths), segment_len, summary_length)
         decoder = chosen_decoder(compressor, random_weights, place, most)
         measured = random_compressor(decoder, segment_len=segment_len, summary_length=summary_length, seed=place.seed)
-    with place.progress() as advance:
+    with place.progress(
+        "compress",
+        chosen,
+        compressor=compressor,
+        random_weights=random_weights,
+        segment_len=segment_len,
+        summary_length=summary_length,
+    ) as advance:
         results = measure_compress(measured, chosen, advance)
     finish(results, place)
 
@@ -148,7 +155,7 @@ def finetune(
         chosen_contexts, ratio, batch_size, micro_batch_size, num_steps, gradient_checkpointing, repeats, place.seed
     )
     decoder = chosen_decoder(model, random_weights, place, max(chosen_contexts or DEFAULT_CONTEXTS) + ROOM)
-    with place.progress() as advance:
+    with place.progress("finetune", chosen, model=model, random_weights=random_weights) as advance:
         results = measure_finetune(decoder, chosen, advance)
     finish(results, place)
 
@@ -188,7 +195,7 @@ def retrieval(
     place = Place(out=out, is_json=is_json, quiet=quiet)
     loaded = None if embedder is None else load_embedder(embedder, device)
     samples = load_samples(task, data)
-    with place.progress("searching", "methods") as advance:
+    with place.progress("retrieval", chosen, "searching", "methods") as advance:
         results = measure_retrieval(samples, chosen, loaded, advance)
     finish(results, place)
 
@@ -230,7 +237,7 @@ def rivals(
     wording = None if template is None else named_template(template)
     searched_with = None if embedder is None else load_embedder(embedder, place.device)
     answering = load_compressor(compressor, device=place.device, dtype=place.dtype)
-    with place.progress() as advance:
+    with place.progress("rivals", chosen, compressor=compressor, limit=limit) as advance:
         results = measure_rivals(samples, answering, chosen, searched_with, wording, advance)
     finish(results, place)
 
@@ -271,6 +278,6 @@ def store(
         raise typer.BadParameter(f"each once was wanted, {storage_dtypes} came", param_hint="'--storage-dtypes'")
     chosen = StoreBenchOptions(max_documents, dtypes, virtual_tokens, hidden_size, seed)
     place = Place(seed, out=out, is_json=is_json, quiet=quiet)
-    with place.progress("adding", "documents") as advance:
+    with place.progress("store", chosen, "adding", "documents", work=work) as advance:
         results = measure_store(chosen, work, advance)
     finish(results, place)

@@ -1,8 +1,10 @@
 """The flags that benches share, and where their results go."""
 
+import json
 import shlex
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +15,6 @@ from lloco.bench.columns import skipped_rows
 from lloco.cli import options
 from lloco.cli.bench_tables import bench_table
 from lloco.cli.output import Advance, Output
-from lloco.durable import make_folder_durably
 
 if TYPE_CHECKING:
     from lloco.bench.results import BenchResults
@@ -71,11 +72,26 @@ class Place:
         """Where words go."""
         return Output(self.is_json, self.quiet)
 
-    def progress(self, what: str = "measuring", unit: str = "runs") -> "AbstractContextManager[Advance]":
-        """Make the folder for results, which may be refused, before anything is measured; then show how far it is."""
-        if self.out is not None:
-            make_folder_durably(self.out)
-        return self.output.progress(what, unit)
+    @contextmanager
+    def progress(
+        self, bench: str, chosen: Any, what: str = "measuring", unit: str = "runs", **others: object
+    ) -> Iterator[Advance]:
+        """Show how far it is; the folder for results is made, or refused, before anything is measured.
+
+        `chosen` is the dataclass of the bench's options, `others` are what else decides the results: a folder that
+        holds those of a run with other ones is refused.
+        """
+        from lloco.bench.results import plain_options
+        from lloco.evals.run_folder import claimed_folder
+
+        settings = {**plain_options(chosen), **others, "bench": bench, "device": self.device, "dtype": self.dtype}
+        settings |= settings.pop("served", {})  # named one by one where they differ
+        plain = json.loads(json.dumps(settings, default=str))
+        with (
+            nullcontext() if self.out is None else claimed_folder(self.out, plain),
+            self.output.progress(what, unit) as advance,
+        ):
+            yield advance
 
 
 def numbers(text: str, flag: str) -> tuple[int, ...]:

@@ -120,12 +120,14 @@ def serve(
 
     chosen = served.options(place.seed)
     loading = _compressor(compressor, random_weights, served.context_tokens + served.new_tokens, place)
-    with loading as loaded, place.progress() as advance:
+    at_rates = OpenLoopOptions(chosen, rates, open_loop.p95_seconds, open_loop.requests, repeats)
+    waiting = ServeBenchOptions(chosen, chosen_clients, questions, repeats)
+    bench, asked = ("open_loop", at_rates) if is_open else ("serve", waiting)
+    progress = place.progress(bench, asked, compressor=compressor, random_weights=random_weights)
+    with loading as loaded, progress as advance:
         if is_open:
-            at_rates = OpenLoopOptions(chosen, rates, open_loop.p95_seconds, open_loop.requests, repeats)
             results = measure_open_loop(loaded, at_rates, place.device, advance)
         else:
-            waiting = ServeBenchOptions(chosen, chosen_clients, questions, repeats)
             results = measure_serve(loaded, waiting, place.device, advance)
     finish(results, place)
 

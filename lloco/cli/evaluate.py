@@ -58,9 +58,10 @@ def evaluate(
     from lloco.evals.tasks import load_samples
     from lloco.report.page import REPORT_FILE
 
+    folder = out or Path(f"evaluate-{task}")
+    _check_beside(beside or [], folder)
     samples = load_samples(task, data, limit=flags.limit)
     earlier = [read_earlier_run(one, task, questions_digest(samples)) for one in beside or ()]
-    folder = out or Path(f"evaluate-{task}")
     command = shlex.join(["lloco", *sys.argv[1:]])
     with open_reading(flags, samples, chosen_modes, output) as reading:
         chosen = _options(chosen_modes, flags, reading, output)
@@ -95,6 +96,15 @@ def _modes(text: str) -> tuple[str, ...]:
         if mode in modes[:place]:
             raise typer.BadParameter(f"mode {mode} is named twice, name each once", param_hint="'--modes'")
     return modes
+
+
+def _check_beside(beside: list[Path], out: Path) -> None:
+    """Refuse a run beside itself: its points would be drawn twice, in a line with themselves."""
+    for place, folder in enumerate(beside):
+        same = [one for one in (out, *beside[:place]) if one.resolve() == folder.resolve()]
+        if same:
+            what = "this run's own folder" if same[0] is out else "named twice"
+            raise typer.BadParameter(f"other runs, each once, were wanted, {folder} is {what}", param_hint="'--beside'")
 
 
 def _options(modes: tuple[str, ...], flags: ReadingFlags, reading: Reading, output: Output) -> "EvaluateOptions":

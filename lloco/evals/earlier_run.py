@@ -31,6 +31,8 @@ def read_earlier_run(folder: Path, task: str, questions_digest: str) -> EarlierR
     Raises:
         DataError: there are none, or they are of other questions.
     """
+    if not (folder / RESULTS_FILE).exists():
+        raise DataError(f"there is no run in {folder}: name a folder that `lloco evaluate` has written to the end")
     results, run = _object(folder / RESULTS_FILE), _object(folder / RUN_FILE)
     if (run.get("task"), run.get("samples")) != (task, questions_digest):
         raise DataError(

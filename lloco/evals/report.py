@@ -31,7 +31,7 @@ MAX_DOCUMENT_CHARS = 3000
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of the plot; numbers are shares (0..100) of its width."""
+    """One row of the plot; numbers are scores, and so shares of its width: both are 0..100."""
 
     mode: str
     colour: Colour
@@ -83,6 +83,10 @@ class Section:
     headline: str
     bars: tuple[Bar, ...]
     rows: list[tuple[str, ResultRow]]
+    metrics: tuple[str, ...]
+    """Columns of the table beside the main metric."""
+    zero_metrics: tuple[str, ...]
+    """Left out of the table: 0 in every row."""
     quality: Plot
     grids: tuple[NeedleGrid, ...]
     questions: tuple[Question, ...]
@@ -139,13 +143,17 @@ def _compared(results: Results) -> tuple[str, ...]:
 
 
 def _section(results: Results) -> Section:
-    questions = _questions(results)
+    questions, rows = _questions(results), rows_of_runs(results)
+    others = results.metrics[1:]
+    zeros = tuple(name for name in others if not any(row.metrics.get(name) for _, row in rows))
     about = {**results.options, **results.versions}
     return Section(
         results=results,
         headline=headline(results),
         bars=_bars(results),
-        rows=rows_of_runs(results),
+        rows=rows,
+        metrics=tuple(name for name in others if name not in zeros),
+        zero_metrics=zeros,
         quality=quality_plot(results),
         grids=tuple(needle_grids(results)),
         questions=questions,
@@ -159,7 +167,6 @@ def _bars(results: Results) -> tuple[Bar, ...]:
     metric = results.main_metric
     rows = [row for row in results.rows if metric in row.scores.metrics]
     spans = [(row.scores.metrics[metric], row.scores.stderr[metric] or 0.0) for row in rows]
-    top = max([1.0, *(min(mean + error, 100.0) for mean, error in spans)])
     bars = []
     for row, (mean, error) in zip(rows, spans, strict=True):
         left, right = max(mean - error, 0.0), min(mean + error, 100.0)
@@ -167,9 +174,9 @@ def _bars(results: Results) -> tuple[Bar, ...]:
             Bar(
                 mode=row.mode,
                 colour=colour_of(row.mode),
-                width=round(100 * mean / top, 2),
-                error_left=round(100 * left / top, 2),
-                error_width=round(100 * (right - left) / top, 2),
+                width=round(mean, 2),
+                error_left=round(left, 2),
+                error_width=round(right - left, 2),
                 value=row.value(metric),
                 note=_reading_note(row),
             )

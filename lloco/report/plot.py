@@ -29,9 +29,18 @@ _MODES = {
     "none": Colour("#b5739d", "#c585ad"),
     "none+adapter": Colour("#7d3f67", "#ecbcd8"),
 }
-_OTHERS = tuple(_MODES[mode] for mode in ("compressed+adapter", "truncated", "retrieval", "none+adapter", "full"))
-MARKERS = ("o", "s", "^", "D", "v")
-"""In matplotlib's letters; the page draws the same."""
+_OTHERS = (
+    Colour("#c2402a", "#f0846c"),
+    Colour("#6f4fb0", "#b39ae8"),
+    Colour("#0b877d", "#3cc4b6"),
+    Colour("#7b4a2b", "#cfa184"),
+    Colour("#6a7d12", "#b1c752"),
+    Colour("#c2185b", "#f178a6"),
+    Colour("#c26a00", "#ff9f4a"),
+)
+"""No mode's, so that no line looks like a mode's."""
+MARKERS = ("o", "^", "s", "D", "v")
+"""In matplotlib's letters; the page draws the same. With seven colours, pairs repeat after 35 lines."""
 _MODE_MARKERS = {"compressed": "o", "full": "s", "truncated": "v", "retrieval": "^", "none": "D"}
 
 
@@ -90,4 +99,4 @@ def colour_of(name: str, place: int = 0) -> Colour:
 
 def marker_of(name: str, place: int = 0) -> str:
     """Return a mode's marker, so that lines are told apart without colours; for other lines that of their place."""
-    return _MODE_MARKERS.get(name.removesuffix(_ADAPTER)) or MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
+    return _MODE_MARKERS.get(name.removesuffix(_ADAPTER)) or MARKERS[place % len(MARKERS)]
