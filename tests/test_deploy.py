@@ -92,6 +92,28 @@ def test_the_store_is_the_same_volume_everywhere() -> None:
     assert next(one for one in deployment["volumes"] if one["name"] == "store")["persistentVolumeClaim"]["readOnly"]
 
 
+def test_a_gateway_that_joins_a_vllm_does_not_widen_its_embeddings_to_float32() -> None:
+    joining = [command for command in commands().values() if any(one.startswith("--vllm-url") for one in command)]
+    assert len(joining) == 2 and all("--dtype=bfloat16" in command for command in joining)
+    # Llama 3.1 8B while it starts: input and output embeddings, and what Python with PyTorch takes.
+    limit = pods()["Deployment"]["containers"][0]["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Gi")) << 30 > 2 * 128_256 * 4_096 * 2 + 0.4e9
+
+
+def test_what_compresses_and_what_serves_see_the_same_models() -> None:
+    cache = dict(one.split("=", 1) for one in instruction("ENV").split())["HF_HOME"]
+    claims = set()
+    for spec in pods().values():
+        assert {"models": cache}.items() <= {
+            one["name"]: one["mountPath"] for one in spec["containers"][0]["volumeMounts"]
+        }.items()
+        claims |= {one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"] if one["name"] == "models"}
+    assert claims == {"lloco-models"}
+    services = COMPOSE["services"]
+    folders = [one for one in services["vllm"]["volumes"] if one.endswith(":/models:ro")]
+    assert len(folders) == 1 and folders[0] in services["gateway"]["volumes"]
+
+
 def test_keys_are_where_the_server_looks_for_them() -> None:
     found = {
         place: flag.partition("=")[2]

@@ -4,6 +4,7 @@ A stand-in is asked here; `tests/with_vllm` asks vLLM itself.
 """
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -21,8 +22,11 @@ from lloco.engine.transformers_engine import TransformersEngine
 from lloco.engine.vllm_http import HttpVllm
 from lloco.engine.vllm_server import VllmServerEngine
 from lloco.errors import LlocoError, MismatchError
+from lloco.models import shell
 from lloco.models.adapter_digest import adapter_digest
+from lloco.models.checkpoint import weights_digest
 from lloco.prompt import Prompt
+from lloco.server import engines
 from lloco.server.listen import address_of, open_socket, serving_in_thread
 from tests.command import Run
 from tests.corpora import lease_and_voyage, save_compressor
@@ -110,7 +114,7 @@ def test_a_server_that_is_down_is_tried_again_and_then_named() -> None:
 
 def test_a_server_that_is_not_ready_is_tried_again_a_few_times(engine: VllmServerEngine, there: StandIn) -> None:
     wanted = TransformersEngine(tiny_decoder()).generate(prompts()[:1], GREEDY)
-    there.refusals = [503, 502]
+    there.refusals = [503, 503]
     assert engine.generate(prompts()[:1], GREEDY) == wanted
     assert there.refusals == []
     there.asked.clear()
@@ -121,11 +125,25 @@ def test_a_server_that_is_not_ready_is_tried_again_a_few_times(engine: VllmServe
     assert len(there.asked) == 4
 
 
-def test_what_failed_while_it_was_read_is_not_sent_again(engine: VllmServerEngine, there: StandIn) -> None:
-    there.refusals = [500]
-    with pytest.raises(EngineUnavailableError, match=r"failed .500: not now"):
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_what_failed_while_it_was_read_is_not_sent_again(
+    engine: VllmServerEngine, there: StandIn, status: int, tmp_path: Path
+) -> None:
+    there.refusals = [status]
+    with pytest.raises(EngineUnavailableError, match=rf"failed .{status}: not now"):
         engine.generate(prompts()[:1], GREEDY)
     assert len(there.asked) == 1
+    there.loads_adapters = False
+    there.refusals = [status]
+    with pytest.raises(EngineUnavailableError, match=rf"{status}: not now"):
+        engine.add_adapter("a", save_random_adapter(tmp_path / "a", seed=1))
+    assert len(there.asked) == 2
+
+
+def test_what_only_asks_is_sent_again_through_a_proxy(server: HttpVllm, there: StandIn) -> None:
+    there.models_refusals = [502, 504]
+    VllmServerEngine(tiny_decoder(), server)
+    assert there.models_refusals == []
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -275,6 +293,34 @@ def test_what_waits_is_bounded_and_closing_cancels_or_finishes_it(server: HttpVl
     there.silent_seconds = 0
 
 
+def test_what_is_cancelled_before_it_begins_waits_for_no_place(server: HttpVllm, there: StandIn) -> None:
+    engine = VllmServerEngine(tiny_decoder(), server, max_batch_size=1)
+    there.silent_seconds = 60
+    first, second = Queue[Event](), Queue[Event]()
+    there.asked.clear()
+    running = engine.submit(prompts()[0], GREEDY, first.put)
+    wait_until(lambda: len(there.asked) == 1)
+    # The loop comes to the second only after it was cancelled.
+    held = threading.Event()
+    server.loop.call_soon_threadsafe(held.wait)
+    engine.submit(prompts()[1], GREEDY, second.put).cancel()
+    held.set()
+    ended = second.get(timeout=20)
+    assert isinstance(ended, Generation) and ended.finish_reason == "cancelled" and first.empty()
+    running.cancel()
+    engine.close()
+    there.silent_seconds = 0
+
+
+def test_a_ticket_may_be_cancelled_after_all_is_closed(server: HttpVllm, engine: VllmServerEngine) -> None:
+    events: Queue[Event] = Queue()
+    ticket = engine.submit(prompts()[0], GREEDY, events.put)
+    engine.close()
+    server.close()
+    ticket.cancel()
+    assert isinstance(list(events.queue)[-1], Generation)
+
+
 def test_another_kind_of_server_is_named_as_such() -> None:
     app = FastAPI()
     app.add_api_route("/elsewhere", lambda: "hello")
@@ -317,6 +363,32 @@ def test_the_gateway_answers_with_it_says_when_it_is_down_and_answers_again(
             assert error_of(refused)["code"] == "engine_unavailable" and there.url not in refused.text
             assert there.url in caplog.text
             assert http.post(CHAT_URL, json=chat()).json()["choices"][0]["message"]["content"] == wanted
+
+
+def test_a_decoder_that_the_server_does_not_run_is_not_read_for_every_question(
+    compressor_of_gateway: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fill_store(tmp_path / "store", compressor_of_gateway, ships=lease_and_voyage())
+    read: list[Path] = []
+
+    def counted(folder: Path) -> str:
+        read.append(folder)
+        return weights_digest(folder)
+
+    monkeypatch.setattr(shell, "weights_digest", counted)
+    with standing_in(load_compressor(save_compressor(tmp_path / "other", seed=21)).decoder) as there:
+        server = HttpVllm(there.url, retry_seconds=QUICKLY)
+        with serving(store, vllm=server) as site, site.http() as http:
+            refused = [http.post(CHAT_URL, json=chat()) for _ in range(3)]
+            assert [error_of(one)["code"] for one in refused] == ["mismatch"] * 3
+            assert refused[0].text == refused[2].text and "runs another model" in refused[2].text
+            assert len(read) == 1
+        monkeypatch.setattr(engines, "REFUSED_SECONDS", 0.0)
+        server = HttpVllm(there.url, retry_seconds=QUICKLY)
+        with serving(store, vllm=server) as site, site.http() as http:
+            assert error_of(http.post(CHAT_URL, json=chat()))["code"] == "mismatch"
+            there.begin_anew(load_compressor(compressor_of_gateway).decoder)
+            assert http.post(CHAT_URL, json=chat()).json()["choices"][0]["message"]["content"] == direct(site)
 
 
 def test_serve_says_at_its_start_what_is_wrong_with_the_server(

@@ -184,6 +184,19 @@ def test_embeddings_do_not_pass_whatever_the_route_and_the_encoding(gate: Gate, 
     assert ask(gate, "POST", "/any/route", b"no json {", **ALL).json()["body"] == "no json {"
 
 
+def test_json_that_cannot_be_looked_through_does_not_pass(gate: Gate) -> None:
+    deep = b'{"prompt_embeds": "AAAA", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    refused = ask(gate, "POST", "/any/route", deep, **ALL)
+    assert refused.status_code == 400 and "nested too deeply" in refused.text
+    for kind in ("application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"):
+        for body in (b"no json {", b'{"prompt_embeds": "AAAA", "n": ' + b"9" * 5000 + b"}", b"\xff\xfe{"):
+            assert ask(gate, "POST", "/any/route", body, **ALL, **{"content-type": kind}).status_code == 400
+    for kind in ("text/plain", "multipart/form-data; boundary=json"):
+        assert ask(gate, "POST", "/any/route", b"no json {", **ALL, **{"content-type": kind}).json()["by"] == "vllm"
+    nothing = ask(gate, "POST", "/any/route", b"", **ALL, **{"content-type": "application/json"})
+    assert nothing.json()["by"] == "vllm"
+
+
 def test_until_vllm_is_ready_nobody_passes_and_health_always_does(gate: Gate) -> None:
     assert ask(Gate(), "POST", "/v1/completions", {"model": "base"}).status_code == 503
     for one in (Gate(), gate):

@@ -33,6 +33,8 @@ class StandIn:
     url: str = ""
     refusals: list[int] = field(default_factory=list)
     """Statuses that the next completions are answered with instead."""
+    models_refusals: list[int] = field(default_factory=list)
+    """The same for the list of models."""
     silent_seconds: float = 0.0
     """Before the first token."""
     breaks_after: int | None = None
@@ -69,6 +71,8 @@ def _app(stand_in: StandIn) -> FastAPI:
 
     @app.get("/v1/models")
     async def models() -> Response:
+        if stand_in.models_refusals:
+            return _error(stand_in.models_refusals.pop(0), "not now", "ServiceUnavailableError")
         base = {"id": "base", "parent": None, "max_model_len": stand_in.max_len, "root": "/models/base"}
         return JSONResponse({"data": [base, *({"id": name, "parent": "base"} for name in stand_in.adapters)]})
 

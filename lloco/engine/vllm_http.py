@@ -1,8 +1,8 @@
 """A running `vllm serve`, spoken to over its OpenAI API: prompts go there as embeddings, token ids come back.
 
-Whoever cannot be connected to, or says that it is not ready, is tried again a few times before the first token; nothing
-else is sent twice, as it may be what stopped the server. Keys for it come from the environment: VLLM_API_KEY as vLLM
-itself knows it, LLOCO_GATEWAY_KEY where our plugin there wants one.
+Whoever cannot be connected to, or says that it is not ready (503), is tried again a few times before the first token;
+no other prompt is sent twice, as it may be what stopped the server: behind a proxy that shows as 502 or 504. Keys for
+it come from the environment: VLLM_API_KEY as vLLM itself knows it, LLOCO_GATEWAY_KEY where our plugin there wants one.
 """
 
 import asyncio
@@ -26,7 +26,9 @@ GATEWAY_KEY = "LLOCO_GATEWAY_KEY"
 GATEWAY_HEADER = "x-lloco-gateway-key"
 RETRY_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Waits between tries to reach a server that is down or not ready."""
-_NOT_READY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+_NOT_READY = HTTPStatus.SERVICE_UNAVAILABLE
+_FROM_PROXIES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
+"""The server is down, or what it was sent stopped it: what only asks may be sent again."""
 
 
 class _NotReadyError(Exception):
@@ -211,8 +213,10 @@ class HttpVllm:
         headers = {"content-type": "application/json"} if body else {}
         with _Failures(self.name, self._timeout_seconds):
             response = await self._client.request(method, path, content=body, headers=headers)
-        if response.status_code in _NOT_READY:
+        if response.status_code in _FROM_PROXIES and method == "GET":
             raise _NotReadyError(refusal_reason(response))
+        if response.status_code in (_NOT_READY, *_FROM_PROXIES):
+            self._refuse(response)
         return response
 
     async def _stream(self, body: bytes) -> AsyncGenerator[Sequence[int], None]:
@@ -230,7 +234,7 @@ class HttpVllm:
     def _refuse(self, response: httpx.Response) -> NoReturn:
         """Raise what a refusal means."""
         status, reason = response.status_code, refusal_reason(response)
-        if status in _NOT_READY:
+        if status == _NOT_READY:
             raise _NotReadyError(reason)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise EngineUnavailableError(

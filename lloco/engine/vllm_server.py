@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future, wait
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -174,13 +174,18 @@ class VllmServerEngine:
                 future.add_done_callback(self._futures.pop)
 
     def _wake(self, request: Request) -> None:
-        self._server.loop.call_soon_threadsafe(self._cancel, request)
+        if not request.has_ended:
+            # Once the server is closed its loop runs nothing more.
+            with suppress(RuntimeError):
+                self._server.loop.call_soon_threadsafe(self._cancel, request)
 
     async def _answer(self, request: Request) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks[id(request)] = task
         try:
+            if request.is_cancelled:
+                raise asyncio.CancelledError
             async with self._places:
                 await self._stream(request)
         except asyncio.CancelledError:
@@ -196,8 +201,6 @@ class VllmServerEngine:
 
     async def _stream(self, request: Request) -> None:
         """Give the prompt the tokens that come, until its answer ends."""
-        if request.is_cancelled:
-            raise asyncio.CancelledError
         sampling, (embeds,) = request.decoding.sampling, request.prompt.pieces
         asked = VllmRequest(embeds, sampling, self.decoder.eos_token_ids, request.adapter, request.tenant)
         async with aclosing(self._server.generate(asked)) as pieces:

@@ -5,6 +5,7 @@ Corpora whose decoder is the same share an engine, and where a compressor is its
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,15 @@ from lloco.engine.streaming import StreamingEngine
 from lloco.engine.vllm_connection import VllmConnection
 from lloco.engine.vllm_engine import VllmEngine
 from lloco.engine.vllm_server import VllmServerEngine
+from lloco.errors import MismatchError
 from lloco.models.adapter_digest import adapter_digest
 from lloco.server.errors import ApiError
 from lloco.store.corpus import Corpus
 
 VLLM_ADAPTERS = 8
 """Adapters that one vLLM makes room for."""
+REFUSED_SECONDS = 600.0
+"""How long a decoder that the vLLM does not run is refused without a new look: that reads all its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Engines:
         self._engines: dict[str, AsyncEngine] = {}
         self._compressors: dict[str, Compressor] = {}
         self._added: set[tuple[str, str]] = set()
+        self._refused: dict[str, tuple[float, str]] = {}
+        """Decoders that the vLLM does not run: until when that stands, and why."""
         self._loading = threading.RLock()
         self._is_closed = False
 
@@ -77,7 +83,9 @@ class Engines:
             raise ApiError(400, f"{corpus.name} has no document yet: add one with POST /v1/documents", param="model")
         digest = decoder_digest_of(adapter) or made_by
         if digest not in self._engines:
+            self._check_refused(digest)
             with self._loading:
+                self._check_refused(digest)
                 if digest not in self._engines:
                     self._engines[digest] = self._load_engine(corpus, adapter, digest == made_by)
         return self._engines[digest]
@@ -131,6 +139,12 @@ class Engines:
             if self._options.vllm is not None:
                 self._options.vllm.close()
 
+    def _check_refused(self, digest: str) -> None:
+        """Raise `MismatchError` again where it was raised for this decoder not long ago."""
+        until, why = self._refused.get(digest, (0.0, ""))
+        if time.monotonic() < until:
+            raise MismatchError(why)
+
     def _sharing(self, loaded: Compressor) -> Compressor:
         """Return the compressor of the same digest that is loaded already, if there is one."""
         return self._compressors.get(loaded.digest, loaded)
@@ -141,9 +155,13 @@ class Engines:
             raise ApiError(503, "the server is shutting down: ask another one")
         if options.vllm is not None:
             shell = load_corpus_decoder(corpus, adapter=adapter, dtype=options.dtype, is_shell=True)
-            return VllmServerEngine(
-                shell, options.vllm, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting
-            )
+            try:
+                return VllmServerEngine(
+                    shell, options.vllm, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting
+                )
+            except MismatchError as error:
+                self._refused[shell.digest] = (time.monotonic() + REFUSED_SECONDS, str(error))
+                raise
         if is_compressors:
             decoder = self.compressor(corpus).decoder
         else:

@@ -89,7 +89,7 @@ class Front:
         if path == "/v1/models" or path.startswith("/v1/models/"):
             return corpora, receive
         body = await _read(receive)
-        value = _json(body)
+        value = _json(body, is_said=_is_json(headers))
         model = value.get("model") if isinstance(value, dict) else None
         if path in QUESTION_PATHS and not self._gate.is_vllms(model):
             return corpora, _again(body, receive)
@@ -127,12 +127,24 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def _json(body: bytes) -> Any:
-    """Return the value as vLLM's own routes read it; None for what is no JSON to them either."""
+def _is_json(headers: Headers) -> bool:
+    return headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json")
+
+
+def _json(body: bytes, *, is_said: bool) -> Any:
+    """Return the value; None where there is none and the headers promise none.
+
+    Raises:
+        ApiError: it cannot be looked through, though another parser might read embeddings in it.
+    """
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+        return json.loads(body) if body else None
+    except RecursionError:
+        raise ApiError(400, "JSON was wanted, it came nested too deeply: send it flatter") from None
+    except ValueError as error:
+        if not is_said:
+            return None
+        raise ApiError(400, f"JSON was wanted, what came is none ({error}): mend the body") from None
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
