@@ -192,7 +192,7 @@ def retrieval(
     from lloco.evals.tasks import load_samples
 
     chosen = RetrievalBenchOptions(task, data, top_ks, embedder, limit)
-    place = Place(out=out, is_json=is_json, quiet=quiet)
+    place = Place(device=device, out=out, is_json=is_json, quiet=quiet)
     loaded = None if embedder is None else load_embedder(embedder, device)
     samples = load_samples(task, data)
     with place.progress("retrieval", chosen, "searching", "methods") as advance:
