@@ -26,13 +26,14 @@ def test_appended_states_are_those_that_a_dynamic_cache_holds() -> None:
 
 def test_a_token_is_written_behind_the_others_without_moving_them() -> None:
     cache = GrowingCache()
-    before, _ = cache.update(states(1000), states(1000), 0)
+    cache.update(states(1000), states(1000), 0)
+    before, _ = cache.update(states(1), states(1), 0)
     kept = before.clone()
     for _ in range(64):
         after, _ = cache.update(states(1), states(1), 0)
         assert after.data_ptr() == before.data_ptr()
     assert torch.equal(before, kept)
-    assert torch.equal(after[:, :, :1000], kept)
+    assert torch.equal(after[:, :, :1001], kept)
 
 
 def test_keys_and_values_that_were_replaced_are_what_is_appended_to() -> None:
@@ -50,6 +51,7 @@ def test_keys_and_values_that_were_replaced_are_what_is_appended_to() -> None:
 def test_replaced_keys_and_values_free_the_memory_of_those_before() -> None:
     cache = GrowingCache()
     cache.update(states(1000), states(1000), 0)
+    cache.update(states(1), states(1), 0)
     layer: Any = cache.layers[0]
     before = weakref.ref(layer.keys)
     layer.replace(states(4), states(4))
