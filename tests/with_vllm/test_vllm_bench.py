@@ -21,6 +21,7 @@ def test_every_way_is_answered_and_only_what_is_to_be_cached_comes_from_the_cach
     options = OpenLoopOptions(served, rates=(5.0,), p95_seconds=60.0, requests=6, repeats=1, load_bounds=0)
     rows = measure_open_loop(compressor, options).rows
     assert [row["mode"] for row in rows] == ["full", "compressed", "full, cached", "compressed, cached"]
+    assert [row["skipped"] for row in rows] == [None] * 4
     assert [(row["n"], row["refused"], row["failed"], row["new_tokens"]) for row in rows] == [(6, 0, 0, 4)] * 4
     assert [row["cached_tokens"] > 0 for row in rows] == [False, False, True, True]
     assert [(row["ratio"], row["ratio_cached"]) for row in rows] == [(1.0, 1.0)] * 4
