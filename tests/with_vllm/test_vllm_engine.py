@@ -173,13 +173,17 @@ def test_requests_of_many_threads_are_streamed_side_by_side_and_can_be_cancelled
         ends.get(timeout=60)
     assert uncounted([event for events in heard if isinstance(event := events[-1], Generation)]) == wanted
     assert ["".join(map(str, events[:-1])) for events in heard] == [one.text for one in wanted]
-    cancelled: Queue[Event] = Queue()
-    ticket = engine.submit(prompts()[0], replace(GREEDY, max_tokens=300), cancelled.put)
-    first = cancelled.get(timeout=60)
-    ticket.cancel()
-    while not isinstance(last := cancelled.get(timeout=60), Generation):
-        assert isinstance(last, str)
-    assert isinstance(first, str)
+    for _ in range(10):
+        cancelled: Queue[Event] = Queue()
+        ticket = engine.submit(prompts()[0], replace(GREEDY, max_tokens=300), cancelled.put)
+        first = cancelled.get(timeout=60)
+        ticket.cancel()
+        while not isinstance(last := cancelled.get(timeout=60), Generation):
+            assert isinstance(last, str)
+        assert isinstance(first, str)
+        # Beside other programs all 300 may be there before this thread is.
+        if last.finish_reason == "cancelled":
+            break
     assert last.finish_reason == "cancelled" and len(last.token_ids) < 300
     assert uncounted(engine.generate(prompts(), GREEDY, adapters=["a"] * len(prompts()))) == wanted
     assert (engine.num_running, engine.num_waiting) == (0, 0)
