@@ -13,12 +13,12 @@ from lloco.bench.open_loop import (
     OpenLoopOptions,
     arrival_seconds,
     measure_open_loop,
-    percentile,
     put_open_load,
 )
 from lloco.bench.rate_search import MAX_HALVINGS, RateSearch
 from lloco.bench.serve import ServeBenchOptions, measure_serve
 from lloco.bench.served_corpora import ServedOptions, ServedWay, serving_corpora
+from lloco.bench.spread import percentile
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
 from lloco.errors import LlocoError

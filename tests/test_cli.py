@@ -210,6 +210,7 @@ def test_only_the_first_of_several_processes_speaks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     output = Output()
     output.say("a")
     output.warn("b")

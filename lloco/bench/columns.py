@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lloco.report.axis import number_text
+
 if TYPE_CHECKING:
     from lloco.bench.results import Row
 
@@ -38,9 +40,10 @@ def machine_line(machine: Mapping[str, Any]) -> str:
     )
 
 
-def short(value: float) -> str:
-    """Return three digits, or all of those before the point."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def with_error(row: "Row", name: str) -> str:
+    """Return a mean and its standard error."""
+    error = row[f"{name}_stderr"]
+    return number_text(row[name]) + ("" if error is None else f" ± {error:.1f}")
 
 
 def _count(name: str) -> Cell:
@@ -53,22 +56,21 @@ def _text(name: str) -> Cell:
 
 def _scaled(name: str, scale: float = 1.0) -> Cell:
     """A figure that may not have been measured."""
-    return lambda row: "–" if row[name] is None else short(row[name] * scale)
+    return lambda row: "–" if row[name] is None else number_text(row[name] * scale)
 
 
 def _spread(name: str, scale: float = 1.0) -> Cell:
     def cell(row: "Row") -> str:
         if row[name] is None:
             return "–"
-        middle, low, high = (short(row[key] * scale) for key in (name, f"{name}_min", f"{name}_max"))
+        middle, low, high = (number_text(row[key] * scale) for key in (name, f"{name}_min", f"{name}_max"))
         return f"{middle} ({low}-{high})"
 
     return cell
 
 
 def _error(name: str) -> Cell:
-    """A mean and its standard error."""
-    return lambda row: short(row[name]) + ("" if row[f"{name}_stderr"] is None else f" ± {row[f'{name}_stderr']:.1f}")
+    return lambda row: with_error(row, name)
 
 
 def _times(name: str) -> Cell:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from lloco.bench.columns import short
+from lloco.bench.columns import with_error
 from lloco.bench.results import BenchResults, Row
+from lloco.report.axis import number_text as short
 
 
 def headline(results: BenchResults) -> str:
@@ -117,19 +118,14 @@ def _retrieval(best: Row, results: BenchResults) -> str:
 def _rivals(best: Row, results: BenchResults) -> str:
     full = _other(best, results)
     same = [row for row in results.rows if row["wanted_ratio"] == best["wanted_ratio"] and row["quality"] is not None]
-    own = [_quality(row) for row in same if row["mode"] == "compressed" and row is not best]
+    own = [with_error(row, "quality") for row in same if row["mode"] == "compressed" and row is not best]
     soft_prompt = f", soft prompts {own[0]}" if own else ""
     return (
         f"Of all that reads fewer positions than the text has, {best['mode']} at a ratio of {best['wanted_ratio']} "
-        f"answers best: {best['metric'].replace('_', ' ')} {_quality(best)} on {best['n']:,} questions"
-        f"{soft_prompt}, the text {_quality(full)}. An answer takes {_ms(best, 'answer_seconds')}, "
+        f"answers best: {best['metric'].replace('_', ' ')} {with_error(best, 'quality')} on {best['n']:,} questions"
+        f"{soft_prompt}, the text {with_error(full, 'quality')}. An answer takes {_ms(best, 'answer_seconds')}, "
         f"{best['ratio']:.2f} times as fast as from the text."
     )
-
-
-def _quality(row: Row) -> str:
-    error = row["quality_stderr"]
-    return short(row["quality"]) + ("" if error is None else f" ± {short(error)}")
 
 
 def _store(best: Row, results: BenchResults) -> str:

@@ -97,24 +97,18 @@ class KeptKeys:
         cache, question = GrowingCache(), prompt.pieces[-1]
         for layer, (keys, values) in enumerate(zip(self._prefix.keys, self._prefix.values, strict=True)):
             cache.update(keys[None], values[None], layer)
-        position = self._length
+        num_dropped = self._length - self._prefix.length
 
         def step(token_id: int) -> Tensor:
-            return read(torch.tensor([token_id]))
+            return _forward(decoder, cache, torch.tensor([token_id]), num_dropped)
 
-        def read(ids: Tensor) -> Tensor:
-            nonlocal position
-            logits = _forward(decoder, cache, ids, position)
-            position += len(ids)
-            return logits
-
-        return read(question), step, self._length - self._prefix.length
+        return _forward(decoder, cache, question, num_dropped), step, num_dropped
 
     def _read(self, decoder: Decoder, text: Tensor, prompt: Prompt) -> Prefix:
         cache = DynamicCache()
         around = prefix_length(prompt) - prompt.num_context_tokens
         with self._press(decoder, len(text), around):
-            _forward(decoder, cache, text, 0)
+            _forward(decoder, cache, text)
         layers: Any = cache.layers
         return Prefix([layer.keys[0].clone() for layer in layers], [layer.values[0].clone() for layer in layers])
 
@@ -132,8 +126,8 @@ class KeptKeys:
         return inside
 
 
-def _forward(decoder: Decoder, cache: Cache, ids: Tensor, position: int) -> Tensor:
-    """Read ids from this position on, after what the cache holds; returns the logits (1, vocab_size) of the next."""
+def _forward(decoder: Decoder, cache: Cache, ids: Tensor, num_dropped: int = 0) -> Tensor:
+    """Read ids after what the cache holds and what it held once; returns the logits (1, vocab_size) of the next."""
     num_before = cache.get_seq_length()
     with decoder.lock, inference(decoder.model, [BASE_ADAPTER]) as adapter_names:
         ids = ids.to(decoder.device)
@@ -141,7 +135,7 @@ def _forward(decoder: Decoder, cache: Cache, ids: Tensor, position: int) -> Tens
         output = decoder.model(
             input_ids=ids[None].long(),
             attention_mask=torch.ones(1, num_before + len(ids), dtype=torch.int64, device=decoder.device),
-            position_ids=places[None] + position - num_before,
+            position_ids=places[None] + num_dropped,
             # For kvpress, which asks whether this is the first read; newer transformers do not count for it.
             cache_position=places,
             past_key_values=cache,

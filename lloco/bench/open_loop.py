@@ -19,7 +19,7 @@ from lloco.bench.machine import measure_machine
 from lloco.bench.rate_search import RateSearch
 from lloco.bench.results import BenchResults, Curve, Row, plain_options, ratio
 from lloco.bench.served_corpora import ServedCorpora, ServedOptions, ServedWay, serving_corpora
-from lloco.bench.spread import spread_fields
+from lloco.bench.spread import percentile, spread_fields
 from lloco.bench.turns import OnRun
 from lloco.compressors.compressor import Compressor
 from lloco.errors import LlocoError
@@ -136,8 +136,7 @@ def measure_open_loop(
                 if one.search is not None:
                     one.search.record(bool(_keeps_bound(one.loads[rate], options)))
     described = asdict(machine)
-    chosen = plain_options(options.served) | plain_options(options) | {"compressor": compressor.name}
-    del chosen["served"]
+    chosen = plain_options(options) | {"compressor": compressor.name}
     return BenchResults("open_loop", tuple(_rows(measured, options)), described, chosen, versions(), CURVES)
 
 
@@ -175,14 +174,6 @@ def _keeps_bound(loads: Sequence[OpenLoad], options: OpenLoopOptions) -> bool | 
         return None
     p95 = percentile([_seconds(one, "answer_seconds") for load in loads for one in load.outcomes], 95)
     return p95 is not None and p95 <= options.p95_seconds
-
-
-def percentile(values: Sequence[float], percent: int) -> float | None:
-    """Return the smallest value that so many percent are at most; None where it is infinite, or there are none."""
-    if not values:
-        return None
-    found = sorted(values)[-(-percent * len(values) // 100) - 1]
-    return None if math.isinf(found) else found
 
 
 def _seconds(outcome: Outcome, name: str) -> float:

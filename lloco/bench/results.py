@@ -71,8 +71,11 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
 
 
 def plain_options(options: Any) -> dict[str, Any]:
-    """Return a dataclass of options as JSON values."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(options).items()}
+    """Return a dataclass of options as JSON values; those of one that it holds stand among its own."""
+    plain: dict[str, Any] = {}
+    for name, value in asdict(options).items():
+        plain |= value if isinstance(value, dict) else {name: list(value) if isinstance(value, tuple) else value}
+    return plain
 
 
 def _csv(rows: Sequence[Row]) -> str:

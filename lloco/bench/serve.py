@@ -17,7 +17,7 @@ from lloco.bench.machine import Machine, measure_machine
 from lloco.bench.memory import memory_method
 from lloco.bench.results import BenchResults, Curve, Row, plain_options, ratio
 from lloco.bench.served_corpora import ServedCorpora, ServedOptions, ServedWay, serving_corpora
-from lloco.bench.spread import spread_fields
+from lloco.bench.spread import percentile, spread_fields
 from lloco.bench.turns import OnRun, Way, count_runs, take_turns
 from lloco.compressors.compressor import Compressor
 from lloco.evals.evaluate import versions
@@ -73,8 +73,7 @@ def measure_serve(
     machine = machine.best(measure_machine(decoder.device, decoder.dtype, cost.read_bytes))
     rows = [_row(way, ways[0], clients, options, cost, machine) for clients, ways in done.items() for way in ways]
     described = asdict(machine) | {"memory_method": memory_method(decoder.device)}
-    chosen = plain_options(options.served) | plain_options(options) | {"compressor": compressor.name}
-    del chosen["served"]
+    chosen = plain_options(options) | {"compressor": compressor.name}
     return BenchResults("serve", tuple(rows), described, chosen, versions(), CURVES)
 
 
@@ -132,9 +131,9 @@ def _figures(way: Way[Load]) -> dict[str, float | None]:
     answers = _answers(way)
     fields = spread_fields("answers_per_second", [len(load.answers) / load.seconds for load in way.measured])
     for name in ("first_token_seconds", "answer_seconds"):
-        values = sorted(getattr(answer, name) for answer in answers)
+        values = [getattr(answer, name) for answer in answers]
         fields |= spread_fields(name, values)
-        fields[f"{name}_p95"] = values[-(-95 * len(values) // 100) - 1] if values else None
+        fields[f"{name}_p95"] = percentile(values, 95)
     return fields
 
 

@@ -1,5 +1,6 @@
 """Repeated measurements of one quantity, and a clock that waits for the device. Does not know what is measured."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,14 @@ def spread_fields(name: str, values: Sequence[float]) -> dict[str, float | None]
     if not values:
         return dict.fromkeys((name, f"{name}_min", f"{name}_max"))
     return {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
+
+
+def percentile(values: Sequence[float], percent: int) -> float | None:
+    """Return the smallest value that so many percent are at most; None where it is infinite, or there are none."""
+    if not values:
+        return None
+    found = sorted(values)[-(-percent * len(values) // 100) - 1]
+    return None if math.isinf(found) else found
 
 
 def synchronize(device: torch.device) -> None:

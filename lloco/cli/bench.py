@@ -257,9 +257,7 @@ def store(
                                   "temporary files]."),
     ] = None,
     seed: options.Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder for results.json, a CSV file and plots.")
-    ] = None,
+    out: Out = None,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip

@@ -85,7 +85,6 @@ class Place:
         from lloco.evals.run_folder import claimed_folder
 
         settings = {**plain_options(chosen), **others, "bench": bench, "device": self.device, "dtype": self.dtype}
-        settings |= settings.pop("served", {})  # named one by one where they differ
         plain = json.loads(json.dumps(settings, default=str))
         with (
             nullcontext() if self.out is None else claimed_folder(self.out, plain),

@@ -1,7 +1,7 @@
 """`lloco bench serve`: clients that wait for their answers, or questions that come at a rate, against a real server."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,18 +44,7 @@ class _Served:
         """Return what the bench takes."""
         from lloco.bench.served_corpora import ServedOptions
 
-        return ServedOptions(
-            self.context_tokens,
-            self.documents,
-            self.corpora,
-            self.lora_rank,
-            self.new_tokens,
-            self.engine,
-            self.max_batch_size,
-            self.max_waiting,
-            self.prefix_cache_mb,
-            seed,
-        )
+        return ServedOptions(**asdict(self), seed=seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ def evaluate(
     folder = out or Path(f"evaluate-{task}")
     _check_beside(beside or [], folder)
     samples = load_samples(task, data, limit=flags.limit)
-    earlier = [read_earlier_run(one, task, questions_digest(samples)) for one in beside or ()]
+    asked = questions_digest(samples)
+    earlier = [read_earlier_run(one, task, asked) for one in beside or ()]
     command = shlex.join(["lloco", *sys.argv[1:]])
     with open_reading(flags, samples, chosen_modes, output) as reading:
         chosen = _options(chosen_modes, flags, reading, output)

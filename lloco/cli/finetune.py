@@ -167,7 +167,7 @@ def finetune(
         loaded = _compress_missing(opened, name, documents, questions, state, output)
         found = opened.corpus(name, create=False)
         is_own = questions.model is None and questions.adapter is None and not is_shared_out
-        decoder = loaded.decoder if loaded and is_own else _load_decoder(found, questions, state)
+        decoder = loaded.decoder if loaded and is_own else _load_decoder(found, questions, state, is_shared_out)
         del loaded
         if questions.adapter is not None:
             warn_of_other_model(output, questions.adapter, decoder)
@@ -251,12 +251,10 @@ def _wording(template: str | None, data: "FinetuneData", start: Path | None) -> 
     return named_template(template)
 
 
-def _load_decoder(corpus: "Corpus", questions: _Questions, state: "PartialState") -> "Decoder":
+def _load_decoder(corpus: "Corpus", questions: _Questions, state: "PartialState", is_shared_out: bool) -> "Decoder":
     from lloco.corpus_models import load_corpus_decoder
     from lloco.models.decoder import resolve_dtype
-    from lloco.training.sharding import is_sharding_wanted
 
-    is_shared_out = is_sharding_wanted(state)
     # The whole model may fit no device: each process takes its share from the memory of the machine.
     device = "cpu" if is_shared_out else questions.device
     dtype = resolve_dtype(questions.dtype, state.device) if is_shared_out else questions.dtype

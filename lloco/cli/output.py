@@ -5,7 +5,6 @@ first that a launcher started say nothing.
 """
 
 import json
-import os
 import shutil
 import sys
 import time
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from lloco.cli.process import process_rank
 
 LINE_SECONDS = 10.0
 
@@ -30,7 +31,7 @@ class Output:
     @property
     def is_silent(self) -> bool:
         """Whether another process of the same run speaks."""
-        return os.environ.get("RANK", "0") != "0"
+        return process_rank() != "0"
 
     def say(self, message: str) -> None:
         """Tell something that helps but is not the result."""

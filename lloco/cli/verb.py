@@ -17,6 +17,7 @@ from typing import Any
 
 import typer
 
+from lloco.cli.process import is_one_of_several, process_rank
 from lloco.errors import LlocoError
 
 DEBUG = "LLOCO_DEBUG"
@@ -91,7 +92,7 @@ def _stop(message: str, code: int) -> typer.Exit:
     """
     if os.environ.get(DEBUG):
         traceback.print_exc()
-    if (rank := _rank()) == "0":
+    if (rank := process_rank()) == "0":
         print(message, file=sys.stderr, flush=True)
     elif code == 1:
         time.sleep(GRACE_SECONDS)
@@ -101,25 +102,16 @@ def _stop(message: str, code: int) -> typer.Exit:
 
 def _end_too() -> typer.Exit:
     """End because another process did, which says why itself, or its launcher does."""
-    if _rank() == "0":
+    if process_rank() == "0":
         time.sleep(GRACE_SECONDS)
         print("error: another process of this run has stopped", file=sys.stderr, flush=True)
     return typer.Exit(1)
 
 
-def _rank() -> str:
-    """Return which process of the run this is; others than launchers of several set RANK as well."""
-    return os.environ.get("RANK", "0") if _is_one_of_several() else "0"
-
-
-def _is_one_of_several() -> bool:
-    return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
-
-
 def _is_of_lost_process(error: Exception) -> bool:
     """Return whether the error is that another process of the same run cannot be reached any more."""
     names = {one.__name__ for one in type(error).__mro__}
-    return _is_one_of_several() and ("DistError" in names or "gloo" in str(error).lower())
+    return is_one_of_several() and ("DistError" in names or "gloo" in str(error).lower())
 
 
 def _os_message(error: OSError) -> str:

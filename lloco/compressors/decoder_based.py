@@ -19,9 +19,12 @@ from lloco.compressors.compressor import compress_documents
 from lloco.documents import Document
 from lloco.errors import CheckpointError, LlocoError
 from lloco.models.adapter import adapter_disabled
-from lloco.models.checkpoint import write_checkpoint
+from lloco.models.checkpoint import iter_tensors, write_checkpoint
 from lloco.models.decoder import Decoder, quiet_transformers
 from lloco.soft_prompt import SoftPrompt
+
+TENSOR_PREFIX = "compressor."
+"""Before the names of a compressor's own tensors."""
 
 
 class DecoderBased(nn.Module):
@@ -163,6 +166,14 @@ def declared_lengths(decoder: Decoder, key: str) -> tuple[int, ...]:
     if not isinstance(values, list) or not all(type(value) is int and value > 0 for value in values):
         raise CheckpointError(f"{key}, a list of lengths, was wanted in the config of {decoder.name}, it is {values!r}")
     return tuple(values)
+
+
+def compressor_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the compressor's own tensors in the folder's checkpoint, by their names without the prefix."""
+    return {
+        name.removeprefix(TENSOR_PREFIX): tensor
+        for name, tensor in iter_tensors(folder, lambda name: name.startswith(TENSOR_PREFIX))
+    }
 
 
 def save_with_decoder(

@@ -16,16 +16,18 @@ from torch import Tensor, nn
 
 from lloco.compressors.compressor import LongDocuments, Progress, as_ids, check_batch_size, windows_of
 from lloco.compressors.decoder_based import (
+    TENSOR_PREFIX,
     DecoderBased,
+    compressor_tensors,
     declared,
     read_summaries,
     reading_alone,
     save_with_decoder,
     vocab_size,
 )
-from lloco.compressors.local import ANY_LENGTH, TENSOR_PREFIX
+from lloco.compressors.local import ANY_LENGTH
 from lloco.errors import CheckpointError, DocumentError
-from lloco.models.checkpoint import checkpoint_folder, iter_tensors
+from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
 
 DESIGN = "icae"
@@ -192,10 +194,7 @@ def load_icae(
     """
     folder = checkpoint_folder(path_or_hub_id)
     decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
-    own = {
-        name.removeprefix(TENSOR_PREFIX): tensor
-        for name, tensor in iter_tensors(folder, lambda name: name.startswith(TENSOR_PREFIX))
-    }
+    own = compressor_tensors(folder)
     summaries = own.pop(SUMMARIES, None)
     segment_len, lora_alpha = declared(decoder, "segment_len"), declared(decoder, "encoder_lora_alpha")
     names = sorted({name.partition(".")[2] for name in own})

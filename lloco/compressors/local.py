@@ -21,7 +21,9 @@ from lloco.compressors.compressor import (
     windows_of,
 )
 from lloco.compressors.decoder_based import (
+    TENSOR_PREFIX,
     DecoderBased,
+    compressor_tensors,
     config_design,
     declared,
     declared_lengths,
@@ -32,10 +34,9 @@ from lloco.compressors.decoder_based import (
 )
 from lloco.compressors.local_encoder import LocalDesign, LocalEncoder, encoder_body
 from lloco.errors import CheckpointError, DocumentError
-from lloco.models.checkpoint import checkpoint_folder, iter_tensors
+from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
 
-TENSOR_PREFIX = "compressor."
 ANY_LENGTH = 1 << 40
 """More tokens than any document has."""
 
@@ -248,10 +249,7 @@ def load_local_compressor(
         )
     body = encoder_body(decoder, declared(decoder, "encoder_layers"))
     encoder = LocalEncoder(body, decoder.model.config.compressor_design, summary_length, embed_scale=1.0)
-    tensors = {
-        name.removeprefix(TENSOR_PREFIX): tensor
-        for name, tensor in iter_tensors(folder, lambda name: name.startswith(TENSOR_PREFIX))
-    }
+    tensors = compressor_tensors(folder)
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:

@@ -7,20 +7,18 @@ One thread, alive while there is work, takes its steps.
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Generation, SamplingParams
-from lloco.engine.named_adapters import check_same_adapter, known_names
+from lloco.engine.named_adapters import check_same_adapter
 from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, fail_all
 from lloco.engine.vllm_adapter import check_vllm_adapter, vllm_adapter_name
-from lloco.engine.vllm_start import cpu_kv_cache_bytes, prompt_embeds, start_vllm, vllm_params
+from lloco.engine.vllm_start import cpu_kv_cache_bytes, embedded_requests, start_vllm, vllm_params
 from lloco.errors import LlocoError
 from lloco.models.adapter_digest import adapter_digest
 from lloco.models.decoder import Decoder
@@ -137,7 +135,7 @@ class VllmEngine:
             MismatchError: a soft prompt was made for a decoder of another width, or holds NaN, infinity or zero rows.
             CheckpointError: a stop string was given and the decoder has no tokenizer.
         """
-        requests = self._requests(prompts, sampling, adapters, [f"prompt {i}" for i in range(len(prompts))])
+        requests = self._requests({f"prompt {i}": prompt for i, prompt in enumerate(prompts)}, sampling, adapters)
         return self._queue.answer_all(requests)
 
     def submit(
@@ -150,7 +148,7 @@ class VllmEngine:
         tenant: str = "",
     ) -> Ticket:
         """Queue one prompt, as `AsyncEngine.submit`. Raises `MismatchError` too, as `generate`."""
-        (request,) = self._requests([prompt], sampling, [adapter], ["the prompt"])
+        (request,) = self._requests({"the prompt": prompt}, sampling, [adapter])
         request.on_event, request.tenant = on_event, tenant
         return self._queue.put(request)
 
@@ -159,22 +157,12 @@ class VllmEngine:
         self._queue.close(finish=finish)
 
     def _requests(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: SamplingParams,
-        adapters: Sequence[str | None] | None,
-        names: Sequence[str],
+        self, prompts: Mapping[str, Prompt], sampling: SamplingParams, adapters: Sequence[str | None] | None
     ) -> list[Request]:
-        """Check everything that can be refused; prompts become the embeddings that vLLM reads."""
-        decodings = [
-            Decoding(self.decoder, prompt, sampling, name) for prompt, name in zip(prompts, names, strict=True)
-        ]
-        adapters = known_names(len(prompts), adapters, self._digests)
-        lora_requests = [None if name is None else self._lora[self._digests[name]] for name in adapters]
-        embedded = [replace(prompt, pieces=(prompt_embeds(prompt, self.decoder),)) for prompt in prompts]
+        requests = embedded_requests(self.decoder, prompts, sampling, adapters, self._digests)
         if self._is_rewound(sampling):
-            self._check_read_at_once(prompts)
-        return [Request(*one) for one in zip(embedded, lora_requests, decodings, strict=True)]
+            self._check_read_at_once([*prompts.values()])
+        return requests
 
     def _is_rewound(self, sampling: SamplingParams) -> bool:
         """Whether vLLM would rewind random numbers for a prompt read in part, which it cannot do on a CPU."""
@@ -223,7 +211,8 @@ class VllmEngine:
             params.skip_reading_prefix_cache = not self._uses_cache
             # vLLM's own prefix cache answers only prompts of the same salt.
             salt = {"cache_salt": request.tenant} if request.tenant else {}
-            self._vllm.add_request(request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=request.adapter)
+            adapter = self._lora.get(request.adapter)
+            self._vllm.add_request(request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=adapter)
 
     def _cancel(self) -> None:
         ended = [one for one, request in self._running.items() if self._queue.is_to_end(request)]

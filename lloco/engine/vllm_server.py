@@ -11,7 +11,6 @@ import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future, wait
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +18,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Generation, SamplingParams
-from lloco.engine.named_adapters import check_same_adapter, known_names
+from lloco.engine.named_adapters import check_same_adapter
 from lloco.engine.request_queue import EngineUnavailableError, OnEvent, QueueFullError, Request, Ticket, answer_all
 from lloco.engine.vllm_adapter import check_vllm_adapter, vllm_adapter_name
 from lloco.engine.vllm_connection import VllmAdapter, VllmConnection, VllmRequest
-from lloco.engine.vllm_start import prompt_embeds
+from lloco.engine.vllm_start import embedded_requests
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.adapter_digest import adapter_digest
 from lloco.models.decoder import Decoder
@@ -113,7 +111,8 @@ class VllmServerEngine:
             CheckpointError: a stop string was given and the decoder has no tokenizer.
             EngineUnavailableError: the server cannot be reached, or ended an answer early.
         """
-        requests = self._requests(prompts, sampling, adapters, [f"prompt {i}" for i in range(len(prompts))])
+        named = {f"prompt {i}": prompt for i, prompt in enumerate(prompts)}
+        requests = embedded_requests(self.decoder, named, sampling, adapters, self._digests)
         return answer_all(requests, partial(self._start, max_waiting=None))
 
     def submit(
@@ -126,7 +125,8 @@ class VllmServerEngine:
         tenant: str = "",
     ) -> Ticket:
         """Queue one prompt, as `AsyncEngine.submit`. Raises `MismatchError` too, as `generate`."""
-        (request,) = self._requests([prompt], sampling, [adapter], ["the prompt"])
+        named = {"the prompt": prompt}
+        (request,) = embedded_requests(self.decoder, named, sampling, [adapter], self._digests)
         request.on_event, request.tenant = on_event, tenant
         self._start([request], self._max_waiting)
         return request
@@ -144,22 +144,6 @@ class VllmServerEngine:
     def _num_asked(self) -> int:
         """Requests that have not got their last event."""
         return sum(not request.has_ended for request in list(self._futures.values()))
-
-    def _requests(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: SamplingParams,
-        adapters: Sequence[str | None] | None,
-        names: Sequence[str],
-    ) -> list[Request]:
-        """Check everything that can be refused; prompts become the embeddings that vLLM reads."""
-        decodings = [
-            Decoding(self.decoder, prompt, sampling, name) for prompt, name in zip(prompts, names, strict=True)
-        ]
-        adapters = known_names(len(prompts), adapters, self._digests)
-        known = [None if name is None else self._adapters[self._digests[name]] for name in adapters]
-        embedded = [replace(prompt, pieces=(prompt_embeds(prompt, self.decoder),)) for prompt in prompts]
-        return [Request(*one) for one in zip(embedded, known, decodings, strict=True)]
 
     def _start(self, requests: Sequence[Request], max_waiting: int | None) -> None:
         with self._lock:
@@ -202,7 +186,8 @@ class VllmServerEngine:
     async def _stream(self, request: Request) -> None:
         """Give the prompt the tokens that come, until its answer ends."""
         sampling, (embeds,) = request.decoding.sampling, request.prompt.pieces
-        asked = VllmRequest(embeds, sampling, self.decoder.eos_token_ids, request.adapter, request.tenant)
+        adapter = self._adapters.get(request.adapter)
+        asked = VllmRequest(embeds, sampling, self.decoder.eos_token_ids, adapter, request.tenant)
         async with aclosing(self._server.generate(asked)) as pieces:
             async for token_ids in pieces:
                 for token_id in token_ids:

@@ -5,14 +5,18 @@ vLLM is an extra and is imported when the first engine is made.
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
+from lloco.engine.decoding import Decoding
 from lloco.engine.engine import SamplingParams
+from lloco.engine.named_adapters import known_names
+from lloco.engine.request_queue import Request
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.decoder import Decoder, quiet_transformers
 from lloco.prompt import Prompt, collate
@@ -35,6 +39,33 @@ def prompt_embeds(prompt: Prompt, decoder: Decoder) -> Tensor:
             )
     with torch.no_grad(), decoder.lock:
         return collate([prompt], decoder, padding_side="left").inputs_embeds[0].cpu()
+
+
+def embedded_requests(
+    decoder: Decoder,
+    prompts: Mapping[str, Prompt],
+    sampling: SamplingParams,
+    adapters: Sequence[str | None] | None,
+    digests: Mapping[str, str],
+) -> list[Request]:
+    """Check everything that can be refused; prompts, by what to call them, become the embeddings that vLLM reads.
+
+    Args:
+        decoder: embeds.
+        prompts: by what messages call them.
+        sampling: of all.
+        adapters: a name or None for each prompt.
+        digests: of the adapters that there are, by name; a request knows its adapter by it.
+
+    Raises:
+        LlocoError: a prompt does not fit, or an adapter's name is unknown.
+        MismatchError: as `prompt_embeds`.
+    """
+    decodings = [Decoding(decoder, prompt, sampling, name) for name, prompt in prompts.items()]
+    names = known_names(len(prompts), adapters, digests)
+    chosen = [None if name is None else digests[name] for name in names]
+    embedded = [replace(prompt, pieces=(prompt_embeds(prompt, decoder),)) for prompt in prompts.values()]
+    return [Request(*one) for one in zip(embedded, chosen, decodings, strict=True)]
 
 
 def cpu_kv_cache_bytes(decoder: Decoder, batch_size: int) -> int:

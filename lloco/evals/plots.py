@@ -69,7 +69,7 @@ def quality_plot(results: Results) -> Plot:
         for row in run.rows:
             if metric in row.metrics:
                 key = row.mode, run.reader
-                points.setdefault(key, set()).add(_point(row, metric))
+                points.setdefault(key, set()).add(point_of(row, metric))
                 names.setdefault(key, f"{row.mode}, {run.name}")
     modes = [mode for mode, _ in points]
     lines = []
@@ -103,7 +103,8 @@ def _runs(results: Results) -> list[EarlierRun]:
     return [EarlierRun(THIS_RUN, rows, reader_of(results.options)), *results.beside]
 
 
-def _point(row: ResultRow, metric: str) -> Point:
+def point_of(row: ResultRow, metric: str) -> Point:
+    """Return a score against the positions that were read, with the ends of its error inside 0..100."""
     mean, error = row.metrics[metric], row.stderr[metric] or 0.0
     label = "" if row.compression_ratio is None else f"{row.compression_ratio:.1f}x"
     return Point(row.tokens_read, mean, max(mean - error, 0.0), min(mean + error, 100.0), label)

@@ -12,7 +12,7 @@ from pathlib import Path
 from lloco.documents import Document
 from lloco.errors import DataError
 from lloco.evals.mode import ADAPTER_SUFFIX
-from lloco.evals.plots import NeedleGrid, needle_grids, quality_plot, rows_of_runs
+from lloco.evals.plots import NeedleGrid, needle_grids, point_of, quality_plot, rows_of_runs
 from lloco.evals.result_row import ResultRow
 from lloco.evals.results import ModeResult, Results, score_of
 from lloco.evals.sample import Sample
@@ -165,22 +165,21 @@ def _section(results: Results) -> Section:
 
 def _bars(results: Results) -> tuple[Bar, ...]:
     metric = results.main_metric
-    rows = [row for row in results.rows if metric in row.scores.metrics]
-    spans = [(row.scores.metrics[metric], row.scores.stderr[metric] or 0.0) for row in rows]
     bars = []
-    for row, (mean, error) in zip(rows, spans, strict=True):
-        left, right = max(mean - error, 0.0), min(mean + error, 100.0)
-        bars.append(
-            Bar(
-                mode=row.mode,
-                colour=colour_of(row.mode),
-                width=round(mean, 2),
-                error_left=round(left, 2),
-                error_width=round(right - left, 2),
-                value=row.value(metric),
-                note=_reading_note(row),
+    for row in results.rows:
+        if metric in row.scores.metrics:
+            point = point_of(row.means(), metric)
+            bars.append(
+                Bar(
+                    mode=row.mode,
+                    colour=colour_of(row.mode),
+                    width=round(point.y, 2),
+                    error_left=round(point.low, 2),
+                    error_width=round(point.high - point.low, 2),
+                    value=row.value(metric),
+                    note=_reading_note(row),
+                )
             )
-        )
     return tuple(bars)
 
 

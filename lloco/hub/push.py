@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lloco.compressors.autocompressor import SUMMARY_KEY
+from lloco.compressors.decoder_based import TENSOR_PREFIX
 from lloco.compressors.icae import SUMMARIES
 from lloco.compressors.load import design_of, named_folder
-from lloco.compressors.local import TENSOR_PREFIX
 from lloco.corpus_folder import export_corpus
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import Artifact, describe, known_files

@@ -150,18 +150,11 @@ def load_decoder(
 
 def _load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     model_class: Any = AutoModelForCausalLM
-    try:
-        with quiet_transformers():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            loaded, loading = model_class.from_pretrained(
-                folder, config=config, dtype=dtype, output_loading_info=True, weights_only=True, trust_remote_code=False
-            )
-    except Exception as error:  # transformers raises a dozen kinds for a bad folder; each becomes one message
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"a causal language model was wanted, {folder} cannot be loaded as one: {reason}; check config.json, or "
-            "fetch the checkpoint again"
-        ) from error
+    with loading_from(folder, "a causal language model was wanted"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        loaded, loading = model_class.from_pretrained(
+            folder, config=config, dtype=dtype, output_loading_info=True, weights_only=True, trust_remote_code=False
+        )
     if missing := sorted(loading["missing_keys"]):
         raise CheckpointError(f"{folder} lacks {len(missing)} weights of its model, first {missing[0]}: fetch it again")
     model: PreTrainedModel = loaded.to(device).eval()
@@ -182,6 +175,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
         raise CheckpointError(f"the tokenizer in {folder} cannot be read ({error}): fetch it again") from error
     return tokenizer
+
+
+@contextmanager
+def loading_from(folder: Path, wanted: str) -> Iterator[None]:
+    """Load a model quietly; whatever goes wrong is a `CheckpointError` that says what was wanted of the folder."""
+    try:
+        with quiet_transformers():
+            yield
+    except Exception as error:  # transformers raises a dozen kinds for a bad folder; each becomes one message
+        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{wanted}, {folder} cannot be loaded as one: {reason}; check config.json, or fetch the checkpoint again"
+        ) from error
 
 
 @contextmanager

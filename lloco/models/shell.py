@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder, weights_digest
-from lloco.models.decoder import Decoder, load_tokenizer, quiet_transformers, resolve_dtype
+from lloco.models.decoder import Decoder, load_tokenizer, loading_from, resolve_dtype
 
 
 def load_shell(path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = None) -> Decoder:
@@ -25,21 +25,14 @@ def load_shell(path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = 
     kept_in = resolve_dtype(dtype, torch.device("cpu"))
     digest = weights_digest(folder)
     model_class: Any = AutoModelForCausalLM
-    try:
-        with quiet_transformers():
-            config, cut = (AutoConfig.from_pretrained(folder, trust_remote_code=False) for _ in range(2))
-            _cut_layers(cut.get_text_config())
-            outside, loading = model_class.from_pretrained(
-                folder, config=cut, dtype=kept_in, output_loading_info=True, weights_only=True, trust_remote_code=False
-            )
-            with torch.device("meta"):
-                model: PreTrainedModel = model_class.from_config(config, dtype=kept_in)
-    except Exception as error:  # transformers raises a dozen kinds for a bad folder; each becomes one message
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"the embeddings of a causal language model were wanted, {folder} cannot be loaded as one: {reason}; check "
-            "config.json, or fetch the checkpoint again"
-        ) from error
+    with loading_from(folder, "the embeddings of a causal language model were wanted"):
+        config, cut = (AutoConfig.from_pretrained(folder, trust_remote_code=False) for _ in range(2))
+        _cut_layers(cut.get_text_config())
+        outside, loading = model_class.from_pretrained(
+            folder, config=cut, dtype=kept_in, output_loading_info=True, weights_only=True, trust_remote_code=False
+        )
+        with torch.device("meta"):
+            model: PreTrainedModel = model_class.from_config(config, dtype=kept_in)
     if missing := sorted(loading["missing_keys"]):
         raise CheckpointError(f"{folder} lacks weights of its model, first {missing[0]}: fetch it again")
     model.set_input_embeddings(outside.get_input_embeddings())

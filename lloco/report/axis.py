@@ -64,7 +64,7 @@ def suitable_axis(label: str, values: Sequence[float]) -> Axis:
 
 def number_text(value: float) -> str:
     """Return a number with thousands apart, and no more digits after the point than it needs."""
-    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _length(kind: Kind, value: float) -> float:

@@ -48,6 +48,8 @@ def find_adapter(store: Path, name: str) -> Path | None:
         return None
     with Store(store) as opened:
         for one in opened.corpora():
+            if one.adapter_digest != match[1]:
+                continue
             try:
                 folder = opened.corpus(one.name, create=False).adapter_folder()
                 if folder is not None and adapter_digest(folder) == match[1]:
