@@ -102,9 +102,7 @@ class SoftPrompt:
 
     def quantisation_error(self, storage_dtype: str) -> float:
         """Relative L2 error that storing these values as `storage_dtype` would add."""
-        exact = self.embeds.detach().cpu().double()
-        stored = _decode(_encode(exact.float(), storage_dtype)).double()
-        return float((stored - exact).norm() / exact.norm().clamp_min(torch.finfo(torch.float64).tiny))
+        return self._relative_error(_decode(_encode(self.embeds.detach().cpu().float(), storage_dtype)))
 
     def save(self, path: str | Path, storage_dtype: str | None = None) -> None:
         """Write one safetensors file, atomically; `storage_dtype` None keeps `provenance.dtype`, "int8" quantises.
@@ -127,12 +125,11 @@ class SoftPrompt:
         name = f"soft prompt of document {self.provenance.document_id!r}"
         _check_values(self.embeds, name)
         tensors = _encode(self.embeds.detach().cpu().float(), storage_dtype)
-        _check_values(_decode(tensors), f"{name} stored as {storage_dtype}")
+        stored = _decode(tensors)
+        _check_values(stored, f"{name} stored as {storage_dtype}")
         provenance = self.provenance
         if storage_dtype != provenance.dtype:
-            provenance = replace(
-                provenance, dtype=storage_dtype, quantisation_error=self.quantisation_error(storage_dtype)
-            )
+            provenance = replace(provenance, dtype=storage_dtype, quantisation_error=self._relative_error(stored))
         metadata = {"format": FORMAT, "format_version": FORMAT_VERSION}
         metadata |= {key: value if isinstance(value, str) else repr(value) for key, value in asdict(provenance).items()}
         if not provenance.refine_steps:  # files from before there was refinement keep their bytes, hence their names
@@ -145,6 +142,11 @@ class SoftPrompt:
             ) from error
         _read_provenance(data, name)
         return data
+
+    def _relative_error(self, stored: Tensor) -> float:
+        exact = self.embeds.detach().cpu().double()
+        error = (stored.double() - exact).norm() / exact.norm().clamp_min(torch.finfo(torch.float64).tiny)
+        return float(error)
 
     @classmethod
     def load(cls, path: str | Path) -> "SoftPrompt":
