@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from lloco.compressors.load import load_compressor, load_named_decoder
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import weights_digest
-from lloco.models.decoder import load_decoder, load_tokenizer, resolve_device, resolve_dtype
+from lloco.models.decoder import is_bfloat16_faster, load_decoder, load_tokenizer, resolve_device, resolve_dtype
 from tests.test_checkpoint import Malicious, write_bin
 from tests.tiny import ARCHITECTURES, tiny_decoder, tiny_model, tiny_tokenizer
 
@@ -62,6 +62,24 @@ def test_dtypes_by_name_and_policy(folder: Path) -> None:
     assert resolve_dtype(None, torch.device("cpu")) == torch.float32
     with pytest.raises(CheckpointError, match="'double' is unknown: use one of float32"):
         load_decoder(folder, dtype="double")
+
+
+@pytest.mark.parametrize(("slow", "is_faster"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_training_computes_in_what_the_processor_multiplies_faster(
+    monkeypatch: pytest.MonkeyPatch, slow: torch.dtype, is_faster: bool
+) -> None:
+    multiply, num_threads, now = torch.Tensor.__matmul__, torch.get_num_threads(), 0.0
+
+    def timed(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        nonlocal now
+        now += 2.0 if left.dtype == slow else 1.0
+        return multiply(left, right)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", timed)
+    monkeypatch.setattr("lloco.models.decoder.time.thread_time", lambda: now)
+    assert is_bfloat16_faster(torch.device("cpu")) is is_faster
+    assert is_bfloat16_faster(torch.device("cuda"))
+    assert torch.get_num_threads() == num_threads
 
 
 def test_dtypes_of_torch_are_taken_as_their_names_are() -> None:

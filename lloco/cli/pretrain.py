@@ -102,7 +102,10 @@ class _Recipe:
         float, typer.Option("--start-fraction", min=0, max=1, help="Share of documents, the shortest, to begin with.")
     ] = 0.1
     evaluate_every: Annotated[int, _number("--evaluate-every", "Steps between measurements.")] = 250
-    bf16: Annotated[bool, typer.Option("--bf16/--no-bf16", help="Compute in bfloat16.")] = True
+    bf16: Annotated[
+        bool | None,
+        typer.Option("--bf16/--no-bf16", help="Compute in bfloat16 [default: where the device does it faster]."),
+    ] = None
     device: options.Device = None
     seed: options.Seed = 0
 
@@ -149,8 +152,11 @@ def pretrain(
     """
     output = Output(is_json, quiet)
     shape.check()
+    from lloco.models.decoder import is_bfloat16_faster, resolve_device
     from lloco.training.pretrain import ModelShape, PretrainOptions
 
+    is_bf16 = is_bfloat16_faster(resolve_device(recipe.device)) if recipe.bf16 is None else recipe.bf16
+    ratios = None if recipe.ratios is None else _ratios(recipe.ratios)
     chosen = PretrainOptions(
         data=tuple(data),
         validation=tuple(validation or ()),
@@ -158,7 +164,7 @@ def pretrain(
         init=init,
         shape=ModelShape(**asdict(shape)),
         design=design,
-        **{**asdict(recipe), "ratios": None if recipe.ratios is None else _ratios(recipe.ratios)},
+        **{**asdict(recipe), "ratios": ratios, "bf16": is_bf16},
     )
     if batch_size is not None:
         chosen = replace(chosen, batch_tokens=batch_size * chosen.max_document_tokens)

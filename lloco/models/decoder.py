@@ -5,7 +5,9 @@ bfloat16 on a GPU.
 """
 
 import logging
+import math
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -129,6 +131,28 @@ def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torc
     if name not in DTYPES:
         raise CheckpointError(f"dtype {name!r} is unknown: use one of {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def is_bfloat16_faster(device: torch.device) -> bool:
+    """Return whether training gains time by computing in bfloat16: on a CPU a matrix product of each kind is timed.
+
+    Of the processors that know bfloat16 some multiply it at twice the speed of float32 and some at half of it.
+    """
+    if device.type != "cpu":
+        return True
+    seconds = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for one another where other programs run
+    try:
+        for _ in range(5):
+            for dtype in seconds:
+                left, right = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 512, dtype=dtype)
+                started = time.thread_time()
+                left @ right
+                seconds[dtype] = min(seconds[dtype], time.thread_time() - started)
+    finally:
+        torch.set_num_threads(num_threads)
+    return seconds[torch.bfloat16] < seconds[torch.float32]
 
 
 def load_decoder(
