@@ -16,7 +16,7 @@ import torch
 
 from lloco.bench.asking import Asked, ask, open_client
 from lloco.bench.compress import random_compressor
-from lloco.bench.store import VOCABULARY
+from lloco.bench.store import SHORT_WORDS
 from lloco.compress import compress_into
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import BUNDLED_FOLDER
@@ -104,7 +104,7 @@ class ServedCorpora:
             Asked(
                 _corpus_name(chooser.randrange(self.options.corpora)),
                 _document_id(chooser.randrange(self.options.documents)),
-                f"Which word stands between {chooser.choice(VOCABULARY)} and {chooser.choice(VOCABULARY)}?",
+                f"Which word stands between {chooser.choice(SHORT_WORDS)} and {chooser.choice(SHORT_WORDS)}?",
             )
             for _ in range(num_questions)
         ]
@@ -197,7 +197,7 @@ def make_documents(compressor: Compressor, options: ServedOptions, corpus: int =
         words: list[str] = []
         num_tokens = 0
         while num_tokens < options.context_tokens:
-            words.append(chooser.choice(VOCABULARY))
+            words.append(chooser.choice(SHORT_WORDS))
             num_tokens += len(tokenizer(f" {words[-1]}", add_special_tokens=False)["input_ids"])
         id = _document_id(number)
         documents.append(Document(id, " ".join(words), f"Document {number}", f"{id}.txt"))

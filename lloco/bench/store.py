@@ -33,9 +33,10 @@ from lloco.store.store import Store
 NUM_PROBES = 50
 """Lookups and questions of one row."""
 WORDS = 150
-VOCABULARY = tuple(f"{first}{second}{third}" for first in "bdfgklmnprstvz" for second in ("a", "e", "io", "u")
-                   for third in ("ban", "del", "fir", "gon", "lam", "mer", "nok", "pal", "rus", "sil", "tov", "vex")
-                   )  # fmt: skip
+SHORT_WORDS = tuple(f"{first}{second}{third}" for first in "bdfgklmnprstvz" for second in ("a", "e", "io", "u")
+                    for third in ("ban", "del", "fir", "gon", "lam", "mer", "nok", "pal", "rus", "sil", "tov", "vex")
+                    )  # fmt: skip
+NUM_WORDS = len(SHORT_WORDS) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def synthetic_document(number: int, options: StoreBenchOptions) -> tuple[Documen
     words = random.Random(options.seed * 1_000_003 + number)
     name = f"document-{number:07}"
     # Some words are frequent and most are rare, as in a language.
-    chosen = [VOCABULARY[int(len(VOCABULARY) * words.random() ** 3)] for _ in range(WORDS)]
+    chosen = [_word(int(NUM_WORDS * words.random() ** 6)) for _ in range(WORDS)]
     document = Document(name, f"{name} {' '.join(chosen)}.", name, f"{name}.txt")
     generator = torch.Generator().manual_seed(options.seed * 1_000_003 + number)
     embeds = torch.randn(options.virtual_tokens, options.hidden_size, generator=generator)
@@ -152,6 +153,12 @@ def synthetic_document(number: int, options: StoreBenchOptions) -> tuple[Documen
         dtype="float32",
     )
     return document, SoftPrompt(embeds, provenance)
+
+
+def _word(number: int) -> str:
+    """Return one of `NUM_WORDS` words, of which the first are short."""
+    rest, last = divmod(number, len(SHORT_WORDS))
+    return (SHORT_WORDS[rest - 1] if rest else "") + SHORT_WORDS[last]
 
 
 def question_about(document: Document) -> str:
