@@ -173,8 +173,8 @@ def finetune(
             warn_of_other_model(output, questions.adapter, decoder)
         folder = out or Path(f"finetune-{found.name}")
         wording = _wording(template, learned, questions.adapter)
-        adapter = _train(found, decoder, learned, held_out, wording, chosen, folder, questions.adapter, output)
-        values = _values(found.name, adapter, learned)
+        adapter, is_new = _train(found, decoder, learned, held_out, wording, chosen, folder, questions.adapter, output)
+        values = _values(found.name, adapter, learned) | {"is_new": is_new}
         if state.is_main_process:
             values["adapter_digest"] = found.set_adapter(adapter)
         state.wait_for_everyone()
@@ -278,7 +278,8 @@ def _train(
     folder: Path,
     start: Path | None,
     output: Output,
-) -> Path:
+) -> tuple[Path, bool]:
+    """Train; returns the adapter's folder, and whether a step was taken that an earlier run had not taken."""
     from lloco.training.finetune import finetune as train_adapter
     from lloco.training.loop import LogLine
 
@@ -291,7 +292,7 @@ def _train(
             advance(line.step + 1 - place, num_steps)
             place = line.step + 1
 
-        return train_adapter(
+        adapter = train_adapter(
             decoder,
             data.examples,
             lambda document_id: corpus.soft_prompt(document_id).embeds,
@@ -303,6 +304,7 @@ def _train(
             compressor_digest=corpus.compressor_digest,
             adapter=start,
         )
+    return adapter, place > 0
 
 
 def _values(corpus: str, adapter: Path, data: "FinetuneData") -> dict[str, Any]:
@@ -320,4 +322,5 @@ def _text(values: Mapping[str, Any]) -> str:
     learned = ""
     if "num_steps" in values:
         learned = f", {values['num_steps']:,} steps, loss {values['first_loss']:.3f} -> {values['last_loss']:.3f}"
-    return f"corpus {values['corpus']} has a new adapter: {values['n']:,} questions{learned} ({values['adapter']})"
+    what = "has a new adapter" if values["is_new"] else "has its adapter, which was trained before"
+    return f"corpus {values['corpus']} {what}: {values['n']:,} questions{learned} ({values['adapter']})"

@@ -127,6 +127,7 @@ def serve(
         url = f"{page}v1"
         try:
             if vllm is not None:
+                output.say(f"joining {vllm.name}, which may take seconds to answer")
                 service.engines.join(opened.corpus(name, create=False) for name in names)
             output.say(f"corpora: {', '.join(names) or 'none yet'}\npage at {page}, API at {url}; Ctrl-C ends")
             output.result({"url": url, "corpora": names})
