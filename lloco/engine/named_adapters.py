@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from lloco.errors import LlocoError
 from lloco.models.adapter import BASE_ADAPTER, adapter_disabled, load_adapter
@@ -83,11 +84,13 @@ def known_names(num_prompts: int, names: Sequence[str | None] | None, known: Col
 @contextmanager
 def inference(model: torch.nn.Module, peft_names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the arguments that give each row its adapter; inside, the model is in eval mode and keeps no gradients."""
-    # Another engine may have put its adapter into this model in place; without names it would be on for all rows.
     is_mixed = isinstance(model, PeftModel)
-    # Setting every module's mode anew, as `train` does, takes a fifth of a small model's step.
-    in_training = [module for module in model.modules() if module.training]
-    with torch.no_grad(), nullcontext() if is_mixed else adapter_disabled(model):
+    # A walk over the modules takes a twentieth of a small model's step, setting their modes anew more: one must do.
+    modules = list(model.modules())
+    in_training = [module for module in modules if module.training]
+    # Another engine may have put its adapter into this model in place; without names it would be on for all rows.
+    is_foreign = not is_mixed and any(isinstance(module, BaseTunerLayer) for module in modules)
+    with torch.no_grad(), adapter_disabled(model) if is_foreign else nullcontext():
         for module in in_training:
             module.training = False
         try:
