@@ -26,3 +26,7 @@ class StoreError(LlocoError):
 
 class DataError(LlocoError):
     """Task data, question-answer pairs or predictions do not have the form that was asked for."""
+
+
+class OtherRunError(DataError):
+    """The folder for the results holds those of a run with other options."""

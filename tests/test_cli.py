@@ -57,6 +57,11 @@ def test_help_of_every_verb_is_quick_because_nothing_heavy_is_imported() -> None
     assert done.stderr.strip() == "[]"
 
 
+def test_launchers_find_the_command_line_by_the_name_of_the_package() -> None:
+    done = subprocess.run([sys.executable, "-m", "lloco", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == lloco.__version__
+
+
 def test_help_of_every_verb_has_an_example(run: Run) -> None:
     for name in ("", *VERBS, *(f"{group} {one}" for group, names in GROUPS.items() for one in names)):
         assert run(*name.split(), "--help") == 0

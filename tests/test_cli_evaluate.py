@@ -110,6 +110,19 @@ def test_evaluate_prints_a_row_per_mode_and_writes_results_and_a_report(run: Run
     assert "exact match" in run.out and f"open {Path('res2/report.html')} in a browser" in run.err
 
 
+def test_a_run_with_other_options_gets_the_next_folder_where_none_is_named(
+    run: Run, qa: Path, compressor: Path
+) -> None:
+    argv = ["evaluate", "--task", "fairytaleqa", "--data", qa, "--compressor", compressor, "--max-tokens", "3"]
+    first = run.json(*argv, "--modes", "compressed")
+    for _ in range(2):
+        assert run(*argv, "--modes", "none") == 0
+        assert f"open {Path('evaluate-fairytaleqa-2/report.html')} in a browser" in run.err
+    assert json.loads(Path("evaluate-fairytaleqa/results.json").read_text()) == first
+    assert run(*argv, "--modes", "compressed", "--segment-len", "8", "--beside", "evaluate-fairytaleqa") == 0
+    assert "evaluate-fairytaleqa-3" in run.err
+
+
 def test_evaluate_shows_earlier_runs_of_the_same_questions_beside_its_own(
     run: Run, qa: Path, compressor: Path, tmp_path: Path
 ) -> None:

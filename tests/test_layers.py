@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("bench", "evals", "hub", "published", "server"),
     ("demo", "finetune_data", "vllm_plugins"),
-    ("cli",),
+    ("cli", "__main__"),
 )
 APART = {"engine", "training"}
 DOORS = {"lloco", "lloco.cli"}

@@ -163,7 +163,12 @@ def test_needle_and_fairytale_metrics() -> None:
     )
 
 
-@pytest.mark.parametrize("task", [name for name in TASKS if name != "hotpotqa"])
+def test_a_missing_prediction_counts_zero_in_squad() -> None:
+    samples = [sample("squad_articles", name, "dog") for name in ("a", "b")]
+    assert score("squad_articles", samples, {"a": "dog"}).metrics == close({"answer_f1": 50.0, "exact_match": 50.0})
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if name not in ("hotpotqa", "squad_articles")])
 def test_a_missing_prediction_is_an_error_that_names_ids(task: str) -> None:
     samples = [sample(task, f"id{n}", "x", gold_letter="A", dataset="qasper" * (task == "longbench")) for n in range(9)]
     with pytest.raises(DataError, match="for each of 9 samples, 8 are missing: id1, id2, id3, id4, id5 and 3 more"):

@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +15,12 @@ from lloco.cli.reading import Reading, ReadingFlags, open_reading, warn_of_cuts
 from lloco.cli.results_table import results_table
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template, named_template
+from lloco.errors import OtherRunError
 from lloco.evals.mode import ADAPTER_SUFFIX, MODES
 
 if TYPE_CHECKING:
     from lloco.evals.evaluate import EvaluateOptions
+    from lloco.evals.results import Results
 
 
 @verb(kept="the answers so far are in the --out folder; the same command goes on from there")
@@ -28,7 +32,8 @@ def evaluate(
         str, typer.Option("--modes", metavar="A,B,...", help="Modes of reading; MODE+adapter reads with the adapter.")
     ] = ",".join(MODES),
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder for results [default: evaluate-TASK].")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for results [default: evaluate-TASK, or "
+                     "evaluate-TASK-2 and so on where that holds a run with other options].")
     ] = None,
     beside: Annotated[
         list[Path] | None,
@@ -58,8 +63,8 @@ def evaluate(
     from lloco.evals.tasks import load_samples
     from lloco.report.page import REPORT_FILE
 
-    folder = out or Path(f"evaluate-{task}")
-    _check_beside(beside or [], folder)
+    folders = _folders(task, beside or []) if out is None else [out]
+    _check_beside(beside or [], folders[0])
     samples = load_samples(task, data, limit=flags.limit)
     asked = questions_digest(samples)
     earlier = [read_earlier_run(one, task, asked) for one in beside or ()]
@@ -67,24 +72,44 @@ def evaluate(
     with open_reading(flags, samples, chosen_modes, output) as reading:
         chosen = _options(chosen_modes, flags, reading, output)
         with output.progress("answering", "questions") as advance:
-            results = evaluate_samples(
-                task,
-                samples,
-                reading.engine,
-                chosen,
-                soft_prompt_of=reading.soft_prompt_of,
-                template=None if flags.template is None else named_template(flags.template),
-                out=folder,
-                provenance={**reading.provenance, "data": data, "command": command},
-                beside=earlier,
-                on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
-            )
+
+            def run(folder: Path) -> "Results":
+                return evaluate_samples(
+                    task,
+                    samples,
+                    reading.engine,
+                    chosen,
+                    soft_prompt_of=reading.soft_prompt_of,
+                    template=None if flags.template is None else named_template(flags.template),
+                    out=folder,
+                    provenance={**reading.provenance, "data": data, "command": command},
+                    beside=earlier,
+                    on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
+                )
+
+            folder, results = _in_first_fitting(folders, run)
     for row in results.rows:
         warn_of_cuts(output, row.mode, row.predictions)
     page = folder / REPORT_FILE
     write_report([results], page, title=f"lloco evaluate: {task}", command=command)
     output.result(results.to_dict(), results_table(results))
     output.say(f"every question and its answers: open {page} in a browser; results.json and plots are beside it")
+
+
+def _folders(task: str, beside: list[Path]) -> list[Path]:
+    """Return the folders for the results, best first, where none was named."""
+    there = {one.resolve() for one in beside}
+    names = [f"evaluate-{task}", *(f"evaluate-{task}-{number}" for number in range(2, 1000))]
+    return [folder for folder in map(Path, names) if folder.resolve() not in there]
+
+
+def _in_first_fitting(folders: list[Path], run: "Callable[[Path], Results]") -> "tuple[Path, Results]":
+    """Run in the first folder that is empty or holds this run; what other runs left stays."""
+    *others, last = folders
+    for folder in others:
+        with suppress(OtherRunError):
+            return folder, run(folder)
+    return last, run(last)
 
 
 def _modes(text: str) -> tuple[str, ...]:

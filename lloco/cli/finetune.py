@@ -138,7 +138,7 @@ def finetune(
       lloco finetune --corpus contracts --data questions.jsonl
       lloco finetune --task fairytaleqa --data train.jsonl --learning-rate 2e-4
       lloco finetune --corpus contracts --data more.jsonl --adapter finetune-contracts/adapter --out finetune-more
-      torchrun --nproc-per-node 2 -m lloco.cli.main finetune --corpus stories --data questions.jsonl
+      torchrun --nproc-per-node 2 -m lloco finetune --corpus stories --data questions.jsonl
     """
     name = corpus or questions.task
     if name is None:

@@ -152,11 +152,8 @@ def pretrain(
     """
     output = Output(is_json, quiet)
     shape.check()
-    from lloco.models.decoder import is_bfloat16_faster, resolve_device
     from lloco.training.pretrain import ModelShape, PretrainOptions
 
-    is_bf16 = is_bfloat16_faster(resolve_device(recipe.device)) if recipe.bf16 is None else recipe.bf16
-    ratios = None if recipe.ratios is None else _ratios(recipe.ratios)
     chosen = PretrainOptions(
         data=tuple(data),
         validation=tuple(validation or ()),
@@ -164,7 +161,7 @@ def pretrain(
         init=init,
         shape=ModelShape(**asdict(shape)),
         design=design,
-        **{**asdict(recipe), "ratios": ratios, "bf16": is_bf16},
+        **{**asdict(recipe), "ratios": None if recipe.ratios is None else _ratios(recipe.ratios)},
     )
     if batch_size is not None:
         chosen = replace(chosen, batch_tokens=batch_size * chosen.max_document_tokens)

@@ -64,4 +64,5 @@ def push(
     )
     if kind == "corpus" and not with_text:
         output.say("without the texts: whoever pulls it names the same files with --documents, or push --with-text")
-    output.say(f"next: lloco pull {destination}")
+    texts = " --documents PATH" if kind == "corpus" and not with_text else ""
+    output.say(f"next: lloco pull {destination}{texts}")

@@ -1,7 +1,8 @@
 """Multiple choice: the letter in a prediction, by LLoCO's rule and by a robust one.
 
 LLoCO (arXiv 2404.07979) compares the first character, unstripped and case-sensitive. `parse_letter` also understands
-"(B)", "Answer: b", "The answer is B." and the option's own words; it never guesses from a sentence that begins with A.
+"(B)", "B the man left", "Answer: b", "The answer is B." and the option's own words; A and I may begin a sentence, which
+is never taken for a letter.
 """
 
 import re
@@ -16,6 +17,7 @@ _ANNOUNCED = re.compile(
     r"[(\[\"'*]*([A-Za-z])(?![A-Za-z'’])(?!(?<=[aA]) +(?-i:[a-z]))",
     re.IGNORECASE,
 )
+_BEFORE_WORDS = re.compile(r"^[\s(\[\"'*]*([B-HJ-Z])\s")
 _BRACKETED = re.compile(r"\(([A-Za-z])\)")
 
 
@@ -27,11 +29,12 @@ def is_letter_lloco(pred: str, gold_letter: str) -> bool:
 def parse_letter(pred: str, options: Sequence[str] = (), *, num_options: int = 4) -> str | None:
     """The letter that the prediction chooses, upper-case, or None when it chooses none.
 
-    Looked for in this order: a letter standing alone at the start; a letter after "answer", "option" or "choice"; one
-    letter in brackets, the only such one; the words of exactly one option, alone or at the start.
+    Looked for in this order: a letter standing alone at the start; a capital there that is no word, before others; a
+    letter after "answer", "option" or "choice"; one letter in brackets, the only such one; the words of exactly one
+    option, alone or at the start.
     """
     letters = string.ascii_uppercase[: len(options) or num_options]
-    for pattern in (_LEADING, _ANNOUNCED, _BRACKETED):
+    for pattern in (_LEADING, _BEFORE_WORDS, _ANNOUNCED, _BRACKETED):
         found: set[str] = {letter.upper() for letter in pattern.findall(pred)} & set(letters)
         if len(found) == 1:
             return found.pop()

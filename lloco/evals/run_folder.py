@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lloco.durable import make_folder_durably, write_durably
-from lloco.errors import DataError
+from lloco.errors import DataError, OtherRunError
 from lloco.evals.run_settings import Settings, differences
 from lloco.strict_json import read_value
 
@@ -29,7 +29,8 @@ def claimed_folder(folder: Path, settings: Settings) -> Iterator[None]:
     """Keep the folder for this run while the block runs.
 
     Raises:
-        DataError: another process works there, or the folder holds a run with other settings.
+        DataError: another process works there.
+        OtherRunError: the folder holds a run with other settings.
     """
     make_folder_durably(folder)
     with (folder / LOCK_FILE).open("ab") as file:
@@ -53,7 +54,7 @@ def _begin(folder: Path, settings: Settings) -> None:
         return
     begun = read_value(path) if path.exists() else {}
     if was := differences(begun if isinstance(begun, dict) else {}, settings):
-        raise DataError(
+        raise OtherRunError(
             f"the same run or an empty folder was wanted, {folder} holds a run with other options, which had {was}: "
             "give another --out, or remove the folder"
         )

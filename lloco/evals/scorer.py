@@ -127,8 +127,10 @@ def _score_sample(task: Task, sample: Sample, given: Predictions) -> Score:
     prediction = given.answers.get(sample.id)
     if task.name == "hotpotqa":
         values = _hotpot_values(sample, prediction, given)
+    elif prediction is None:
+        values = dict.fromkeys(task.metrics, 0.0)
     else:
-        values = _values(task, sample, given.answers[sample.id])
+        values = _values(task, sample, prediction)
     extracted = None if prediction is None else _extracted(task, sample, prediction)
     scaled = {name: 100 * value for name, value in values.items()}
     return Score(sample.id, prediction, extracted, sample.references, scaled)

@@ -25,8 +25,8 @@ _ROUGE = ("rouge1", "rouge2", "rougeL", "rouge_geometric_mean")
 class Task:
     """One benchmark: its metrics and rules, and the reader of its format.
 
-    `on_missing` says what a sample without a prediction is: an error, or a score of 0 (HotpotQA's official script);
-    `on_extra` what a prediction without a sample is.
+    `on_missing` says what a sample without a prediction is: an error, or a score of 0 (HotpotQA's and SQuAD's official
+    scripts); `on_extra` what a prediction without a sample is.
     """
 
     name: str
@@ -61,7 +61,10 @@ _ALL = (
     ),
     Task("longbench", ("longbench_f1", "longbench_rouge_l"), 128, read_longbench, _LONGBENCH),
     Task("needle", ("needle",), 32, read_document_qa),
-    Task("squad_articles", _ANSWER, 32, read_squad_articles, Published("rajpurkar/squad", ("plain_text",))),
+    Task(
+        "squad_articles", _ANSWER, 32, read_squad_articles, Published("rajpurkar/squad", ("plain_text",)),
+        on_missing="zero",
+    ),
     Task("fairytaleqa", (*_ANSWER, "rougeL"), 64, read_document_qa),
     Task("jsonl", (*_ANSWER, *_ROUGE, "accuracy"), 128, read_document_qa),
 )  # fmt: skip

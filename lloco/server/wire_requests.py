@@ -1,7 +1,7 @@
 """What clients may send, as pydantic models. Every field of the OpenAI API is honoured here or refused by its name.
 
-A field that is not honoured may come with a value that asks for nothing, such as n: 1. There is no field for vectors:
-nobody can hand the decoder embeddings.
+A field that is not honoured may come with a value that asks for nothing, such as n: 1. Those that say who asks, and for
+what, change no answer and are taken. There is no field for vectors: nobody can hand the decoder embeddings.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,6 @@ _OTHERS: dict[str, tuple[object, ...]] = {
     "logit_bias": ({},),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
-    "user": (),
 }
 CHAT_OTHERS: Mapping[str, tuple[object, ...]] = {
     **_OTHERS,
@@ -47,11 +46,8 @@ CHAT_OTHERS: Mapping[str, tuple[object, ...]] = {
     "verbosity": (),
     "web_search_options": (),
     "store": (False,),
-    "metadata": ({},),
     "moderation": (),
     "service_tier": ("auto", "default"),
-    "safety_identifier": (),
-    "prompt_cache_key": (),
     "prompt_cache_options": (),
     "prompt_cache_retention": (),
 }
@@ -106,6 +102,7 @@ class Question(Wire):
     """What chat completions and completions have in common."""
 
     model: str
+    user: str | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
@@ -149,6 +146,9 @@ class ChatRequest(Question):
 
     messages: list[Message]
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    metadata: dict[str, str] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
 
     def conversation(self) -> tuple[str, History]:
         """Return the user's last message, and what was said before."""

@@ -29,7 +29,7 @@ from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
 from lloco.errors import DataError
 from lloco.models.checkpoint import weights_digest
-from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
+from lloco.models.decoder import Decoder, is_bfloat16_faster, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, process_state, train
 from lloco.training.reading_batches import END_COPY_RATIO, ReadingOptions, StageName
@@ -148,8 +148,8 @@ class PretrainOptions:
     """Share of the documents, the shortest, that a stage's first step draws from."""
     evaluate_every: int = 250
     """Steps between exact-match measurements."""
-    bf16: bool = True
-    """Compute in bfloat16."""
+    bf16: bool | None = None
+    """Compute in bfloat16; None does where the device does it faster."""
     seed: int = 0
     """Seed of weights and data order."""
     device: str | None = None
@@ -182,6 +182,8 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     if options.init is not None:
         design_of(named_folder(options.init))
     device = resolve_device(options.device)
+    if options.bf16 is None:
+        options = replace(options, bf16=is_bfloat16_faster(device))
     state = process_state(device)
     with state.main_process_first():
         if state.is_main_process:
@@ -310,7 +312,7 @@ def _run_stage(
         beta2=0.98,
         seed=options.seed,
         save_every=options.evaluate_every,
-        bf16=options.bf16,
+        bf16=bool(options.bf16),
     )
     reading = ReadingOptions(
         stage=name,

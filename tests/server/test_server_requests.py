@@ -36,6 +36,17 @@ def test_fields_that_ask_for_nothing_are_taken(http: httpx.Client) -> None:
     assert http.post(CHAT_URL, json=chat(max_tokens=1, **dict.fromkeys(CHAT_OTHERS))).status_code == 200
 
 
+def test_who_asks_and_what_for_changes_no_answer(http: httpx.Client) -> None:
+    names = {"user": "u", "metadata": {"a": "b"}, "safety_identifier": "s", "prompt_cache_key": "p"}
+    plain, named = (http.post(CHAT_URL, json=chat(max_tokens=4, **more)).json() for more in ({}, names))
+    assert named["choices"][0]["message"] == plain["choices"][0]["message"]
+    text = {"model": "ships", "prompt": "Who was master of the Petrel?", "max_tokens": 1, "user": "u"}
+    assert http.post("/v1/completions", json=text).status_code == 200
+    for name in names:
+        response = http.post(CHAT_URL, json=chat(**{name: 7}))
+        assert response.status_code == 400 and error_of(response)["param"] == name, name
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
