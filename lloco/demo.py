@@ -21,7 +21,7 @@ from lloco.evals.results import Results
 from lloco.evals.sample import Sample
 from lloco.evals.tasks import load_samples
 from lloco.models.adapter import LoraOptions
-from lloco.models.decoder import Decoder, is_bfloat16_faster
+from lloco.models.decoder import Decoder
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 from lloco.template import DEFAULT_TEMPLATE
@@ -68,6 +68,7 @@ SMALL_PARAMETERS = 100_000_000
 FINETUNE_SMALL = FinetuneOptions(
     lora=LoraOptions(r=16, alpha=32, dropout=0.0),
     learning_rate=3e-3,
+    bf16=None,
 )
 
 
@@ -174,7 +175,6 @@ class _Demo:
             num_steps=self.task.num_steps,
             batch_size=self.task.batch_size,
             micro_batch_size=self.task.batch_size,
-            bf16=is_bfloat16_faster(self.decoder.device),
             seed=self.seed,
         )
 

@@ -26,7 +26,3 @@ class StoreError(LlocoError):
 
 class DataError(LlocoError):
     """Task data, question-answer pairs or predictions do not have the form that was asked for."""
-
-
-class OtherRunError(DataError):
-    """The folder for the results holds those of a run with other options."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,10 +118,18 @@ def test_a_run_with_other_options_gets_the_next_folder_where_none_is_named(
     first = run.json(*argv, "--modes", "compressed")
     for _ in range(2):
         assert run(*argv, "--modes", "none") == 0
-        assert f"open {Path('evaluate-fairytaleqa-2/report.html')} in a browser" in run.err
+        assert "which had modes compressed (now none), " in run.err
+        assert "this run is in evaluate-fairytaleqa-2\n" in run.err
     assert json.loads(Path("evaluate-fairytaleqa/results.json").read_text()) == first
-    assert run(*argv, "--modes", "compressed", "--segment-len", "8", "--beside", "evaluate-fairytaleqa") == 0
-    assert "evaluate-fairytaleqa-3" in run.err
+    beside = ["--modes", "none", "--beside", "evaluate-fairytaleqa-2"]
+    assert "evaluate-fairytaleqa-2 is this run's own folder" in run.fails(*argv, *beside, code=2)
+    # One that was begun there is gone on with, though an earlier name is free again.
+    shutil.rmtree("evaluate-fairytaleqa")
+    Path("evaluate-fairytaleqa-2/results.json").unlink()
+    assert run(*argv, "--modes", "none") == 0
+    assert Path("evaluate-fairytaleqa-2/results.json").is_file() and not Path("evaluate-fairytaleqa").exists()
+    assert run(*argv, "--modes", "compressed") == 0
+    assert Path("evaluate-fairytaleqa/results.json").is_file()
 
 
 def test_evaluate_shows_earlier_runs_of_the_same_questions_beside_its_own(

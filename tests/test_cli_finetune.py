@@ -30,7 +30,7 @@ def test_finetune_gives_the_corpus_an_adapter_that_asks_use(filled: Run, tmp_pat
     assert filled.json("corpus", "show", "c")["adapter_digest"] == value["adapter_digest"]
     assert value["is_new"]
     assert filled("finetune", "--corpus", "c", "--data", lines, *QUICK) == 0
-    assert "has its adapter, which was trained before: 2 questions, 2 steps" in " ".join(filled.out.split())
+    assert "keeps its adapter: 2 questions, 2 steps" in " ".join(filled.out.split())
     changed = write_lines(tmp_path / "qa.jsonl", {"question": "What?", "answer": "That", "document": "lease.txt"})
     assert "another" in filled.fails("finetune", "--corpus", "c", "--data", changed, *QUICK)
 

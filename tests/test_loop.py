@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lloco.errors import LlocoError
 from lloco.training.checkpoint import CHECKPOINT
 from lloco.training.curves import write_curves
-from lloco.training.loop import LogLine, LoopOptions, learning_rate_at, process_state, train
+from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, learning_rate_at, process_state, train
 
 OPTIONS = LoopOptions(num_steps=12, learning_rate=0.05, save_every=5, seed=3)
 
@@ -64,6 +64,18 @@ def run(folder: Path, options: LoopOptions = OPTIONS, *, stop_at: int | None = N
 
 def losses(log: Sequence[LogLine]) -> list[float]:
     return [line.loss for line in log]
+
+
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_a_run_goes_on_in_the_type_it_began_in_and_a_new_one_takes_the_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_faster: bool
+) -> None:
+    monkeypatch.setattr("lloco.training.loop.is_bfloat16_faster", lambda device: is_faster)
+    state = process_state(torch.device("cpu"))
+    run(tmp_path / "begun", replace(OPTIONS, bf16=not is_faster))
+    assert chosen_bf16(None, [tmp_path / "new"], state) is is_faster
+    assert chosen_bf16(None, [tmp_path / "new", tmp_path / "begun"], state) is not is_faster
+    assert chosen_bf16(is_faster, [tmp_path / "begun"], state) is is_faster
 
 
 def test_learning_rate_rises_linearly_then_falls_along_a_cosine() -> None:

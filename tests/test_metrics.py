@@ -184,6 +184,10 @@ def test_quality_accuracy_refuses_a_missing_id() -> None:
         ("A dog did it", None),
         ("B the man left", "B"),
         ("I left", None),
+        ("B is wrong. The answer is C.", "C"),
+        ("B cells attack. Answer: A", "A"),
+        ("B and C are both right", None),
+        ("E the last", None),
         ("b or not", None),
         ("D", "D"),
         ("The answer is a dog", None),
@@ -200,6 +204,7 @@ def test_parse_letter_knows_the_options_own_words() -> None:
     options = ("No", "No, he left", "A dog.", "Yes")
     assert metrics.parse_letter("no he left, I think", options) == "B"
     assert metrics.parse_letter("a DOG", options) == "C"
+    assert metrics.parse_letter("D Day was in June", ("no", "D Day", "yes", "never")) == "B"
     assert metrics.parse_letter("nobody knows", options) is None
     assert metrics.parse_letter("same", ("Same", "same")) is None
 

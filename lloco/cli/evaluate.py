@@ -2,8 +2,6 @@
 
 import shlex
 import sys
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +13,11 @@ from lloco.cli.reading import Reading, ReadingFlags, open_reading, warn_of_cuts
 from lloco.cli.results_table import results_table
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template, named_template
-from lloco.errors import OtherRunError
 from lloco.evals.mode import ADAPTER_SUFFIX, MODES
 
 if TYPE_CHECKING:
     from lloco.evals.evaluate import EvaluateOptions
-    from lloco.evals.results import Results
+    from lloco.evals.run_settings import Settings
 
 
 @verb(kept="the answers so far are in the --out folder; the same command goes on from there")
@@ -59,12 +56,14 @@ def evaluate(
     from lloco.evals.earlier_run import read_earlier_run
     from lloco.evals.evaluate import evaluate as evaluate_samples
     from lloco.evals.report import write_report
+    from lloco.evals.run_folder import fitting_folder, other_run
     from lloco.evals.run_settings import questions_digest
     from lloco.evals.tasks import load_samples
     from lloco.report.page import REPORT_FILE
 
-    folders = _folders(task, beside or []) if out is None else [out]
-    _check_beside(beside or [], folders[0])
+    folder = out or Path(f"evaluate-{task}")
+    if out is not None:
+        _check_beside(beside or [], out)
     samples = load_samples(task, data, limit=flags.limit)
     asked = questions_digest(samples)
     earlier = [read_earlier_run(one, task, asked) for one in beside or ()]
@@ -73,43 +72,33 @@ def evaluate(
         chosen = _options(chosen_modes, flags, reading, output)
         with output.progress("answering", "questions") as advance:
 
-            def run(folder: Path) -> "Results":
-                return evaluate_samples(
-                    task,
-                    samples,
-                    reading.engine,
-                    chosen,
-                    soft_prompt_of=reading.soft_prompt_of,
-                    template=None if flags.template is None else named_template(flags.template),
-                    out=folder,
-                    provenance={**reading.provenance, "data": data, "command": command},
-                    beside=earlier,
-                    on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
-                )
+            def choose(settings: "Settings") -> Path:
+                nonlocal folder
+                other = other_run(folder, settings)
+                folder = fitting_folder(folder, settings)
+                _check_beside(beside or [], folder)
+                if other:
+                    output.warn(f"{other}: this run is in {folder}")
+                return folder
 
-            folder, results = _in_first_fitting(folders, run)
+            results = evaluate_samples(
+                task,
+                samples,
+                reading.engine,
+                chosen,
+                soft_prompt_of=reading.soft_prompt_of,
+                template=None if flags.template is None else named_template(flags.template),
+                out=out or choose,
+                provenance={**reading.provenance, "data": data, "command": command},
+                beside=earlier,
+                on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
+            )
     for row in results.rows:
         warn_of_cuts(output, row.mode, row.predictions)
     page = folder / REPORT_FILE
     write_report([results], page, title=f"lloco evaluate: {task}", command=command)
     output.result(results.to_dict(), results_table(results))
     output.say(f"every question and its answers: open {page} in a browser; results.json and plots are beside it")
-
-
-def _folders(task: str, beside: list[Path]) -> list[Path]:
-    """Return the folders for the results, best first, where none was named."""
-    there = {one.resolve() for one in beside}
-    names = [f"evaluate-{task}", *(f"evaluate-{task}-{number}" for number in range(2, 1000))]
-    return [folder for folder in map(Path, names) if folder.resolve() not in there]
-
-
-def _in_first_fitting(folders: list[Path], run: "Callable[[Path], Results]") -> "tuple[Path, Results]":
-    """Run in the first folder that is empty or holds this run; what other runs left stays."""
-    *others, last = folders
-    for folder in others:
-        with suppress(OtherRunError):
-            return folder, run(folder)
-    return last, run(last)
 
 
 def _modes(text: str) -> tuple[str, ...]:

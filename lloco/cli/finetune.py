@@ -173,10 +173,12 @@ def finetune(
             warn_of_other_model(output, questions.adapter, decoder)
         folder = out or Path(f"finetune-{found.name}")
         wording = _wording(template, learned, questions.adapter)
-        adapter, is_new = _train(found, decoder, learned, held_out, wording, chosen, folder, questions.adapter, output)
-        values = _values(found.name, adapter, learned) | {"is_new": is_new}
+        adapter = _train(found, decoder, learned, held_out, wording, chosen, folder, questions.adapter, output)
+        values = _values(found.name, adapter, learned)
         if state.is_main_process:
+            earlier = found.summary().adapter_digest
             values["adapter_digest"] = found.set_adapter(adapter)
+            values["is_new"] = values["adapter_digest"] != earlier
         state.wait_for_everyone()
     output.result(values, _text(values))
     output.say(f'next: lloco ask --corpus {found.name} "your question"')
@@ -278,8 +280,7 @@ def _train(
     folder: Path,
     start: Path | None,
     output: Output,
-) -> tuple[Path, bool]:
-    """Train; returns the adapter's folder, and whether a step was taken that an earlier run had not taken."""
+) -> Path:
     from lloco.training.finetune import finetune as train_adapter
     from lloco.training.loop import LogLine
 
@@ -292,7 +293,7 @@ def _train(
             advance(line.step + 1 - place, num_steps)
             place = line.step + 1
 
-        adapter = train_adapter(
+        return train_adapter(
             decoder,
             data.examples,
             lambda document_id: corpus.soft_prompt(document_id).embeds,
@@ -304,7 +305,6 @@ def _train(
             compressor_digest=corpus.compressor_digest,
             adapter=start,
         )
-    return adapter, place > 0
 
 
 def _values(corpus: str, adapter: Path, data: "FinetuneData") -> dict[str, Any]:
@@ -322,5 +322,5 @@ def _text(values: Mapping[str, Any]) -> str:
     learned = ""
     if "num_steps" in values:
         learned = f", {values['num_steps']:,} steps, loss {values['first_loss']:.3f} -> {values['last_loss']:.3f}"
-    what = "has a new adapter" if values["is_new"] else "has its adapter, which was trained before"
+    what = "has a new adapter" if values.get("is_new") else "keeps its adapter"
     return f"corpus {values['corpus']} {what}: {values['n']:,} questions{learned} ({values['adapter']})"

@@ -23,7 +23,7 @@ from lloco.evals.plots import write_plots
 from lloco.evals.predict import PredictOptions, SoftPromptOf, predict, template_for
 from lloco.evals.results import ModeResult, Results
 from lloco.evals.run_folder import PREDICTIONS_FOLDER, RESULTS_FILE, claimed_folder
-from lloco.evals.run_settings import common_settings, digest_of, made_by
+from lloco.evals.run_settings import Settings, common_settings, digest_of, made_by
 from lloco.evals.sample import Sample
 from lloco.evals.scorer import score
 from lloco.evals.tasks import find_task
@@ -90,7 +90,7 @@ def evaluate(
     *,
     soft_prompt_of: SoftPromptOf | None = None,
     template: Template | None = None,
-    out: Path | None = None,
+    out: Path | Callable[[Settings], Path] | None = None,
     provenance: Mapping[str, Any] | None = None,
     beside: Sequence[EarlierRun] = (),
     on_progress: Callable[[str, int], None] | None = None,
@@ -104,7 +104,8 @@ def evaluate(
         options: modes and limits.
         soft_prompt_of: a document's soft prompt; needed by `compressed`, and by modes that get its length as budget.
         template: wording of all rows; None takes the adapter's own for rows with an adapter, else the task's.
-        out: folder of the results; a killed evaluation that is started again there goes on.
+        out: folder of the results, or what chooses it by what the run is; a killed evaluation that is started again
+            there goes on.
         provenance: what the caller wants recorded among the options, such as the command and the data's path.
         beside: runs of the same questions that plots show too.
         on_progress: called with a row's name and the number of predictions that are just done.
@@ -123,13 +124,15 @@ def evaluate(
     templates = {row: template or Template.of_adapter(options.predict_options(row).adapter) for row in options.rows}
     _check_wording(samples, engine, templates.values())
     run = _Run(task, samples, engine, options, templates, known)
-    with nullcontext() if out is None else claimed_folder(out, run.settings()):
-        rows = tuple(run.row(row, out, on_progress) for row in options.rows)
+    settings = {} if out is None else run.settings()
+    folder = out(settings) if callable(out) else out
+    with nullcontext() if folder is None else claimed_folder(folder, settings):
+        rows = tuple(run.row(row, folder, on_progress) for row in options.rows)
         described = run.described() | dict(provenance or {})
         results = Results(task, rows, tuple(samples), described, versions(), tuple(beside))
-        if out is not None:
-            results.save(out / RESULTS_FILE)
-            write_plots(results, out)
+        if folder is not None:
+            results.save(folder / RESULTS_FILE)
+            write_plots(results, folder)
     return results
 
 

@@ -17,7 +17,7 @@ _ANNOUNCED = re.compile(
     r"[(\[\"'*]*([A-Za-z])(?![A-Za-z'’])(?!(?<=[aA]) +(?-i:[a-z]))",
     re.IGNORECASE,
 )
-_BEFORE_WORDS = re.compile(r"^[\s(\[\"'*]*([B-HJ-Z])\s")
+_BEFORE_WORDS = re.compile(r"^[\s(\[\"'*]*([B-HJ-Z])\s+(?!and\b|or\b|nor\b|is\b|isn|was\b|are\b|can)")
 _BRACKETED = re.compile(r"\(([A-Za-z])\)")
 
 
@@ -29,16 +29,18 @@ def is_letter_lloco(pred: str, gold_letter: str) -> bool:
 def parse_letter(pred: str, options: Sequence[str] = (), *, num_options: int = 4) -> str | None:
     """The letter that the prediction chooses, upper-case, or None when it chooses none.
 
-    Looked for in this order: a letter standing alone at the start; a capital there that is no word, before others; a
-    letter after "answer", "option" or "choice"; one letter in brackets, the only such one; the words of exactly one
-    option, alone or at the start.
+    Looked for in this order: a letter standing alone at the start; a letter after "answer", "option" or "choice"; one
+    letter in brackets, the only such one; the words of exactly one option, alone or at the start; a capital that is no
+    word at the start, unless what follows speaks of it.
     """
     letters = string.ascii_uppercase[: len(options) or num_options]
-    for pattern in (_LEADING, _BEFORE_WORDS, _ANNOUNCED, _BRACKETED):
+    for pattern in (_LEADING, _ANNOUNCED, _BRACKETED):
         found: set[str] = {letter.upper() for letter in pattern.findall(pred)} & set(letters)
         if len(found) == 1:
             return found.pop()
-    return _letter_of_option(pred, options)
+    said = _letter_of_option(pred, options)
+    before_words = _BEFORE_WORDS.match(pred)
+    return before_words[1] if said is None and before_words and before_words[1] in letters else said
 
 
 def _letter_of_option(pred: str, options: Sequence[str]) -> str | None:

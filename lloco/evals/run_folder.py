@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lloco.durable import make_folder_durably, write_durably
-from lloco.errors import DataError, OtherRunError
+from lloco.errors import DataError
 from lloco.evals.run_settings import Settings, differences
 from lloco.strict_json import read_value
 
@@ -29,8 +29,7 @@ def claimed_folder(folder: Path, settings: Settings) -> Iterator[None]:
     """Keep the folder for this run while the block runs.
 
     Raises:
-        DataError: another process works there.
-        OtherRunError: the folder holds a run with other settings.
+        DataError: another process works there, or the folder holds a run with other settings.
     """
     make_folder_durably(folder)
     with (folder / LOCK_FILE).open("ab") as file:
@@ -42,19 +41,31 @@ def claimed_folder(folder: Path, settings: Settings) -> Iterator[None]:
                     f"a folder of its own was wanted for the results, another process is writing to {folder}: wait for "
                     "it, or give another --out"
                 ) from None
-        _begin(folder, json.loads(json.dumps(settings)))
+        if other := other_run(folder, settings):
+            raise DataError(
+                f"the same run or an empty folder was wanted, {other}: give another --out, or remove the folder"
+            )
+        if not _has_begun(folder):
+            write_durably(folder / RUN_FILE, (json.dumps(settings, indent=2) + "\n").encode())
         yield
 
 
-def _begin(folder: Path, settings: Settings) -> None:
-    """Write down what run this is, or see that it is the one that left something there."""
+def fitting_folder(folder: Path, settings: Settings) -> Path:
+    """Return the folder of this name, or of this name and a number, that holds this run; else the first without any."""
+    folders = [folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000))]
+    own = [one for one in folders if _has_begun(one) and not other_run(one, settings)]
+    return next(one for one in (*own, *folders) if not other_run(one, settings))
+
+
+def other_run(folder: Path, settings: Settings) -> str:
+    """Say of the run in the folder what differs from these settings; "" where it is the same, or there is none."""
+    if not _has_begun(folder):
+        return ""
     path = folder / RUN_FILE
-    if not (folder / RESULTS_FILE).exists() and not any((folder / PREDICTIONS_FOLDER).glob("*")):
-        write_durably(path, (json.dumps(settings, indent=2) + "\n").encode())
-        return
     begun = read_value(path) if path.exists() else {}
-    if was := differences(begun if isinstance(begun, dict) else {}, settings):
-        raise OtherRunError(
-            f"the same run or an empty folder was wanted, {folder} holds a run with other options, which had {was}: "
-            "give another --out, or remove the folder"
-        )
+    was = differences(begun if isinstance(begun, dict) else {}, json.loads(json.dumps(settings)))
+    return was and f"{folder} holds a run with other options, which had {was}"
+
+
+def _has_begun(folder: Path) -> bool:
+    return (folder / RESULTS_FILE).exists() or any((folder / PREDICTIONS_FOLDER).glob("*"))

@@ -55,6 +55,17 @@ def load_checkpoint(
     )
 
 
+def checkpoint_options(folder: Path) -> dict[str, Any]:
+    """Return what the folder's checkpoint says of its run; nothing where there is none that can be read."""
+    try:
+        options: dict[str, Any] = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)[
+            "options"
+        ]
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError):
+        return {}
+    return options
+
+
 def save_checkpoint(
     folder: Path,
     parameters: Sequence[tuple[str, nn.Parameter]],

@@ -38,7 +38,7 @@ from lloco.training.answer_stage import AnswerStage
 from lloco.training.checkpoint import CHECKPOINT
 from lloco.training.curves import write_curves
 from lloco.training.examples import Example, ExampleSet, SoftPrompts, measure_examples
-from lloco.training.loop import LogLine, LoopOptions, process_state, train
+from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
 from lloco.training.sharding import decoder_layers, is_sharding_wanted, whole
 
 __all__ = ["ADAPTER_FOLDER", "Example", "FinetuneOptions", "finetune"]
@@ -74,8 +74,9 @@ class FinetuneOptions:
     """Steps between checkpoints."""
     evaluate_every: int = 100
     """Steps between measurements on validation examples."""
-    bf16: bool = False
-    """Compute a float32 decoder in bfloat16 while training; better load it in bfloat16, as it is to answer."""
+    bf16: bool | None = False
+    """Compute a float32 decoder in bfloat16 while training; better load it in bfloat16, as it is to answer. None does
+    where the device does it faster."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, the same gradients."""
 
@@ -132,6 +133,7 @@ def finetune(
     state = process_state(decoder.device)
     if state.num_processes > 1 and not is_sharding_wanted(state):
         decoder.model.to(state.device)
+    options = replace(options, bf16=chosen_bf16(options.bf16, [out], state))
     soft_prompts = SoftPrompts(soft_prompt_of, decoder.device)
     data = measure_examples(examples, soft_prompts, template, decoder)
     held_out = measure_examples(validation, soft_prompts, template, decoder, "validation example")
@@ -148,7 +150,7 @@ def finetune(
         micro_batch_size=options.micro_batch_size,
         num_samples=num_samples,
         seed=options.seed,
-        bf16=options.bf16,
+        bf16=bool(options.bf16),
         validation=held_out.examples,
         evaluate_every=options.evaluate_every,
     )
@@ -184,7 +186,7 @@ def _loop_options(options: FinetuneOptions, num_examples: int) -> LoopOptions:
         max_grad_norm=options.max_grad_norm,
         seed=options.seed,
         save_every=options.save_every,
-        bf16=options.bf16,
+        bf16=bool(options.bf16),
     )
 
 

@@ -16,10 +16,12 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from lloco.errors import LlocoError
-from lloco.training.checkpoint import load_checkpoint, save_checkpoint
+from lloco.models.decoder import is_bfloat16_faster
+from lloco.training.checkpoint import checkpoint_options, load_checkpoint, save_checkpoint
 from lloco.training.sharding import Shares, is_sharding_wanted, release, share_out, whole
 
 Batch_co = TypeVar("Batch_co", covariant=True)
@@ -111,6 +113,20 @@ def process_state(device: torch.device) -> PartialState:
             f"accelerate state before training, or PartialState(cpu={device.type == 'cpu'})"
         )
     return state
+
+
+def chosen_bf16(wanted: bool | None, folders: Sequence[Path], state: PartialState) -> bool:
+    """Return whether the run in these folders computes in bfloat16, the same on every process.
+
+    Where nobody said so it goes on as it began, and a new one does what the first process finds faster.
+    """
+    if wanted is not None:
+        return wanted
+    begun = [checkpoint_options(folder).get("bf16") for folder in folders]
+    chosen = [next((one for one in begun if one is not None), None)]
+    if chosen[0] is None and state.is_main_process:
+        chosen = [is_bfloat16_faster(state.device)]
+    return bool(broadcast_object_list(chosen)[0])
 
 
 def train(

@@ -29,9 +29,9 @@ from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
 from lloco.errors import DataError
 from lloco.models.checkpoint import weights_digest
-from lloco.models.decoder import Decoder, is_bfloat16_faster, load_tokenizer, resolve_device
+from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
 from lloco.training.curves import write_curves
-from lloco.training.loop import LogLine, LoopOptions, process_state, train
+from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
 from lloco.training.reading_batches import END_COPY_RATIO, ReadingOptions, StageName
 from lloco.training.reading_data import ReadingDocument, documents_digest, iter_lines, tokenize_lines
 from lloco.training.reading_stage import ReadingStage
@@ -182,9 +182,8 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
     if options.init is not None:
         design_of(named_folder(options.init))
     device = resolve_device(options.device)
-    if options.bf16 is None:
-        options = replace(options, bf16=is_bfloat16_faster(device))
     state = process_state(device)
+    options = replace(options, bf16=chosen_bf16(options.bf16, [out / name for name in options.stages], state))
     with state.main_process_first():
         if state.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
