@@ -94,6 +94,7 @@ def train(name: str, folder: Path, options: argparse.Namespace) -> TrainableComp
         batch_tokens=options.batch_tokens,
         copy_ratio=0.2,
         ratios=RATIOS,
+        bf16=False,
         seed=options.seed,
     )
 

@@ -8,8 +8,13 @@ cat > "$OUT/llama-100m.json" <<'JSON'
 {"model_type": "llama", "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 10,
  "num_attention_heads": 12, "num_key_value_heads": 12, "tie_word_embeddings": true, "rms_norm_eps": 1e-5}
 JSON
-lloco bench latency --repeats 5 --out "$OUT/latency"
-lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 1024,4096 --repeats 2 --out "$OUT/latency-100m"
+lloco bench latency --contexts 1024,3840 --repeats 5 --out "$OUT/latency"
+# The text at 32,768 takes two minutes a time.
+lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 1024,8192,32768 --repeats 2 \
+  --out "$OUT/latency-100m"
+lloco bench compress --random-weights "$OUT/llama-100m.json" --segment-len 512 --summary-length 16 --lengths 2048 \
+  --batch-sizes 1,4 --documents 4 --out "$OUT/compress-100m"
+python runs/pass_profile.py "$OUT/llama-100m.json" 1 560
 for compressor in bundled bundled-autocompressor; do
   lloco bench compress --compressor "$compressor" --lengths 512,2048,8192 --batch-sizes 1,4,8 --documents 8 \
     --out "$OUT/compress-$compressor"
