@@ -24,7 +24,7 @@ for domain in museum railway; do
     --store "$STORE"
   lloco finetune --corpus "$domain" --store "$STORE" --task jsonl --data "$DOCUMENTS/${domain}_train.jsonl.gz" \
     --num-steps 600 --batch-size 32 --micro-batch-size 32 --learning-rate 3e-3 --lora-r 16 --lora-alpha 32 \
-    --lora-dropout 0 --bf16 --out "$OUT/$domain-16x-adapter"
+    --lora-dropout 0 --out "$OUT/$domain-16x-adapter"
   evaluate --data "$DOCUMENTS/${domain}_test.jsonl.gz" --limit 200 --corpus "$domain" --store "$STORE" --max-tokens 24 \
     --modes none,none+adapter,truncated,retrieval,compressed,compressed+adapter,full --out "$OUT/$domain-16x"
 done
