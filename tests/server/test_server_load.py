@@ -59,8 +59,9 @@ def test_what_requests_leave_behind_does_not_grow_with_their_number(http: httpx.
         return len(gc.get_objects())
 
     num_objects()
-    counts = [num_objects() for _ in range(3)]
-    assert counts[2] - counts[0] < 100, "less than one object a request"
+    # A connection that is opened later than the others leaves some too: enough requests, that it does not count.
+    counts = [num_objects() for _ in range(7)]
+    assert counts[-1] - counts[0] < 300, "less than one object a request"
 
 
 def tokens_written(http: httpx.Client) -> float:
