@@ -178,19 +178,21 @@ def test_shares_in_bfloat16_are_gathered_again_in_the_backward_pass(trained: tup
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("one", "two"),
+    ("one", "two", "tolerance"),
     [
-        ("reading_one", "reading_replicated"),
-        ("reading_one", "reading_shares"),
-        ("recursive_one", "recursive_shares"),
+        ("reading_one", "reading_replicated", 1e-5),
+        ("reading_one", "reading_shares", 1e-5),
+        # Adam makes a whole step of a gradient that is rounding alone: AVX2 and AVX-512 differ by 1e-4 in one process.
+        ("recursive_one", "recursive_shares", 1e-3),
     ],
 )
-def test_two_processes_pretrain_the_compressor_of_one(trained: tuple[Path, str], one: str, two: str) -> None:
+def test_two_processes_pretrain_the_compressor_of_one(
+    trained: tuple[Path, str], one: str, two: str, tolerance: float
+) -> None:
     folder, _ = trained
     for stage in ("lookup", "language_model", "compressor"):
         lines, others = pretraining.curve(folder / one, stage), pretraining.curve(folder / two, stage)
-        # Adam makes a whole step of a gradient that is rounding alone: AVX2 and AVX-512 differ by 1e-4 in one process.
-        assert [line["loss"] for line in others] == pytest.approx([line["loss"] for line in lines], rel=1e-3)
+        assert [line["loss"] for line in others] == pytest.approx([line["loss"] for line in lines], rel=tolerance)
         assert [line["figures"] for line in others] == [line["figures"] for line in lines]
     weights, others = (
         safetensors.torch.load_file(folder / name / "model" / "model.safetensors") for name in (one, two)

@@ -18,6 +18,8 @@ from lloco.errors import LlocoError
 from lloco.training.sharding import share_of, whole
 
 CHECKPOINT = "checkpoint.pt"
+UNREADABLE = (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError)
+"""What a file that is damaged, or no checkpoint, raises."""
 
 
 def load_checkpoint(
@@ -43,7 +45,7 @@ def load_checkpoint(
                     parameter.copy_(share_of(saved["parameters"][name], parameter))
             optimizer.load_state_dict(_map_state(saved["optimizer"], optimizer, share_of))
             return list(saved["log"])
-    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise LlocoError(
             f"a training checkpoint was wanted, {file} is none that can be read ({reason}): remove it to start afresh"
@@ -58,12 +60,9 @@ def load_checkpoint(
 def checkpoint_options(folder: Path) -> dict[str, Any]:
     """Return what the folder's checkpoint says of its run; nothing where there is none that can be read."""
     try:
-        options: dict[str, Any] = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)[
-            "options"
-        ]
-    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError):
+        return dict(torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)["options"])
+    except UNREADABLE:
         return {}
-    return options
 
 
 def save_checkpoint(

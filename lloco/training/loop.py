@@ -122,10 +122,11 @@ def chosen_bf16(wanted: bool | None, folders: Sequence[Path], state: PartialStat
     """
     if wanted is not None:
         return wanted
-    begun = [checkpoint_options(folder).get("bf16") for folder in folders]
-    chosen = [next((one for one in begun if one is not None), None)]
-    if chosen[0] is None and state.is_main_process:
-        chosen = [is_bfloat16_faster(state.device)]
+    chosen = [False]
+    if state.is_main_process:
+        begun = (checkpoint_options(folder).get("bf16") for folder in folders)
+        found = next((one for one in begun if one is not None), None)
+        chosen = [is_bfloat16_faster(state.device) if found is None else found]
     return bool(broadcast_object_list(chosen)[0])
 
 
