@@ -17,8 +17,7 @@ from lloco.answer_text import AnswerText
 from lloco.corpus_models import load_corpus_decoder
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, Event
-from lloco.engine.streaming import StreamingEngine
-from lloco.engine.transformers_engine import TransformersEngine
+from lloco.engine.streaming import StreamingEngine, embedded_engine
 from lloco.errors import LlocoError
 from lloco.evidence import Evidence, Unit, find_evidence
 from lloco.models.adapter import adapter_digest
@@ -170,7 +169,7 @@ def ask(
 
 
 def _new_engine(decoder: Decoder, *, is_streamed: bool) -> Engine:
-    return StreamingEngine(decoder, max_batch_size=1) if is_streamed else TransformersEngine(decoder, batch_size=1)
+    return StreamingEngine(decoder, max_batch_size=1) if is_streamed else embedded_engine(decoder, 1)
 
 
 def _stream(engine: AsyncEngine, prepared: PreparedQuestion, on_text: Callable[[str], None]) -> Generation:

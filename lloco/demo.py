@@ -13,7 +13,7 @@ from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
 from lloco.corpus_models import load_corpus_decoder
 from lloco.documents import Document
-from lloco.engine.transformers_engine import TransformersEngine
+from lloco.engine.streaming import embedded_engine
 from lloco.errors import DataError
 from lloco.evals.evaluate import EvaluateOptions, evaluate
 from lloco.evals.report import write_report
@@ -158,7 +158,7 @@ class _Demo:
         return evaluate(
             self.task.scored_as,
             samples,
-            TransformersEngine(self.decoder, batch_size=batch_size),
+            embedded_engine(self.decoder, batch_size),
             EvaluateOptions(ROWS, batch_size=batch_size, adapter=adapter, seed=self.seed, max_tokens=24),
             soft_prompt_of=lambda document: self.corpus.soft_prompt(document.id),
             out=self.out / f"evaluate-{self.task.name}",

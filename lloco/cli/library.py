@@ -11,7 +11,6 @@ from lloco.cli.output import Output, printable
 from lloco.cli.reading import warn_of_other_model
 from lloco.cli.retrieval import Retrieval
 from lloco.cli.wording import adapter_template
-from lloco.errors import LlocoError
 
 if TYPE_CHECKING:
     from lloco.answer import Answer
@@ -176,8 +175,7 @@ class _Reader:
     def __init__(self, corpus: "Corpus", retriever: "Retriever | None", flags: AskFlags, output: Output) -> None:
         from lloco.compressors.load import bundled_names
         from lloco.corpus_models import load_corpus_decoder
-        from lloco.engine.streaming import StreamingEngine
-        from lloco.engine.transformers_engine import TransformersEngine
+        from lloco.engine.streaming import StreamingEngine, embedded_engine
 
         if flags.document is not None:
             corpus.document(flags.document)
@@ -198,11 +196,7 @@ class _Reader:
             warn_of_other_model(output, adapter, decoder)
         if decoder.name in bundled_names():
             output.say(BUNDLED_HINT)
-        self._engine: Engine
-        try:
-            self._engine = StreamingEngine(decoder, max_batch_size=1)
-        except LlocoError:  # it keeps no keys and values per token, so that answers come whole
-            self._engine = TransformersEngine(decoder, batch_size=1)
+        self._engine: Engine = embedded_engine(decoder, 1)
         self._is_streamed = isinstance(self._engine, StreamingEngine)
 
     def ask(

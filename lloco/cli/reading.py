@@ -108,12 +108,12 @@ def warn_of_other_model(output: Output, adapter: Path, decoder: "Decoder") -> No
 
 
 def _engine(flags: ReadingFlags, decoder: "Decoder", adapter: Path | None) -> "Engine":
-    from lloco.engine.transformers_engine import TransformersEngine
+    from lloco.engine.streaming import embedded_engine
     from lloco.engine.vllm_engine import VllmEngine
     from lloco.models.adapter import lora_options
 
     if flags.engine == "transformers":
-        return TransformersEngine(decoder, batch_size=flags.batch_size)
+        return embedded_engine(decoder, flags.batch_size)
     rank = 8 if adapter is None else lora_options(adapter, 0.0).r
     return VllmEngine(decoder, flags.batch_size, max_lora_rank=rank)
 

@@ -16,6 +16,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from lloco.engine.growing_cache import GrowingCache
+from lloco.engine.llama_forward import LlamaForward, can_read
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix
 from lloco.errors import LlocoError
@@ -30,6 +31,8 @@ class DecodeBatch:
         self._cache = cache
         self._attention_mask = attention_mask
         self._peft_names = list(peft_names)
+        self._is_padded = not bool(attention_mask.all())
+        self._llama_forward: LlamaForward | None = None
 
     @classmethod
     def read(
@@ -53,9 +56,8 @@ class DecodeBatch:
         batch = cls(cache, inputs.attention_mask, peft_names)
         logits = batch._forward(
             decoder,
+            inputs.position_ids[:, -num_new:],
             inputs_embeds=inputs.inputs_embeds[:, -num_new:],
-            position_ids=inputs.position_ids[:, -num_new:],
-            **_last_logits_only(decoder),
         )
         return batch, logits
 
@@ -64,7 +66,7 @@ class DecodeBatch:
         position_ids = self._attention_mask.sum(dim=1, keepdim=True)
         self._attention_mask = pad(self._attention_mask, (0, 1), value=1)
         input_ids = torch.tensor(token_ids, device=decoder.device)[:, None]
-        return self._forward(decoder, input_ids=input_ids, position_ids=position_ids)
+        return self._forward(decoder, position_ids, input_ids=input_ids)
 
     def prefix(self, row: int, length: int) -> Prefix:
         """Copy the keys and values of a row's first positions."""
@@ -86,7 +88,7 @@ class DecodeBatch:
                 torch.cat([_pad_left(layer.keys, own_gap), _pad_left(arrived.keys, other_gap)]),
                 torch.cat([_pad_left(layer.values, own_gap), _pad_left(arrived.values, other_gap)]),
             )
-        self._peft_names += other._peft_names
+        self._rows_changed([*self._peft_names, *other._peft_names])
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these, at least one, and the padding that no row needs any more."""
@@ -95,22 +97,38 @@ class DecodeBatch:
         self._attention_mask = mask[:, gap:]
         for layer in self._layers:
             layer.replace(layer.keys[list(rows), :, gap:], layer.values[list(rows), :, gap:])
-        self._peft_names = [self._peft_names[row] for row in rows]
+        self._rows_changed([self._peft_names[row] for row in rows])
 
     @property
     def _layers(self) -> Sequence[Any]:
         """Holders of `keys` and `values` (batch, num_key_value_heads, seq_len, head_dim)."""
         return self._cache.layers
 
-    def _forward(self, decoder: Decoder, **inputs: Any) -> Tensor:
-        with decoder.lock, inference(decoder.model, self._peft_names) as adapter_names:
-            output = decoder.model(
-                attention_mask=self._attention_mask,
-                past_key_values=self._cache,
-                use_cache=True,
-                **inputs,
-                **adapter_names,
-            )
+    def _rows_changed(self, peft_names: Sequence[str]) -> None:
+        self._is_padded = not bool(self._attention_mask.all())
+        if len({*self._peft_names, *peft_names}) > 1:
+            self._llama_forward = None  # it was made for the rows before
+        self._peft_names = list(peft_names)
+
+    def _forward(self, decoder: Decoder, position_ids: Tensor, **inputs: Tensor) -> Tensor:
+        """Read new positions, given as `input_ids` or `inputs_embeds`; returns the logits behind the last."""
+        with decoder.lock, torch.no_grad():
+            if self._llama_forward is None and can_read(decoder.model):
+                self._llama_forward = LlamaForward(decoder.model, self._peft_names)
+            if self._llama_forward is not None:
+                embeds = inputs["inputs_embeds"] if "inputs_embeds" in inputs else decoder.embed(inputs["input_ids"])
+                mask = self._attention_mask if self._is_padded else None
+                return self._llama_forward(embeds, position_ids, mask, self._cache)
+            with inference(decoder.model, self._peft_names) as adapter_names:
+                output = decoder.model(
+                    attention_mask=self._attention_mask,
+                    position_ids=position_ids,
+                    past_key_values=self._cache,
+                    use_cache=True,
+                    **_last_logits_only(decoder),
+                    **inputs,
+                    **adapter_names,
+                )
         logits: Tensor = output.logits[:, -1]
         return logits
 

@@ -16,12 +16,22 @@ from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import NamedAdapters
 from lloco.engine.prefix_cache import Prefix, PrefixCache, prefix_length
 from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, fail_all
+from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt
 
 _READ_LEN = 8192
 """Positions, padding included, that are read at once: a longer read would hold up the rows that run."""
+
+
+def embedded_engine(decoder: Decoder, batch_size: int = 8) -> "StreamingEngine | TransformersEngine":
+    """Return the engine that answers so many prompts together in this process: streaming, unless the model has a state
+    of another kind than keys and values per token."""
+    try:
+        return StreamingEngine(decoder, max_batch_size=batch_size)
+    except LlocoError:
+        return TransformersEngine(decoder, batch_size=batch_size)
 
 
 class StreamingEngine:

@@ -1,0 +1,304 @@
+"""A forward of Llama-shaped decoders, every row with its own adapter and little around the arithmetic.
+
+What transformers and PEFT do around each module takes several times as long as a small model's products, and keys and
+values of grouped queries are copied for every query where rows are padded; here they are read once for each group. The
+weights are the model's own, nothing is copied but the small matrices of adapters that share a batch. Computes what the
+model computes, up to rounding. Inference only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lloco.engine.growing_cache import GrowingCache
+from lloco.models.adapter import BASE_ADAPTER
+
+_MODELS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+
+
+class LlamaForward:
+    """Reads positions of a batch whose rows have these adapters."""
+
+    def __init__(self, model: nn.Module, peft_names: Sequence[str]) -> None:
+        """Gather the weights; `peft_names` names each row's adapter as PEFT does.
+
+        Args:
+            model: one for which `can_read` holds; its adapters must not change while this is used.
+            peft_names: one for each row.
+        """
+        causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+        rows = _RowAdapters(peft_names, causal.device)
+        self._embed_rotations = causal.model.rotary_emb
+        self._layers = [_Layer.of(layer, rows) for layer in causal.model.layers]
+        self._group_size = causal.config.num_attention_heads // causal.config.num_key_value_heads
+        self._norm = _RmsNorm.of(causal.model.norm)
+        self._output = causal.lm_head
+
+    def __call__(
+        self,
+        inputs_embeds: Tensor,
+        position_ids: Tensor,
+        attention_mask: Tensor | None,
+        cache: GrowingCache,
+    ) -> Tensor:
+        """Read new positions behind those in the cache, which grows by them.
+
+        Args:
+            inputs_embeds: (batch, num_new, hidden_size).
+            position_ids: (batch, num_new).
+            attention_mask: (batch, num_before + num_new), 0 where a row is padded on its left; None where none is.
+            cache: keys and values of the `num_before` positions.
+
+        Returns:
+            The logits (batch, vocab_size) behind the last position.
+        """
+        batch_size, num_new, hidden_size = inputs_embeds.shape
+        cos, sin = self._embed_rotations(inputs_embeds, position_ids)
+        half = cos.shape[-1] // 2
+        # The rotated half is subtracted where it comes from behind: the sign goes into the sine, once for all layers.
+        rotation = (cos[:, :, None], torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[:, :, None])
+        mask = _mask(attention_mask, cache.get_seq_length(), num_new, inputs_embeds.device)
+        if mask is not None and num_new > 1:
+            mask = mask.repeat(1, 1, self._group_size, 1)  # for the queries that share keys, one behind the other
+        hidden = inputs_embeds.reshape(batch_size * num_new, hidden_size)
+        for place, layer in enumerate(self._layers):
+            hidden = layer(hidden, (batch_size, num_new), rotation, mask, cache, place)
+        last = hidden.view(batch_size, num_new, hidden_size)[:, -1]
+        return functional.linear(self._norm(last), self._output.weight, self._output.bias)
+
+
+def can_read(model: nn.Module) -> bool:
+    """Return whether this is a plain Llama-shaped model: no window of attention, no module of another kind, no hook."""
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    if type(causal).__name__ not in _MODELS or getattr(causal.config, "sliding_window", None) is not None:
+        return False
+    if causal.model.rotary_emb.rope_type not in ("default", "linear", "llama3", "yarn"):  # others turn with the length
+        return False
+    if type(causal.lm_head) is not nn.Linear or any(_is_changed(module) for module in model.modules()):
+        return False
+    return all(_is_plain(module) for layer in causal.model.layers for module in _linears(layer))
+
+
+def _is_changed(module: nn.Module) -> bool:
+    """Return whether someone wants to see or change what this module reads or returns, but for plain LoRA."""
+    if isinstance(module, BaseTunerLayer) and type(module) is not LoraLinear:
+        return True
+    return bool(module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module))
+
+
+def _is_plain(module: Any) -> bool:
+    """Return whether this is a linear module, or one with plain LoRA; a subclass may keep its weights anyhow."""
+    if type(module) is LoraLinear:
+        return type(module.base_layer) is nn.Linear and not (
+            module.merged or module.lora_variant or any(module.lora_bias.values())
+        )
+    return type(module) is nn.Linear
+
+
+def _linears(layer: Any) -> list[Any]:
+    """Return a layer's modules for queries, keys, values, what was attended to, gate, up and down."""
+    attention, mlp = layer.self_attn, layer.mlp
+    return [
+        *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
+        *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+    ]
+
+
+class _RowAdapters:
+    """Which adapter each row has."""
+
+    def __init__(self, peft_names: Sequence[str], device: torch.device) -> None:
+        self._peft_names = list(peft_names)
+        self._names = sorted(set(peft_names) - {BASE_ADAPTER})
+        self._device = device
+        self._factors: dict[tuple[tuple[str, float], ...], Tensor] = {}
+
+    def low_rank(self, module: LoraLinear) -> "_LowRank | None":
+        """Return what these rows' adapters add to a linear module: one product of stacked matrices for all of them."""
+        names = [name for name in self._names if name in module.lora_A]
+        if not names:
+            return None
+        down = [module.lora_A[name].weight for name in names]
+        up = [module.lora_B[name].weight for name in names]
+        scales = [float(module.scaling[name]) for name in names]
+        if len(set(self._peft_names)) == 1:
+            return _LowRank(down[0], up[0], scales[0])
+        columns = tuple(
+            (name, scale) for name, matrix, scale in zip(names, down, scales, strict=True) for _ in range(len(matrix))
+        )
+        return _LowRank(torch.cat(down), torch.cat(up, dim=1), self._row_factors(columns))
+
+    def _row_factors(self, columns: tuple[tuple[str, float], ...]) -> Tensor:
+        """Return (batch, total rank): each row's scale in the columns of its own adapter, 0 in those of others."""
+        if columns not in self._factors:
+            rows = [[scale if name == row else 0.0 for name, scale in columns] for row in self._peft_names]
+            self._factors[columns] = torch.tensor(rows, device=self._device)
+        return self._factors[columns]
+
+
+@dataclass(frozen=True, slots=True)
+class _LowRank:
+    """What adapters add to a linear module."""
+
+    down: Tensor
+    """(total rank, in_features)."""
+    up: Tensor
+    """(out_features, total rank)."""
+    factors: float | Tensor
+    """One scale, or (batch, total rank)."""
+
+    def add(self, outputs: Tensor, inputs: Tensor, num_new: int) -> Tensor:
+        """Return the outputs (batch * num_new, out_features) with the adapters' part, computed in their type."""
+        factors = self.factors
+        if isinstance(factors, Tensor) and num_new > 1:
+            factors = factors.repeat_interleave(num_new, dim=0)
+        low = functional.linear(inputs.to(self.down.dtype), self.down) * factors
+        return torch.addmm(outputs.to(self.up.dtype), low.to(self.up.dtype), self.up.t()).to(outputs.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """A linear module with the adapters of the rows."""
+
+    weight: Tensor
+    bias: Tensor | None
+    low_rank: _LowRank | None
+
+    @classmethod
+    def of(cls, module: Any, rows: _RowAdapters) -> "_Linear":
+        if isinstance(module, LoraLinear):
+            base: Any = module.base_layer
+            return cls(base.weight, base.bias, rows.low_rank(module))
+        return cls(module.weight, module.bias, None)
+
+    def __call__(self, inputs: Tensor, num_new: int) -> Tensor:
+        outputs = functional.linear(inputs, self.weight, self.bias)
+        return outputs if self.low_rank is None else self.low_rank.add(outputs, inputs, num_new)
+
+
+@dataclass(frozen=True, slots=True)
+class _RmsNorm:
+    """A norm over the last dimension, computed in float32 as the models do."""
+
+    weight: Tensor
+    eps: Tensor
+
+    @classmethod
+    def of(cls, module: Any) -> "_RmsNorm":
+        return cls(module.weight, torch.tensor(module.variance_epsilon, device=module.weight.device))
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        # torch.nn.functional.rms_norm takes three times as long on a CPU, where it is made of twice as many operations.
+        wide = hidden.float()
+        norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        scale = torch.addcmul(self.eps, norm, norm, value=1 / wide.shape[-1]).rsqrt_()
+        return (wide * scale).to(hidden.dtype) * self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer's modules."""
+
+    attention_norm: _RmsNorm
+    query: _Linear
+    key: _Linear
+    value: _Linear
+    query_norm: _RmsNorm | None
+    key_norm: _RmsNorm | None
+    head_dim: int
+    scale: float
+    output: _Linear
+    mlp_norm: _RmsNorm
+    gate: _Linear
+    up: _Linear
+    down: _Linear
+    activation: nn.Module
+
+    @classmethod
+    def of(cls, layer: Any, rows: _RowAdapters) -> "_Layer":
+        attention = layer.self_attn
+        has_norms = hasattr(attention, "q_norm")
+        query, key, value, output, gate, up, down = (_Linear.of(module, rows) for module in _linears(layer))
+        return cls(
+            attention_norm=_RmsNorm.of(layer.input_layernorm),
+            query=query,
+            key=key,
+            value=value,
+            query_norm=_RmsNorm.of(attention.q_norm) if has_norms else None,
+            key_norm=_RmsNorm.of(attention.k_norm) if has_norms else None,
+            head_dim=attention.head_dim,
+            scale=attention.scaling,
+            output=output,
+            mlp_norm=_RmsNorm.of(layer.post_attention_layernorm),
+            gate=gate,
+            up=up,
+            down=down,
+            activation=layer.mlp.act_fn,
+        )
+
+    def __call__(
+        self,
+        hidden: Tensor,
+        shape: tuple[int, int],
+        rotation: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: GrowingCache,
+        place: int,
+    ) -> Tensor:
+        """Map hidden states (batch * num_new, hidden_size) to those behind this layer, the `place`th of the cache."""
+        num_new = shape[1]
+        inputs = self.attention_norm(hidden)
+        query, key, value = (
+            linear(inputs, num_new).view(*shape, -1, self.head_dim) for linear in (self.query, self.key, self.value)
+        )
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        query, key = _rotate(query, rotation), _rotate(key, rotation)
+        keys, values = cache.update(key.transpose(1, 2), value.transpose(1, 2), place)
+        attended = _attend(query.transpose(1, 2), keys, values, mask, self.scale)
+        hidden = hidden + self.output(attended.transpose(1, 2).reshape(hidden.shape[0], -1), num_new)
+        inputs = self.mlp_norm(hidden)
+        gated = self.activation(self.gate(inputs, num_new)).mul_(self.up(inputs, num_new))
+        return hidden + self.down(gated, num_new)
+
+
+def _mask(attention_mask: Tensor | None, num_before: int, num_new: int, device: torch.device) -> Tensor | None:
+    """Return what each new position sees, (batch or 1, 1, num_new, num_before + num_new); None for all before it.
+
+    A position sees itself even where it is padding, since the mean over nothing is no number and would spread.
+    """
+    if num_new == 1:
+        return None if attention_mask is None else attention_mask[:, None, None].bool()
+    if attention_mask is None and not num_before:
+        return None
+    positions = torch.arange(num_before + num_new, device=device)
+    new = positions[num_before:, None]
+    if attention_mask is None:
+        return (positions <= new)[None, None]
+    return (attention_mask[:, None, None].bool() & (positions <= new)) | (positions == new)
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Return (batch, num_attention_heads, num_new, head_dim).
+
+    The queries that share keys are put one behind the other, so that the keys are read once and never repeated.
+    """
+    attend = functional.scaled_dot_product_attention
+    if mask is None and query.shape[2] > 1:
+        is_grouped = query.shape[1] > keys.shape[1]
+        return attend(query, keys, values, is_causal=True, scale=scale, enable_gqa=is_grouped)
+    grouped = query.reshape(query.shape[0], keys.shape[1], -1, query.shape[3])
+    return attend(grouped, keys, values, mask, scale=scale).reshape(query.shape)
+
+
+def _rotate(states: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn states (batch, num_new, heads, head_dim) by their positions."""
+    cos, sin = rotation
+    return torch.addcmul(states * cos, states.roll(states.shape[-1] // 2, dims=-1), sin)
