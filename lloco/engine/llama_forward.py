@@ -64,12 +64,10 @@ class LlamaForward:
         half = cos.shape[-1] // 2
         # The rotated half is subtracted where it comes from behind: the sign goes into the sine, once for all layers.
         rotation = (cos[:, :, None], torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[:, :, None])
-        mask = _mask(attention_mask, cache.get_seq_length(), num_new, inputs_embeds.device)
-        if mask is not None and num_new > 1:
-            mask = mask.repeat(1, 1, self._group_size, 1)  # for the queries that share keys, one behind the other
+        view = _View.of(attention_mask, cache.get_seq_length(), num_new, self._group_size, inputs_embeds.device)
         hidden = inputs_embeds.reshape(batch_size * num_new, hidden_size)
         for place, layer in enumerate(self._layers):
-            hidden = layer(hidden, (batch_size, num_new), rotation, mask, cache, place)
+            hidden = layer(hidden, (batch_size, num_new), rotation, view, cache, place)
         last = hidden.view(batch_size, num_new, hidden_size)[:, -1]
         return functional.linear(self._norm(last), self._output.weight, self._output.bias)
 
@@ -248,7 +246,7 @@ class _Layer:
         hidden: Tensor,
         shape: tuple[int, int],
         rotation: tuple[Tensor, Tensor],
-        mask: Tensor | None,
+        view: "_View",
         cache: GrowingCache,
         place: int,
     ) -> Tensor:
@@ -262,40 +260,54 @@ class _Layer:
             query, key = self.query_norm(query), self.key_norm(key)
         query, key = _rotate(query, rotation), _rotate(key, rotation)
         keys, values = cache.update(key.transpose(1, 2), value.transpose(1, 2), place)
-        attended = _attend(query.transpose(1, 2), keys, values, mask, self.scale)
+        attended = view.attend(query.transpose(1, 2), keys, values, self.scale)
         hidden = hidden + self.output(attended.transpose(1, 2).reshape(hidden.shape[0], -1), num_new)
         inputs = self.mlp_norm(hidden)
         gated = self.activation(self.gate(inputs, num_new)).mul_(self.up(inputs, num_new))
         return hidden + self.down(gated, num_new)
 
 
-def _mask(attention_mask: Tensor | None, num_before: int, num_new: int, device: torch.device) -> Tensor | None:
-    """Return what each new position sees, (batch or 1, 1, num_new, num_before + num_new); None for all before it.
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What new positions see of those before them."""
 
-    A position sees itself even where it is padding, since the mean over nothing is no number and would spread.
-    """
-    if num_new == 1:
-        return None if attention_mask is None else attention_mask[:, None, None].bool()
-    if attention_mask is None and not num_before:
-        return None
-    positions = torch.arange(num_before + num_new, device=device)
-    new = positions[num_before:, None]
-    if attention_mask is None:
-        return (positions <= new)[None, None]
-    return (attention_mask[:, None, None].bool() & (positions <= new)) | (positions == new)
+    mask: Tensor | None
+    """(batch or 1, 1, queries, num_before + num_new), True where seen; None where each sees all up to itself."""
+    is_grouped: bool
+    """Queries that share keys stand one behind the other, so that the keys are read once and not repeated."""
 
+    @classmethod
+    def of(
+        cls, attention_mask: Tensor | None, num_before: int, num_new: int, group_size: int, device: torch.device
+    ) -> "_View":
+        """Make the view of `num_new` positions; arguments as `LlamaForward`'s, `group_size` queries share keys."""
+        seen = None if attention_mask is None else attention_mask[:, None, None].bool()
+        if num_new == 1:
+            return cls(seen, True)
+        if seen is None and not num_before:
+            return cls(None, False)
+        positions = torch.arange(num_before + num_new, device=device)
+        new = positions[num_before:, None]
+        mask = (positions <= new)[None, None]
+        if seen is not None:
+            # Padding sees itself, since the mean over nothing is no number and would spread.
+            mask = (seen & mask) | (positions == new)
+        # Few queries on many keys: a mask for each query takes less memory than the keys repeated.
+        is_grouped = group_size * num_new <= num_before
+        return cls(mask.repeat(1, 1, group_size, 1) if is_grouped else mask, is_grouped)
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Return (batch, num_attention_heads, num_new, head_dim).
-
-    The queries that share keys are put one behind the other, so that the keys are read once and never repeated.
-    """
-    attend = functional.scaled_dot_product_attention
-    if mask is None and query.shape[2] > 1:
-        is_grouped = query.shape[1] > keys.shape[1]
-        return attend(query, keys, values, is_causal=True, scale=scale, enable_gqa=is_grouped)
-    grouped = query.reshape(query.shape[0], keys.shape[1], -1, query.shape[3])
-    return attend(grouped, keys, values, mask, scale=scale).reshape(query.shape)
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """Return (batch, num_attention_heads, num_new, head_dim) for a query of that shape."""
+        attend = functional.scaled_dot_product_attention
+        if self.is_grouped:
+            grouped = query.reshape(query.shape[0], keys.shape[1], -1, query.shape[3])
+            return attend(grouped, keys, values, self.mask, scale=scale).reshape(query.shape)
+        group_size = query.shape[1] // keys.shape[1]
+        if self.mask is None:
+            return attend(query, keys, values, is_causal=True, scale=scale, enable_gqa=group_size > 1)
+        # Repeated: with a mask, torch knows no fast way on a GPU for keys that are shared.
+        keys, values = (states.repeat_interleave(group_size, dim=1) for states in (keys, values))
+        return attend(query, keys, values, self.mask, scale=scale)
 
 
 def _rotate(states: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
