@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 from lloco.engine.decode_batch import DecodeBatch
-from lloco.engine.llama_forward import can_read
 from lloco.engine.prefix_cache import Prefix
 from lloco.models.adapter import BASE_ADAPTER
 from lloco.models.decoder import Decoder
+from lloco.models.llama_forward import can_read
 from lloco.prompt import Prompt
 from tests.test_engine_contract import soft_prompt
 from tests.tiny import VOCAB_SIZE, tiny_decoder, tiny_llama, tiny_model

@@ -16,6 +16,7 @@ from transformers import AutoModel, PreTrainedModel
 from lloco.compressors.decoder_based import vocab_size
 from lloco.errors import CheckpointError
 from lloco.models.decoder import Decoder, quiet_transformers
+from lloco.models.llama_forward import LlamaForward, can_read
 
 LocalDesign = Literal["pooling", "interleaved", "bidirectional"]
 
@@ -56,11 +57,17 @@ class LocalEncoder(nn.Module):
         normed = nn.functional.rms_norm(vectors.float(), vectors.shape[-1:]).to(vectors.dtype)
         return normed * self.scale
 
-    def _states(self, row: Tensor, is_read: Tensor) -> Tensor:
-        """Run the layers with every position seeing all real ones."""
-        mask = torch.zeros(is_read.shape, dtype=row.dtype, device=row.device)
-        mask = mask.masked_fill(~is_read, torch.finfo(row.dtype).min)[:, None, None, :]
-        mask = mask.expand(-1, -1, row.shape[1], -1)
+    def _states(self, row: Tensor, is_read: Tensor | None) -> Tensor:
+        """Run the layers, every position seeing all that are read; where none is named, those before it and itself."""
+        is_inference = not torch.is_grad_enabled() and not torch.is_autocast_enabled(row.device.type)
+        if is_inference and can_read(self.body):
+            is_seen = None if is_read is None or bool(is_read.all()) else is_read
+            return LlamaForward(self.body).encode(row, is_seen, is_causal=is_read is None)
+        mask = None
+        if is_read is not None:
+            mask = torch.zeros(is_read.shape, dtype=row.dtype, device=row.device)
+            mask = mask.masked_fill(~is_read, torch.finfo(row.dtype).min)[:, None, None, :]
+            mask = mask.expand(-1, -1, row.shape[1], -1)
         states: Tensor = self.body(inputs_embeds=row, attention_mask=mask, use_cache=False).last_hidden_state
         return states
 
@@ -87,11 +94,11 @@ class LocalEncoder(nn.Module):
         row = tokens.new_zeros(num_rows, nowhere + 1, width).scatter(
             1, index[:, :, None].expand(-1, -1, width), torch.cat([tokens, summaries], dim=1)
         )[:, :nowhere]
-        if self.design == "interleaved":
-            states: Tensor = self.body(inputs_embeds=row, use_cache=False).last_hidden_state
-        else:
+        is_read = None  # in a causal row nobody looks at the padding, which comes last
+        if self.design == "bidirectional":
             is_read = torch.zeros(num_rows, nowhere + 1, dtype=torch.bool, device=row.device).scatter(1, index, True)
-            states = self._states(row, is_read[:, :nowhere])
+            is_read = is_read[:, :nowhere]
+        states = self._states(row, is_read)
         return states.gather(1, summary_places.clamp(max=nowhere - 1)[:, :, None].expand(-1, -1, width))
 
 

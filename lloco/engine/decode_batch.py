@@ -16,11 +16,11 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from lloco.engine.growing_cache import GrowingCache
-from lloco.engine.llama_forward import LlamaForward, can_read
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
+from lloco.models.llama_forward import LlamaForward, can_read
 from lloco.prompt import Prompt, collate
 
 
@@ -118,7 +118,7 @@ class DecodeBatch:
             if self._llama_forward is not None:
                 embeds = inputs["inputs_embeds"] if "inputs_embeds" in inputs else decoder.embed(inputs["input_ids"])
                 mask = self._attention_mask if self._is_padded else None
-                return self._llama_forward(embeds, position_ids, mask, self._cache)
+                return self._llama_forward.next_logits(embeds, position_ids, mask, self._cache)
             with inference(decoder.model, self._peft_names) as adapter_names:
                 output = decoder.model(
                     attention_mask=self._attention_mask,

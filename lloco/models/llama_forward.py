@@ -1,4 +1,4 @@
-"""A forward of Llama-shaped decoders, every row with its own adapter and little around the arithmetic.
+"""A forward of Llama-shaped models, every row with its own adapter and little around the arithmetic.
 
 What transformers and PEFT do around each module takes several times as long as a small model's products, and keys and
 values of grouped queries are copied for every query where rows are padded; here they are read once for each group. The
@@ -16,37 +16,51 @@ from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import Cache
 
-from lloco.engine.growing_cache import GrowingCache
 from lloco.models.adapter import BASE_ADAPTER
 
-_MODELS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+_FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")
 
 
 class LlamaForward:
     """Reads positions of a batch whose rows have these adapters."""
 
-    def __init__(self, model: nn.Module, peft_names: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, peft_names: Sequence[str] = ()) -> None:
         """Gather the weights; `peft_names` names each row's adapter as PEFT does.
 
         Args:
             model: one for which `can_read` holds; its adapters must not change while this is used.
-            peft_names: one for each row.
+            peft_names: one for each row; none where no row has an adapter.
         """
-        causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-        rows = _RowAdapters(peft_names, causal.device)
-        self._embed_rotations = causal.model.rotary_emb
-        self._layers = [_Layer.of(layer, rows) for layer in causal.model.layers]
-        self._group_size = causal.config.num_attention_heads // causal.config.num_key_value_heads
-        self._norm = _RmsNorm.of(causal.model.norm)
-        self._output = causal.lm_head
+        base, body = _base_and_body(model)
+        rows = _RowAdapters(peft_names, base.device)
+        self._embed_rotations = body.rotary_emb
+        self._layers = [_Layer.of(layer, rows) for layer in body.layers]
+        self._group_size = body.config.num_attention_heads // body.config.num_key_value_heads
+        self._norm = _RmsNorm.of(body.norm)
+        self._output = None if base is body else base.lm_head
 
-    def __call__(
-        self,
-        inputs_embeds: Tensor,
-        position_ids: Tensor,
-        attention_mask: Tensor | None,
-        cache: GrowingCache,
+    def encode(self, inputs_embeds: Tensor, is_token: Tensor | None, *, is_causal: bool) -> Tensor:
+        """Read rows from their beginning and keep nothing.
+
+        Args:
+            inputs_embeds: (batch, seq_len, hidden_size).
+            is_token: (batch, seq_len), False where nobody looks; None where all is to be seen.
+            is_causal: whether a position sees those up to itself, else all of its row.
+
+        Returns:
+            The states (batch, seq_len, hidden_size) behind the final norm.
+        """
+        seq_len, device = inputs_embeds.shape[1], inputs_embeds.device
+        if is_causal:
+            view = _View.of(is_token, 0, seq_len, self._group_size, device)
+        else:
+            view = _View(None if is_token is None else is_token[:, None, None].bool(), True)
+        return self._norm(self._read(inputs_embeds, torch.arange(seq_len, device=device)[None], view, None))
+
+    def next_logits(
+        self, inputs_embeds: Tensor, position_ids: Tensor, attention_mask: Tensor | None, cache: Cache
     ) -> Tensor:
         """Read new positions behind those in the cache, which grows by them.
 
@@ -59,29 +73,47 @@ class LlamaForward:
         Returns:
             The logits (batch, vocab_size) behind the last position.
         """
+        assert self._output is not None
+        num_new, num_before = inputs_embeds.shape[1], cache.get_seq_length()
+        view = _View.of(attention_mask, num_before, num_new, self._group_size, inputs_embeds.device)
+        last = self._read(inputs_embeds, position_ids, view, cache)[:, -1]
+        return functional.linear(self._norm(last), self._output.weight, self._output.bias)
+
+    def _read(self, inputs_embeds: Tensor, position_ids: Tensor, view: "_View", cache: Cache | None) -> Tensor:
+        """Return the states (batch, num_new, hidden_size) behind the last layer."""
         batch_size, num_new, hidden_size = inputs_embeds.shape
         cos, sin = self._embed_rotations(inputs_embeds, position_ids)
         half = cos.shape[-1] // 2
         # The rotated half is subtracted where it comes from behind: the sign goes into the sine, once for all layers.
         rotation = (cos[:, :, None], torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[:, :, None])
-        view = _View.of(attention_mask, cache.get_seq_length(), num_new, self._group_size, inputs_embeds.device)
-        hidden = inputs_embeds.reshape(batch_size * num_new, hidden_size)
+        hidden = inputs_embeds.clone().view(batch_size * num_new, hidden_size)
         for place, layer in enumerate(self._layers):
             hidden = layer(hidden, (batch_size, num_new), rotation, view, cache, place)
-        last = hidden.view(batch_size, num_new, hidden_size)[:, -1]
-        return functional.linear(self._norm(last), self._output.weight, self._output.bias)
+        return hidden.view(batch_size, num_new, hidden_size)
 
 
 def can_read(model: nn.Module) -> bool:
-    """Return whether this is a plain Llama-shaped model: no window of attention, no module of another kind, no hook."""
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    if type(causal).__name__ not in _MODELS or getattr(causal.config, "sliding_window", None) is not None:
+    """Return whether this is a plain Llama-shaped model: no window of attention, no module of another kind, no hook.
+
+    The model may be a causal language model, with adapters or not, or one without an output layer.
+    """
+    base, body = _base_and_body(model)
+    if type(body).__name__.removesuffix("Model") not in _FAMILIES or getattr(base.config, "sliding_window", None):
         return False
-    if causal.model.rotary_emb.rope_type not in ("default", "linear", "llama3", "yarn"):  # others turn with the length
+    if body.rotary_emb.rope_type not in ("default", "linear", "llama3", "yarn"):  # others turn with the length
         return False
-    if type(causal.lm_head) is not nn.Linear or any(_is_changed(module) for module in model.modules()):
+    if base is not body and type(base.lm_head) is not nn.Linear:
         return False
-    return all(_is_plain(module) for layer in causal.model.layers for module in _linears(layer))
+    if any(_is_changed(module) for module in model.modules()):
+        return False
+    return all(_is_plain(module) for layer in body.layers for module in _linears(layer))
+
+
+def _base_and_body(model: Any) -> tuple[Any, Any]:
+    """Return the model without PEFT's, and that without its output layer; the same twice where it has none."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    is_causal = type(base).__name__.removesuffix("ForCausalLM") in _FAMILIES
+    return base, base.model if is_causal else base
 
 
 def _is_changed(module: nn.Module) -> bool:
@@ -180,6 +212,13 @@ class _Linear:
         outputs = functional.linear(inputs, self.weight, self.bias)
         return outputs if self.low_rank is None else self.low_rank.add(outputs, inputs, num_new)
 
+    def add(self, outputs: Tensor, inputs: Tensor, num_new: int) -> Tensor:
+        """Add what `inputs` become to `outputs`, in place where that can be, and return the sum."""
+        outputs.addmm_(inputs, self.weight.t())
+        if self.bias is not None:
+            outputs += self.bias
+        return outputs if self.low_rank is None else self.low_rank.add(outputs, inputs, num_new)
+
 
 @dataclass(frozen=True, slots=True)
 class _RmsNorm:
@@ -247,10 +286,13 @@ class _Layer:
         shape: tuple[int, int],
         rotation: tuple[Tensor, Tensor],
         view: "_View",
-        cache: GrowingCache,
+        cache: Cache | None,
         place: int,
     ) -> Tensor:
-        """Map hidden states (batch * num_new, hidden_size) to those behind this layer, the `place`th of the cache."""
+        """Map hidden states (batch * num_new, hidden_size), which are lost, to those behind this layer.
+
+        New keys and values go to the `place`th layer of the cache.
+        """
         num_new = shape[1]
         inputs = self.attention_norm(hidden)
         query, key, value = (
@@ -259,12 +301,14 @@ class _Layer:
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         query, key = _rotate(query, rotation), _rotate(key, rotation)
-        keys, values = cache.update(key.transpose(1, 2), value.transpose(1, 2), place)
+        keys, values = key.transpose(1, 2), value.transpose(1, 2)
+        if cache is not None:
+            keys, values = cache.update(keys, values, place)
         attended = view.attend(query.transpose(1, 2), keys, values, self.scale)
-        hidden = hidden + self.output(attended.transpose(1, 2).reshape(hidden.shape[0], -1), num_new)
+        hidden = self.output.add(hidden, attended.transpose(1, 2).reshape(hidden.shape[0], -1), num_new)
         inputs = self.mlp_norm(hidden)
         gated = self.activation(self.gate(inputs, num_new)).mul_(self.up(inputs, num_new))
-        return hidden + self.down(gated, num_new)
+        return self.down.add(hidden, gated, num_new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +316,10 @@ class _View:
     """What new positions see of those before them."""
 
     mask: Tensor | None
-    """(batch or 1, 1, queries, num_before + num_new), True where seen; None where each sees all up to itself."""
+    """(batch or 1, 1, queries or 1, num_before + num_new), True where seen.
+
+    None where queries that are grouped see everything, and others all up to themselves.
+    """
     is_grouped: bool
     """Queries that share keys stand one behind the other, so that the keys are read once and not repeated."""
 
