@@ -14,7 +14,7 @@ from lloco.engine.decode_batch import DecodeBatch
 from lloco.engine.prefix_cache import Prefix
 from lloco.models.adapter import BASE_ADAPTER
 from lloco.models.decoder import Decoder
-from lloco.models.llama_forward import can_read
+from lloco.models.llama_forward import LlamaForward, can_read
 from lloco.prompt import Prompt
 from tests.test_engine_contract import soft_prompt
 from tests.tiny import VOCAB_SIZE, tiny_decoder, tiny_llama, tiny_model
@@ -197,6 +197,25 @@ def test_bfloat16_with_adapters_in_float32_is_as_near_as_the_models_own_forward(
     made, by_model = run(decoder), by_transformers(decoder, run)
     assert made.dtype == torch.bfloat16
     assert (made.float() - exact).abs().mean() <= 1.5 * (by_model.float() - exact).abs().mean()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_states_of_rows_that_are_read_at_once(shape: str, is_causal: bool) -> None:
+    body: Any = tiny_decoder(SHAPES[shape]()).model.get_decoder()  # type: ignore[no-untyped-call]
+    assert can_read(body)
+    embeds = torch.randn(3, 20, 48, generator=torch.Generator().manual_seed(1))
+    given = embeds.clone()
+    is_token = torch.arange(20) < torch.tensor([20, 13, 1])[:, None]
+    sees = is_token[:, None, None] & (torch.ones(20, 20, dtype=torch.bool).tril() if is_causal else torch.tensor(True))
+    with torch.no_grad():
+        expected = body(inputs_embeds=embeds, attention_mask=sees.expand(-1, -1, 20, -1), use_cache=False)
+        made = LlamaForward(body).encode(embeds, is_token, is_causal=is_causal)
+        alone = LlamaForward(body).encode(embeds[1:2, :13], None, is_causal=is_causal)
+    states = expected.last_hidden_state
+    assert torch.equal(embeds, given)
+    assert torch.allclose(made[is_token], states[is_token], atol=2e-4)
+    assert torch.allclose(alone[0], states[1, :13], atol=2e-4)
 
 
 class OtherLinear(nn.Linear):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lloco.cli import options
+from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.bench_options import (
     NOTHING,
     Contexts,
@@ -96,6 +97,7 @@ def compress(
       lloco bench compress --random-weights llama-2-7b.json --lengths 6144,24576 --batch-sizes 1,4,16
     """
     chosen_lengths, chosen_sizes = numbers(lengths, "--lengths"), numbers(batch_sizes, "--batch-sizes")
+    keep_freed_memory()  # as `lloco compress` does
     from lloco.bench.compress import CompressBenchOptions, measure_compress, num_positions, random_compressor
     from lloco.compressors.icae import IcaeCompressor
     from lloco.compressors.load import load_compressor
@@ -149,6 +151,7 @@ def finetune(
       lloco bench finetune --random-weights llama-2-7b.json --contexts 8192,32768 --gradient-checkpointing
     """
     chosen_contexts = None if contexts is None else numbers(contexts, "--contexts")
+    keep_freed_memory()  # as `lloco finetune` does
     from lloco.bench.finetune import DEFAULT_CONTEXTS, ROOM, FinetuneBenchOptions, measure_finetune
 
     chosen = FinetuneBenchOptions(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lloco.cli import options
+from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output, printable, table_text
 from lloco.cli.verb import verb
 from lloco.errors import DocumentError
@@ -99,6 +100,7 @@ def compress(
     if flags.workers is not None and flags.engine != "ray":
         raise typer.BadParameter("they are Ray's: give --engine ray too", param_hint="'--workers'")
     output = Output(is_json, quiet)
+    keep_freed_memory()
     skipped: list[Skipped] = []
     documents = _read(paths, skipped, output)
     from lloco.compress import remove_absent

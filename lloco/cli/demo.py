@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lloco.cli import options
+from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output
 from lloco.cli.reading import warn_of_cuts
 from lloco.cli.results_table import results_table
@@ -44,6 +45,7 @@ def demo(
       lloco demo --task fairytaleqa --compressor princeton-nlp/AutoCompressor-Llama-2-7b-6k
     """
     output = Output(is_json, quiet)
+    keep_freed_memory()
     from lloco.demo import run_demo
 
     results = run_demo(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lloco.cli import options
+from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output
 from lloco.cli.reading import warn_of_other_model
 from lloco.cli.verb import verb
@@ -146,6 +147,7 @@ def finetune(
     if questions.adapter is not None:
         recipe.check_start(questions.adapter)
     output = Output(is_json, quiet)
+    keep_freed_memory()
     from lloco.models.decoder import resolve_device
     from lloco.store.store import Store
     from lloco.training.loop import process_state

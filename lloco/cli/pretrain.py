@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lloco.cli import options
+from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output
 from lloco.cli.verb import verb
 
@@ -151,6 +152,7 @@ def pretrain(
       lloco pretrain --data more.jsonl --init work-reader/model --design interleaved --ratios 8 --out work-interleaved
     """
     output = Output(is_json, quiet)
+    keep_freed_memory()
     shape.check()
     from lloco.training.pretrain import ModelShape, PretrainOptions
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lloco.cli import options
+from lloco.cli.allocator import limit_arenas
 from lloco.cli.output import Output
 from lloco.cli.retrieval import Retrieval
 from lloco.cli.verb import verb
@@ -91,7 +92,6 @@ def serve(
     from lloco.server.engines import EngineOptions
     from lloco.server.listen import address_of, open_socket
     from lloco.server.listen import serve as listen
-    from lloco.server.memory import limit_arenas
     from lloco.server.service import Limits, Service
     from lloco.store.store import Store
 
