@@ -236,7 +236,7 @@ class _RmsNorm:
         wide = hidden.float()
         norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
         scale = torch.addcmul(self.eps, norm, norm, value=1 / wide.shape[-1]).rsqrt_()
-        return (wide * scale).to(hidden.dtype) * self.weight
+        return (wide * scale).to(hidden.dtype).mul_(self.weight)
 
 
 @dataclass(frozen=True, slots=True)
