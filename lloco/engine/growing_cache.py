@@ -51,14 +51,14 @@ class _Buffer:
     def append(self, before: Tensor | None, new: Tensor) -> Tensor:
         """Return `before` and `new` one after the other; only what was returned last is not copied."""
         # A prompt gets memory with room as well: the first token after it would wait for all of it to be copied.
-        length = 0 if before is None or not before.numel() else before.shape[-2]
+        before = new[..., :0, :] if before is None or not before.numel() else before
+        length = before.shape[-2]
         needed = length + new.shape[-2]
         memory = self._memory
         if memory is None or before is not self._in_use or needed > memory.shape[-2]:
             room = max(_MIN_ROOM, needed // 8)
             memory = self._memory = new.new_empty(*new.shape[:-2], needed + room, new.shape[-1])
-            if length:
-                memory[..., :length, :] = before
+            memory[..., :length, :] = before
         memory[..., length:needed, :] = new
         self._in_use = memory[..., :needed, :]
         return self._in_use
