@@ -39,6 +39,9 @@ SHAPES: dict[str, Callable[[], PreTrainedModel]] = {
             "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64,
         }
     ),
+    "llama, linear positions": lambda: tiny_llama(
+        rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+    ),
     "mistral": lambda: tiny_model("mistral", sliding_window=None),
     "qwen2": lambda: with_random_biases(tiny_model("qwen2")),
     "qwen3": lambda: tiny_qwen3(),
@@ -218,6 +221,18 @@ def test_states_of_rows_that_are_read_at_once(shape: str, is_causal: bool) -> No
     assert torch.allclose(alone[0], states[1, :13], atol=2e-4)
 
 
+def test_an_adapter_that_overflows_spoils_no_other_row() -> None:
+    options = {"target_modules": ["q_proj", "down_proj"]}
+    decoder = with_adapters(tiny_decoder(), tales=options, broken=options)
+    for name, parameter in decoder.model.named_parameters():
+        if "lora_A.broken" in name:
+            parameter.data.fill_(3e38)
+    _, alone = DecodeBatch.read(decoder, prompts_of(decoder, 12), ["tales"])
+    _, logits = DecodeBatch.read(decoder, prompts_of(decoder, 12, 12), ["tales", "broken"])
+    assert not bool(torch.isfinite(logits[1]).all())
+    assert torch.allclose(logits[0], alone[0], atol=1e-3)
+
+
 class OtherLinear(nn.Linear):
     """Stands for a quantized module, whose weight means something else."""
 
@@ -232,6 +247,16 @@ def test_models_that_are_not_plain_llamas_are_left_to_transformers() -> None:
     patched: Any = tiny_llama()
     patched.model.norm.forward = lambda hidden: hidden
     assert not can_read(patched)
+    other_norm: Any = tiny_llama()
+    other_norm.model.norm = nn.LayerNorm(48)
+    assert not can_read(other_norm)
+    shortened = tiny_llama()
+    shortened.config.num_hidden_layers -= 1
+    assert not can_read(shortened)
+    subclass = type("LlamaForCausalLM", (type(tiny_llama()),), {"__module__": __name__})
+    assert not can_read(subclass(tiny_llama().config))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not can_read(tiny_llama())
     hooked: Any = tiny_llama()
     hooked.model.layers[0].register_forward_pre_hook(lambda module, inputs: None)
     assert not can_read(hooked)
@@ -244,6 +269,8 @@ def test_models_that_are_not_plain_llamas_are_left_to_transformers() -> None:
         {"target_modules": ["q_proj"], "lora_bias": True},
         {"target_modules": ["q_proj", "embed_tokens"]},
         {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["norm"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
     ],
 )
 def test_adapters_that_are_not_plain_lora_are_left_to_peft(options: dict[str, Any]) -> None:

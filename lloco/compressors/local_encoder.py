@@ -59,8 +59,7 @@ class LocalEncoder(nn.Module):
 
     def _states(self, row: Tensor, is_read: Tensor | None) -> Tensor:
         """Run the layers, every position seeing all that are read; where none is named, those before it and itself."""
-        is_inference = not torch.is_grad_enabled() and not torch.is_autocast_enabled(row.device.type)
-        if is_inference and can_read(self.body):
+        if not torch.is_grad_enabled() and can_read(self.body):
             is_seen = None if is_read is None or bool(is_read.all()) else is_read
             return LlamaForward(self.body).encode(row, is_seen, is_causal=is_read is None)
         mask = None

@@ -33,6 +33,8 @@ class DecodeBatch:
         self._peft_names = list(peft_names)
         self._is_padded = not bool(attention_mask.all())
         self._llama_forward: LlamaForward | None = None
+        self._can_read: bool | None = None
+        """Whether our forward reads this model, once that was asked."""
 
     @classmethod
     def read(
@@ -108,14 +110,17 @@ class DecodeBatch:
         self._is_padded = not bool(self._attention_mask.all())
         if len({*self._peft_names, *peft_names}) > 1:
             self._llama_forward = None  # it was made for the rows before
+        if not set(peft_names) <= set(self._peft_names):
+            self._can_read = None  # an adapter has come
         self._peft_names = list(peft_names)
 
     def _forward(self, decoder: Decoder, position_ids: Tensor, **inputs: Tensor) -> Tensor:
         """Read new positions, given as `input_ids` or `inputs_embeds`; returns the logits behind the last."""
         with decoder.lock, torch.no_grad():
-            if self._llama_forward is None and can_read(decoder.model):
-                self._llama_forward = LlamaForward(decoder.model, self._peft_names)
-            if self._llama_forward is not None:
+            if self._can_read is None:
+                self._can_read = can_read(decoder.model)
+            if self._can_read:
+                self._llama_forward = self._llama_forward or LlamaForward(decoder.model, self._peft_names)
                 embeds = inputs["inputs_embeds"] if "inputs_embeds" in inputs else decoder.embed(inputs["input_ids"])
                 mask = self._attention_mask if self._is_padded else None
                 return self._llama_forward.next_logits(embeds, position_ids, mask, self._cache)

@@ -124,6 +124,7 @@ class StreamingEngine:
                 self._cancel()
                 self._read(self._arrivals)
                 self._arrivals = []
+                self._cancel()  # reading may have taken long
                 self._drop_ended()
                 if self._batch is not None:
                     last = [request.decoding.token_ids[-1] for request in self._running]
@@ -145,7 +146,7 @@ class StreamingEngine:
 
     def _cancel(self) -> None:
         for request in (*self._running, *self._arrivals):
-            if self._queue.is_to_end(request):
+            if not request.has_ended and self._queue.is_to_end(request):
                 request.advance(request.decoding.cancel())
         self._arrivals = [request for request in self._arrivals if not request.has_ended]
 

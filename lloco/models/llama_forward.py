@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from peft.tuners.lora import Linear as LoraLinear
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Cache
@@ -21,6 +20,9 @@ from transformers import Cache
 from lloco.models.adapter import BASE_ADAPTER
 
 _FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")
+_SOURCES = tuple(f"transformers.models.{name}.modeling_{name}" for name in map(str.lower, _FAMILIES))
+_ACTIVATIONS = ("transformers.activations", "torch.nn.modules.activation")
+_TORCH_MODULES = (nn.Linear, nn.Embedding, nn.Identity, nn.Dropout, nn.ModuleList, nn.ModuleDict, nn.ParameterDict)
 
 
 class LlamaForward:
@@ -38,6 +40,7 @@ class LlamaForward:
         self._embed_rotations = body.rotary_emb
         self._layers = [_Layer.of(layer, rows) for layer in body.layers]
         self._group_size = body.config.num_attention_heads // body.config.num_key_value_heads
+        self._kv_width = body.config.num_key_value_heads * self._layers[0].head_dim
         self._norm = _RmsNorm.of(body.norm)
         self._output = None if base is body else base.lm_head
 
@@ -54,7 +57,7 @@ class LlamaForward:
         """
         seq_len, device = inputs_embeds.shape[1], inputs_embeds.device
         if is_causal:
-            view = _View.of(is_token, 0, seq_len, self._group_size, device)
+            view = self._view(is_token, 0, seq_len, device)
         else:
             view = _View(None if is_token is None else is_token[:, None, None].bool(), True)
         return self._norm(self._read(inputs_embeds, torch.arange(seq_len, device=device)[None], view, None))
@@ -75,9 +78,12 @@ class LlamaForward:
         """
         assert self._output is not None
         num_new, num_before = inputs_embeds.shape[1], cache.get_seq_length()
-        view = _View.of(attention_mask, num_before, num_new, self._group_size, inputs_embeds.device)
+        view = self._view(attention_mask, num_before, num_new, inputs_embeds.device)
         last = self._read(inputs_embeds, position_ids, view, cache)[:, -1]
         return functional.linear(self._norm(last), self._output.weight, self._output.bias)
+
+    def _view(self, mask: Tensor | None, num_before: int, num_new: int, device: torch.device) -> "_View":
+        return _View.of(mask, num_before, num_new, self._group_size, self._kv_width, device)
 
     def _read(self, inputs_embeds: Tensor, position_ids: Tensor, view: "_View", cache: Cache | None) -> Tensor:
         """Return the states (batch, num_new, hidden_size) behind the last layer."""
@@ -86,7 +92,7 @@ class LlamaForward:
         half = cos.shape[-1] // 2
         # The rotated half is subtracted where it comes from behind: the sign goes into the sine, once for all layers.
         rotation = (cos[:, :, None], torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[:, :, None])
-        hidden = inputs_embeds.clone().view(batch_size * num_new, hidden_size)
+        hidden = inputs_embeds.clone(memory_format=torch.contiguous_format).view(batch_size * num_new, hidden_size)
         for place, layer in enumerate(self._layers):
             hidden = layer(hidden, (batch_size, num_new), rotation, view, cache, place)
         return hidden.view(batch_size, num_new, hidden_size)
@@ -95,18 +101,29 @@ class LlamaForward:
 def can_read(model: nn.Module) -> bool:
     """Return whether this is a plain Llama-shaped model: no window of attention, no module of another kind, no hook.
 
-    The model may be a causal language model, with adapters or not, or one without an output layer.
+    The model may be a causal language model, with plain LoRA or not, or one without an output layer.
     """
     base, body = _base_and_body(model)
-    if type(body).__name__.removesuffix("Model") not in _FAMILIES or getattr(base.config, "sliding_window", None):
+    config = base.config
+    if type(base).__module__ not in _SOURCES or type(body).__name__.removesuffix("Model") not in _FAMILIES:
         return False
-    if body.rotary_emb.rope_type not in ("default", "linear", "llama3", "yarn"):  # others turn with the length
+    if isinstance(model, PeftModel) and any(type(one) is not LoraConfig for one in model.peft_config.values()):
         return False
-    if base is not body and type(base.lm_head) is not nn.Linear:
-        return False
-    if any(_is_changed(module) for module in model.modules()):
-        return False
-    return all(_is_plain(module) for layer in body.layers for module in _linears(layer))
+    # Rotations of other types turn with the length.
+    is_plain_attention = (
+        not getattr(config, "sliding_window", None)
+        and config._attn_implementation in ("sdpa", "eager")
+        and body.rotary_emb.rope_type in ("default", "linear", "llama3", "yarn")
+    )
+    return (
+        is_plain_attention
+        and len(body.layers) == config.num_hidden_layers
+        and not torch.is_autocast_enabled(base.device.type)
+        and (base is body or type(base.lm_head) is nn.Linear)
+        and all(_is_stock(module, type(base).__module__) for module in base.modules())
+        and not any(_is_hooked(module) for module in model.modules())
+        and all(_is_plain(module) for layer in body.layers for module in _linears(layer))
+    )
 
 
 def _base_and_body(model: Any) -> tuple[Any, Any]:
@@ -116,20 +133,23 @@ def _base_and_body(model: Any) -> tuple[Any, Any]:
     return base, base.model if is_causal else base
 
 
-def _is_changed(module: nn.Module) -> bool:
-    """Return whether someone wants to see or change what this module reads or returns, but for plain LoRA."""
-    if isinstance(module, BaseTunerLayer) and type(module) is not LoraLinear:
-        return True
+def _is_stock(module: nn.Module, source: str) -> bool:
+    """Return whether this is a module of torch, PEFT's plain LoRA, or of transformers' file `source`."""
+    kind = type(module)
+    return kind in _TORCH_MODULES or kind is LoraLinear or kind.__module__ in (source, *_ACTIVATIONS)
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Return whether someone wants to see or change what this module reads or returns."""
     return bool(module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module))
 
 
 def _is_plain(module: Any) -> bool:
     """Return whether this is a linear module, or one with plain LoRA; a subclass may keep its weights anyhow."""
     if type(module) is LoraLinear:
-        return type(module.base_layer) is nn.Linear and not (
-            module.merged or module.lora_variant or any(module.lora_bias.values())
-        )
-    return type(module) is nn.Linear
+        is_changed = module.merged or module.disable_adapters or module.lora_variant or any(module.lora_bias.values())
+        return not is_changed and _is_plain(module.base_layer)
+    return type(module) is nn.Linear and type(module.weight) is nn.Parameter
 
 
 def _linears(layer: Any) -> list[Any]:
@@ -190,6 +210,8 @@ class _LowRank:
         if isinstance(factors, Tensor) and num_new > 1:
             factors = factors.repeat_interleave(num_new, dim=0)
         low = functional.linear(inputs.to(self.down.dtype), self.down) * factors
+        if isinstance(factors, Tensor):
+            low = low.masked_fill(factors == 0, 0)  # what is infinite by another row's adapter stays with that row
         return torch.addmm(outputs.to(self.up.dtype), low.to(self.up.dtype), self.up.t()).to(outputs.dtype)
 
 
@@ -325,9 +347,15 @@ class _View:
 
     @classmethod
     def of(
-        cls, attention_mask: Tensor | None, num_before: int, num_new: int, group_size: int, device: torch.device
+        cls,
+        attention_mask: Tensor | None,
+        num_before: int,
+        num_new: int,
+        group_size: int,
+        kv_width: int,
+        device: torch.device,
     ) -> "_View":
-        """Make the view of `num_new` positions; arguments as `LlamaForward`'s, `group_size` queries share keys."""
+        """Make the view of `num_new` positions; `group_size` queries share keys, `kv_width` wide in all heads."""
         seen = None if attention_mask is None else attention_mask[:, None, None].bool()
         if num_new == 1:
             return cls(seen, True)
@@ -339,8 +367,8 @@ class _View:
         if seen is not None:
             # Padding sees itself, since the mean over nothing is no number and would spread.
             mask = (seen & mask) | (positions == new)
-        # Few queries on many keys: a mask for each query takes less memory than the keys repeated.
-        is_grouped = group_size * num_new <= num_before
+        # Few queries on many keys: a mask for each query takes less memory than the keys and values repeated.
+        is_grouped = num_new <= min(num_before // group_size, 2 * kv_width)
         return cls(mask.repeat(1, 1, group_size, 1) if is_grouped else mask, is_grouped)
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
