@@ -253,6 +253,10 @@ def test_models_that_are_not_plain_llamas_are_left_to_transformers() -> None:
     shortened = tiny_llama()
     shortened.config.num_hidden_layers -= 1
     assert not can_read(shortened)
+    assert not can_read(tiny_llama(is_causal=False))
+    mixed: Any = tiny_llama()
+    mixed.model.norm.to(torch.bfloat16)
+    assert not can_read(mixed)
     subclass = type("LlamaForCausalLM", (type(tiny_llama()),), {"__module__": __name__})
     assert not can_read(subclass(tiny_llama().config))
     with torch.autocast("cpu", torch.bfloat16):

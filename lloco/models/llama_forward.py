@@ -112,6 +112,7 @@ def can_read(model: nn.Module) -> bool:
     # Rotations of other types turn with the length.
     is_plain_attention = (
         not getattr(config, "sliding_window", None)
+        and getattr(config, "is_causal", True)
         and config._attn_implementation in ("sdpa", "eager")
         and body.rotary_emb.rope_type in ("default", "linear", "llama3", "yarn")
     )
@@ -119,6 +120,7 @@ def can_read(model: nn.Module) -> bool:
         is_plain_attention
         and len(body.layers) == config.num_hidden_layers
         and not torch.is_autocast_enabled(base.device.type)
+        and len({weight.dtype for name, weight in base.named_parameters() if "lora_" not in name}) == 1
         and (base is body or type(base.lm_head) is nn.Linear)
         and all(_is_stock(module, type(base).__module__) for module in base.modules())
         and not any(_is_hooked(module) for module in model.modules())
