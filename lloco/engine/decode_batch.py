@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import DynamicCache
@@ -19,6 +18,7 @@ from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix
 from lloco.errors import LlocoError
+from lloco.models.adapter import base_model
 from lloco.models.decoder import Decoder
 from lloco.models.llama_forward import LlamaForward, can_read
 from lloco.prompt import Prompt, collate
@@ -185,9 +185,8 @@ def check_cache(decoder: Decoder) -> None:
 
 def _last_logits_only(decoder: Decoder) -> dict[str, int]:
     """Logits of a whole prompt would take more memory than its keys and values."""
-    model: Any = decoder.model
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
+    forward = base_model(decoder.model).forward
+    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(forward).parameters else {}
 
 
 def _pad_left(states: Tensor, gap: int) -> Tensor:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
@@ -18,6 +17,7 @@ from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import NamedAdapters, inference
 from lloco.errors import LlocoError
+from lloco.models.adapter import base_model
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt, collate
 
@@ -103,7 +103,7 @@ def _generation_config(sampling: SamplingParams) -> GenerationConfig:
 @contextmanager
 def _settings(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
     """Generate with these settings alone: `generate` fills what they leave open from the model's own."""
-    base: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
+    base = base_model(model)
     own = base.generation_config
     base.generation_config = config
     try:

@@ -242,6 +242,12 @@ def adapter_disabled(model: torch.nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
 
 
+def base_model(model: Any) -> PreTrainedModel:
+    """Return the model that PEFT wraps, its linear modules as PEFT changed them, or the model itself."""
+    base: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
+    return base
+
+
 def _peft_model(decoder: Decoder, config: LoraConfig, adapter_name: str) -> PeftModel:
     if any(isinstance(module, BaseTunerLayer) for module in decoder.model.modules()):
         raise LlocoError(
@@ -256,7 +262,7 @@ def _peft_model(decoder: Decoder, config: LoraConfig, adapter_name: str) -> Peft
 
 def _linear_modules(decoder: Decoder) -> dict[str, tuple[int, int]]:
     """Map the base model's linear modules, bar the output layer, to (in_features, out_features)."""
-    base: PreTrainedModel = decoder.model.get_base_model() if isinstance(decoder.model, PeftModel) else decoder.model
+    base = base_model(decoder.model)
     output = base.get_output_embeddings()  # type: ignore[no-untyped-call]
     adapted = tuple(f"{name}." for name, module in base.named_modules() if isinstance(module, BaseTunerLayer))
     return {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Cache
 
-from lloco.models.adapter import BASE_ADAPTER
+from lloco.models.adapter import BASE_ADAPTER, base_model
 
 _FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")
 _SOURCES = tuple(f"transformers.models.{name}.modeling_{name}" for name in map(str.lower, _FAMILIES))
@@ -130,7 +130,7 @@ def can_read(model: nn.Module) -> bool:
 
 def _base_and_body(model: Any) -> tuple[Any, Any]:
     """Return the model without PEFT's, and that without its output layer; the same twice where it has none."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: Any = base_model(model)
     is_causal = type(base).__name__.removesuffix("ForCausalLM") in _FAMILIES
     return base, base.model if is_causal else base
 
