@@ -20,7 +20,8 @@ from lloco.engine.prefix_cache import Prefix
 from lloco.errors import LlocoError
 from lloco.models.adapter import base_model
 from lloco.models.decoder import Decoder
-from lloco.models.llama_forward import LlamaForward, can_read
+from lloco.models.llama_forward import LlamaForward
+from lloco.models.plain_llama import can_read
 from lloco.prompt import Prompt, collate
 
 
