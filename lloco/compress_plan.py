@@ -39,6 +39,7 @@ class CompressPlan:
     options: CompressOptions
     """With the segment length and the number of refining steps that were chosen."""
     storage_dtype: str | None
+    """None stores vectors in the type that they were computed in."""
     max_batch_tokens: int
     """Tokens that are compressed together at most: as many as one document may have."""
 
@@ -74,10 +75,11 @@ def plan_documents(
     storage_dtype: str | None = None,
     on_characters: OnCharacters | None = None,
 ) -> CompressPlan:
-    """Find what is new or has changed, and tokenise it; `storage_dtype` None keeps the dtype it is computed in.
+    """Find what is new or has changed, and tokenise it.
 
     Without a segment_len in the options it is that of the document stored last, else the compressor's own; without
-    refine_steps they are that document's, else 0.
+    refine_steps they are that document's, else 0; without a storage_dtype it is that document's, else the one that
+    vectors are computed in.
 
     Raises:
         MismatchError: the corpus holds soft prompts of another compressor.
@@ -86,7 +88,8 @@ def plan_documents(
     options = options or CompressOptions()
     check_compressor(corpus, compressor)
     _check_options(compressor, options)
-    segment_len = options.segment_len or corpus.summary().segment_len or compressor.segment_len
+    summary = corpus.summary()
+    segment_len = options.segment_len or summary.segment_len or compressor.segment_len
     refine_steps = corpus.refine_steps() if options.refine_steps is None else options.refine_steps
     options = replace(options, segment_len=segment_len, refine_steps=refine_steps)
     new: list[Document] = []
@@ -108,8 +111,8 @@ def plan_documents(
             skipped.append(Skipped(document.source or document.id, reason))
         else:
             waiting.append((document, ids))
-    max_tokens = _max_tokens(compressor, segment_len)
-    return CompressPlan(tuple(waiting), num_unchanged, tuple(skipped), options, storage_dtype, max_tokens)
+    stored_as, max_tokens = storage_dtype or summary.storage_dtype, _max_tokens(compressor, segment_len)
+    return CompressPlan(tuple(waiting), num_unchanged, tuple(skipped), options, stored_as, max_tokens)
 
 
 def counting(on_count: Callable[[int, int], None] | None, num_total: int) -> Progress | None:

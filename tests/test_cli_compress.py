@@ -156,6 +156,9 @@ def test_an_emptied_corpus_with_an_adapter_is_told_of_another_compressor(
 def test_int8_is_stored_and_its_loss_is_told(run: Run, docs: Path, compressor: Path) -> None:
     assert run("compress", docs, "--corpus", "c", "--compressor", compressor, "--storage-dtype", "int8") == 0
     assert "loss of storing" in run.out
+    (docs / "lease.txt").write_text("The lease is signed by Anna Berg.")
+    assert run("compress", docs, "--corpus", "c") == 0
+    assert "storing vectors as int8" in run.err
     assert {one["dtype"] for one in run.json("corpus", "show", "c")["documents"]} == {"int8"}
 
 

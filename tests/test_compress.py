@@ -72,6 +72,18 @@ def test_without_a_segment_length_a_corpus_keeps_its_own(store: Store, compresso
     assert {one.segment_len for one in corpus.documents()} == {compressor.segment_len}
 
 
+def test_without_a_storage_dtype_a_corpus_keeps_its_own(store: Store, compressor: Compressor) -> None:
+    corpus = store.corpus("c")
+    lease, voyage = lease_and_voyage()
+    compress_into(corpus, [lease], compressor)
+    assert corpus.summary().storage_dtype == "float32"
+    compress_into(corpus, [lease], compressor, storage_dtype="int8")
+    report = compress_into(corpus, [lease, voyage], compressor)
+    assert (report.num_new, report.num_unchanged) == (1, 1)
+    assert report.quantisation_error > 0
+    assert {corpus.soft_prompt(id).provenance.dtype for id in corpus.document_ids()} == {"int8"}
+
+
 def test_every_document_is_tokenised_once(
     store: Store, compressor: Compressor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

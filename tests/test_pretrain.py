@@ -265,7 +265,9 @@ def test_each_digit_is_a_token() -> None:
 
 def test_long_texts_become_documents_without_questions() -> None:
     lines = iter([("Ada lives in Rome. " * 20, [("Where?", "Rome")]), ("Short.", [("What?", "It")])])
-    *parts, short = tokenize_lines(lines, TOKENIZER, 50)
+    lost: list[int] = []
+    *parts, short = tokenize_lines(lines, TOKENIZER, 50, lost.append)
+    assert lost == [1]
     ids = TOKENIZER("Ada lives in Rome. " * 20, add_special_tokens=False)["input_ids"]
     assert [one for part in parts for one in part.ids.tolist()] == ids
     assert all(len(part.ids) <= 50 and part.pairs == () for part in parts)

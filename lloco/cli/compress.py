@@ -46,7 +46,10 @@ class _Flags:
     ] = "windows"
     storage_dtype: Annotated[
         options.StorageDtype | None,
-        typer.Option("--storage-dtype", help="Type to store vectors in [default: the type they were computed in]."),
+        typer.Option(
+            "--storage-dtype",
+            help="Type to store vectors in [default: as the corpus has it, else the type they are computed in].",
+        ),
     ] = None
     refine: Annotated[
         int | None,
@@ -148,6 +151,9 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
         plan = plan_documents(
             corpus, documents, compressor, chosen, storage_dtype=flags.storage_dtype, on_characters=advance
         )
+    computed_as = str(compressor.decoder.dtype).removeprefix("torch.")
+    if flags.storage_dtype is None and plan.storage_dtype not in (None, computed_as):
+        output.say(f"storing vectors as {plan.storage_dtype}, as corpus {corpus.name} has them")
     with output.progress(
         "compressing and refining" if plan.options.refine_steps else "compressing", "tokens"
     ) as advance:

@@ -199,5 +199,5 @@ def _train(chosen: "PretrainOptions", out: Path, output: Output) -> dict[str, di
                 figures = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in line.figures.items())
                 output.say(f"{stage.replace('_', ' ')}, step {line.step + 1}: loss {line.loss:.3f}, {figures}")
 
-        train_models(chosen, out, on_step)
+        train_models(chosen, out, on_step, output.warn)
     return last

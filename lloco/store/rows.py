@@ -43,6 +43,8 @@ class CorpusSummary:
     adapter_digest: str | None
     segment_len: int | None
     """Tokens of a segment of the document that was stored last; None before the first."""
+    storage_dtype: str | None
+    """In which the soft prompt of that document was stored."""
     num_documents: int
     num_passages: int
     num_document_tokens: int
@@ -67,7 +69,7 @@ def read_summary(connection: sqlite3.Connection, key: int) -> CorpusSummary:
         {"key": key},
     ).fetchone()
     last = connection.execute(
-        "SELECT segment_len FROM documents WHERE corpus = ? ORDER BY added DESC, key DESC LIMIT 1", (key,)
+        "SELECT segment_len, dtype FROM documents WHERE corpus = ? ORDER BY added DESC, key DESC LIMIT 1", (key,)
     ).fetchone()
     return CorpusSummary(
         corpus["name"],
@@ -75,7 +77,7 @@ def read_summary(connection: sqlite3.Connection, key: int) -> CorpusSummary:
         corpus["compressor_digest"],
         corpus["hidden_size"],
         active_adapter(connection, key),
-        None if last is None else int(last[0]),
+        *(last or (None, None)),
         *(int(count) for count in counts),
     )
 

@@ -41,6 +41,7 @@ from lloco.training.text_tokenizer import train_tokenizer
 RATIOS = (8.0, 4.0, 16.0, 32.0)
 WINDOW_LEN = 256
 OnStep = Callable[[str, LogLine], None]
+OnWarning = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,12 @@ class PretrainOptions:
         return {name: num_steps for name, num_steps in steps.items() if num_steps}
 
 
-def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None) -> TrainableCompressor:
+def pretrain(
+    options: PretrainOptions, out: Path, on_step: OnStep | None = None, on_warning: OnWarning | None = None
+) -> TrainableCompressor:
     """Train or go on training in `out`; leaves the checkpoint in `out`/model and curves beside it.
 
+    `on_warning` is told before training of questions that are not learned, since their texts are too long.
     Under several processes, which may share the weights out among them (FSDP2), the first one alone writes.
 
     Raises:
@@ -188,8 +192,13 @@ def pretrain(options: PretrainOptions, out: Path, on_step: OnStep | None = None)
         if state.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
         tokenizer = _tokenizer(options, out)
-    limit = options.max_document_tokens
-    documents = tokenize_lines(iter_lines(options.data), tokenizer, limit)
+    limit, lost = options.max_document_tokens, list[int]()
+    documents = tokenize_lines(iter_lines(options.data), tokenizer, limit, lost.append)
+    if sum(lost) and on_warning is not None and state.is_main_process:
+        on_warning(
+            f"{sum(lost):,} questions of {len(lost):,} texts are not learned, because these have more than {limit:,} "
+            "tokens and are cut into parts: raise --max-document-tokens, or give the questions with shorter texts"
+        )
     validation = [d for d in tokenize_lines(iter_lines(options.validation), tokenizer, limit) if d.pairs][:200]
     if not documents:
         raise DataError(f"pretraining needs text, {', '.join(map(str, options.data))} hold none: give other files")

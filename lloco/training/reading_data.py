@@ -6,7 +6,7 @@ questions are plain text) and lays rows out with the default template. Knows not
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -78,9 +78,15 @@ def _broken(where: str, what: str) -> DataError:
 
 
 def tokenize_lines(
-    lines: Iterator[Line], tokenizer: PreTrainedTokenizerFast, max_document_tokens: int
+    lines: Iterator[Line],
+    tokenizer: PreTrainedTokenizerFast,
+    max_document_tokens: int,
+    on_lost: Callable[[int], None] | None = None,
 ) -> list[ReadingDocument]:
-    """Tokenise documents, questions and answers; a longer text becomes several documents without questions."""
+    """Tokenise documents, questions and answers; a longer text becomes several documents without questions.
+
+    `on_lost` is called with the number of questions that such a text had.
+    """
     documents: list[ReadingDocument] = []
     while group := list(islice(lines, LINES_TOKENIZED_TOGETHER)):
         texts = [part for text, pairs in group for part in (text, *_worded(pairs))]
@@ -91,6 +97,8 @@ def tokenize_lines(
             if len(ids) <= max_document_tokens:
                 documents.append(ReadingDocument(ids, worded))
             else:
+                if worded and on_lost is not None:
+                    on_lost(len(worded))
                 starts = range(0, len(ids), max_document_tokens)
                 documents += [ReadingDocument(ids[start : start + max_document_tokens], ()) for start in starts]
     return [document for document in documents if len(document.ids) > 1]
