@@ -61,12 +61,17 @@ class DenseIndex:
         """Best passages with their cosines, of one document alone where it is named; equal ones keep their order."""
         if not len(self._table):
             return []
-        scores = self._matrix() @ self.embedder.embed_question(question)
-        if document_id is not None:
-            scores[np.asarray(self._table["document_id"]) != document_id] = -np.inf
+        rows = slice(None) if document_id is None else self._rows_of(document_id)
+        scores = self._matrix()[rows] @ self.embedder.embed_question(question)
         best = np.argsort(-scores, kind="stable")[:limit]
-        found = best[np.isfinite(scores[best])]
-        return [(passage, float(scores[at])) for passage, at in zip(self._passages(found), found, strict=True)]
+        places = np.arange(len(self._table))[rows][best]
+        return [(passage, float(scores[at])) for passage, at in zip(self._passages(places), best, strict=True)]
+
+    def _rows_of(self, document_id: str) -> NDArray[np.int64]:
+        import pyarrow.compute
+
+        is_its: NDArray[np.bool_] = pyarrow.compute.equal(self._table["document_id"], document_id).to_numpy()
+        return np.flatnonzero(is_its)
 
     def _passages(self, places: NDArray[np.int64]) -> Sequence[PassageText]:
         rows = self._table.select(["document_id", "start", "end", "text"]).take(places).to_pylist()

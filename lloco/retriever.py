@@ -145,7 +145,9 @@ def fuse(by_words: Sequence[Hit], by_meaning: Sequence[Hit]) -> list[Hit]:
     found = {(hit.document_id, hit.start): hit for hit in (*by_meaning, *by_words)}
     scores = dict.fromkeys(found, 0.0)
     for hits, weight in ((by_words, 1.0), (by_meaning, MEANING_WEIGHT)):
-        worst = min((hit.score for hit in hits), default=0.0) if len(hits) >= FUSION_DEPTH else 0.0
+        worst = min((hit.score for hit in hits), default=0.0)
+        if len(hits) < FUSION_DEPTH:  # what was not found at all scores 0; cosines can be below
+            worst = min(worst, 0.0)
         best = max((hit.score for hit in hits), default=0.0)
         for hit in hits:
             scores[hit.document_id, hit.start] += weight * (hit.score - worst) / ((best - worst) or 1.0)

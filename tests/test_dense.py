@@ -67,6 +67,11 @@ def test_fusion_weighs_both_rankings_between_their_best_and_nothing() -> None:
     assert ids(fused) == ["b", "a", "c"]
     assert [hit.score for hit in fused] == pytest.approx([0.75 + 0.3, 1.0, 0.15])
     assert ids(fuse([], [b])) == ids(fuse([b], [])) == ["b"]
+    # Cosines below 0: the least alike is the worst, and no cosine near 0 counts for more than a word.
+    away = [replace(b, score=-0.02), replace(c, score=-0.3)]
+    assert [hit.score for hit in fuse([replace(a, score=8.0)], away)] == pytest.approx([1.0, 0.3, 0.0])
+    alike = [replace(b, score=0.01), replace(a, score=-0.3)]
+    assert ids(fuse([replace(a, score=8.0)], alike)) == ["a", "b"]
 
 
 def test_documents_and_passages_within_one_are_ranked_by_meaning(embedder: Embedder) -> None:
