@@ -10,17 +10,17 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
-from lloco.errors import StoreError
+from lloco.errors import LlocoError, StoreError
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 
 Index = TypeVar("Index")
-Build: TypeAlias = Callable[[list[PassageText], Path | None, Index | None], Index]
+Build: TypeAlias = Callable[[Iterable[PassageText], Path | None, Index | None], Index]
 """Index the passages in an empty folder or in memory; the index of what the corpus held before may help."""
 
 
@@ -30,21 +30,28 @@ def kept_index(corpus: Corpus, kind: str, open_index: Callable[[Path], Index], b
     Raises:
         StoreError: there is no room to write it.
     """
-    with contextlib.suppress(*_UNREADABLE):
-        return open_index(_folder(corpus, corpus.contents_digest(), kind))
-    digest, passages = corpus.contents()
-    try:
-        return _build_on_disk(corpus, _folder(corpus, digest, kind), kind, passages, open_index, build)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return build(passages, None, None)
-        raise StoreError(
-            f"could not write the index of corpus {corpus.name!r} in {corpus.index_folder}: "
-            f"{error.strerror or error}; the corpus itself is as it was: free space, then ask again"
-        ) from error
+    for _ in range(MAX_TRIES):  # others may index newer contents, and remove this index as soon as it is there
+        with contextlib.suppress(*_UNREADABLE):
+            return open_index(_folder(corpus, corpus.contents_digest(), kind))
+        try:
+            with corpus.contents() as (digest, passages):
+                _build_on_disk(corpus, _folder(corpus, digest, kind), kind, passages, open_index, build)
+        except LlocoError:
+            raise
+        except _UNREADABLE as error:
+            if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                break
+            reason = getattr(error, "strerror", None) or error
+            raise StoreError(
+                f"could not write the index of corpus {corpus.name!r} in {corpus.index_folder}: {reason}; the corpus "
+                "itself is as it was: free space, then ask again"
+            ) from error
+    with corpus.contents() as (_, passages):
+        return build(passages, None, None)
 
 
 _UNREADABLE = (ValueError, OSError, sqlite3.Error)
+MAX_TRIES = 3
 
 
 def _folder(corpus: Corpus, contents_digest: str, kind: str) -> Path:
@@ -55,10 +62,10 @@ def _build_on_disk(
     corpus: Corpus,
     folder: Path,
     kind: str,
-    passages: list[PassageText],
+    passages: Iterable[PassageText],
     open_index: Callable[[Path], Index],
     build: Build[Index],
-) -> Index:
+) -> None:
     """Build beside the final place and rename, so that an index that is there is whole; drop stale ones of the kind."""
     temp = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}{TEMP_SUFFIX}")
     make_folder_durably(folder.parent)
@@ -76,7 +83,6 @@ def _build_on_disk(
     finally:
         shutil.rmtree(temp, ignore_errors=True)
     fsync_folder(folder.parent)
-    return open_index(folder)
 
 
 def _first_readable(folders: list[Path], open_index: Callable[[Path], Index]) -> Index | None:

@@ -1,5 +1,6 @@
 """The retriever finds the passage a question is about, takes any question, and follows its corpus."""
 
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from lloco.retriever import Retriever, question_words, split_passages
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 from lloco.store.store import Store
+from tests.command import raiser
 from tests.corpora import add_document
 
 FACTS = {
@@ -202,6 +204,22 @@ def test_where_the_index_cannot_be_written_it_is_made_in_memory_or_refused(
     refuse(28)  # ENOSPC
     with pytest.raises(StoreError, match="index of corpus 'facts'"):
         Retriever.of_corpus(corpus)
+
+
+@pytest.mark.usefixtures("backend")
+def test_an_index_that_cannot_be_built_says_so_in_the_stores_words(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in (sqlite3.OperationalError("database or disk is full"), ValueError("IoError: no space")):
+        monkeypatch.setattr(default_index(), "build", raiser(error))
+        with pytest.raises(StoreError, match=r"could not write the index of corpus 'facts'.*(full|no space)"):
+            Retriever.of_corpus(corpus)
+
+
+@pytest.mark.usefixtures("backend")
+def test_an_index_that_others_remove_at_once_is_made_in_memory(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default_index(), "open", raiser(ValueError("it is gone")))
+    assert Retriever.of_corpus(corpus).search("oven", 1)[0].document_id == "bread"
 
 
 # Passages

@@ -23,6 +23,7 @@ from lloco.models.adapter_digest import adapter_digest
 from lloco.soft_prompt import Provenance, SoftPrompt
 from lloco.store.catalogue import MIGRATIONS
 from lloco.store.store import Passage, Store, default_store_path
+from tests.command import raiser
 
 
 def make_document(id: str = "a", version: int = 0) -> Document:
@@ -233,6 +234,20 @@ def test_summaries_count_what_is_there(store: Store) -> None:
     assert store.corpus("one").name == "One"
 
 
+def test_what_is_asked_at_every_question_reads_no_text(store: Store) -> None:
+    """Texts are the largest column: counts and digests come from indexes that hold all they need."""
+    with sqlite3.connect(store.path / "lloco.db") as connection:
+        for query in (
+            "SELECT id, text_digest, passages_digest FROM documents WHERE corpus = 1 ORDER BY key",
+            "SELECT total(num_tokens), total(num_virtual_tokens), total(num_bytes) FROM documents WHERE corpus = 1",
+            "SELECT segment_len, dtype FROM documents WHERE corpus = 1 ORDER BY added DESC, key DESC LIMIT 1",
+            "SELECT id FROM documents WHERE corpus = 1 ORDER BY key LIMIT -1",
+        ):
+            ((*_, plan),) = connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+            assert "USING COVERING INDEX" in plan
+    connection.close()
+
+
 def test_contents_digest_follows_texts_and_passages(store: Store) -> None:
     corpus, document = store.corpus("c"), make_document()
     digests = [corpus.contents_digest()]
@@ -269,6 +284,36 @@ def test_the_adapter_is_copied_and_the_latest_is_active(store: Store, tmp_path: 
     assert rows == [(first, "abc"), (second, "abc")]
     store.remove_corpus("c")
     assert list((store.path / "adapters").iterdir()) == []
+
+
+def test_an_adapter_whose_folder_is_incomplete_is_replaced_by_itself(store: Store, tmp_path: Path) -> None:
+    corpus = store.corpus("c")
+    corpus.set_adapter(make_adapter(tmp_path / "adapter"))
+    folder = corpus.adapter_folder()
+    assert folder is not None
+    (folder / "adapter_model.safetensors").unlink()
+    assert [problem.kind for problem in store.verify()] == ["adapter_missing"]
+    corpus.set_adapter(tmp_path / "adapter")
+    assert store.verify() == []
+
+
+def test_an_adapter_with_other_files_beside_its_weights_is_never_away(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = store.corpus("c")
+    corpus.set_adapter(make_adapter(tmp_path / "adapter"))
+    (tmp_path / "adapter" / "README.md").write_text("The same weights.")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", raiser(OSError(28, "No space left on device")))
+        with pytest.raises(StoreError, match="No space left"):
+            corpus.set_adapter(tmp_path / "adapter")
+    folder = corpus.adapter_folder()
+    assert folder is not None and store.verify() == [] and not (folder / "README.md").exists()
+    corpus.set_adapter(tmp_path / "adapter")
+    assert (folder / "README.md").exists()
+    (tmp_path / "adapter" / "README.md").unlink()
+    corpus.set_adapter(tmp_path / "adapter")
+    assert not (folder / "README.md").exists() and store.verify() == []
 
 
 def test_the_store_names_an_adapter_by_the_digest_that_results_name_it_by(store: Store, tmp_path: Path) -> None:
@@ -427,6 +472,8 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(store: Store) -> Non
     assert store.corpus("c").document("a").num_read_tokens == 120
     store.close()
     with sqlite3.connect(store.path / "lloco.db") as connection:
+        for index in ("documents_in_order", "documents_by_age"):
+            connection.execute(f"DROP INDEX {index}")
         connection.execute("ALTER TABLE documents DROP COLUMN num_read_tokens")
         connection.execute("PRAGMA user_version = 1")
     connection.close()

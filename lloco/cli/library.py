@@ -122,7 +122,7 @@ class Library:
         Raises:
             StoreError: there is no such corpus.
         """
-        named = dict.fromkeys(names or [one.name for one in self._store.corpora()])
+        named = dict.fromkeys(names or self._store.corpus_names())
         corpora = [self._store.corpus(name, create=False) for name in named]
         if self._flags.document is not None and len(corpora) != 1:
             raise typer.BadParameter("it is in one corpus: name that with --corpus", param_hint="'--document'")

@@ -122,7 +122,7 @@ def serve(
             ),
             open_retriever,
         )
-        names = flags.corpus or [one.name for one in opened.corpora()]
+        names = flags.corpus or opened.corpus_names()
         page = f"{address_of(bound)}/"
         url = f"{page}v1"
         try:

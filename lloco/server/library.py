@@ -45,9 +45,9 @@ class Library:
     def retrievers(self, grant: Grant) -> dict[str, Retriever]:
         """Indexes of every corpus that the caller may use, by name."""
         found = {}
-        for one in self.summaries(grant):
+        for name in filter(grant.allows, self._store.corpus_names()):
             with suppress(StoreError):  # it may have been removed meanwhile
-                found[one.name] = self.retriever(self._store.corpus(one.name, create=False))
+                found[name] = self.retriever(self._store.corpus(name, create=False))
         return found
 
     def corpus(self, grant: Grant, name: str, param: str = "model") -> Corpus:
@@ -81,19 +81,20 @@ class Library:
             return corpus.document(id)
 
     def add(self, corpus: Corpus, document: Document, *, replace: bool) -> tuple[StoredDocument, bool]:
-        """Compress and store a document; returns it and whether it is new. Its corpus can be asked at once.
+        """Compress and store a document; returns it and whether it is new.
+
+        The next question about its corpus finds it, and waits until it is indexed; many additions are indexed once.
 
         Raises:
             ApiError: 409 for an id that is there, unless it may be replaced; 400 where it cannot be compressed.
         """
-        is_new = document.id not in corpus.document_ids()
+        is_new = document.id not in corpus
         if not (is_new or replace):
             message = f"document {document.id!r} is there already: PUT /v1/documents/{corpus.name}/ID replaces it"
             raise ApiError(409, message, param="id", code="exists")
         report = compress_into(corpus, [document], self._engines.compressor(corpus))
         if report.skipped and not (report.num_new or report.num_unchanged):
             raise ApiError(400, f"document {document.id!r} cannot be used: {report.skipped[0].reason}", param="text")
-        self.retriever(corpus)
         return self.document(corpus, document.id), is_new
 
     def remove_document(self, corpus: Corpus, id: str) -> None:

@@ -66,6 +66,12 @@ MIGRATIONS = (
     );
     """,
     "ALTER TABLE documents ADD COLUMN num_read_tokens INTEGER",
+    """
+    CREATE INDEX documents_in_order ON documents (
+        corpus, key, id, text_digest, passages_digest, num_tokens, num_virtual_tokens, num_bytes
+    );
+    CREATE INDEX documents_by_age ON documents (corpus, added, key, segment_len, dtype);
+    """,
 )
 """Migration n brings a database from schema version n to n + 1; one that was released is never edited."""
 
@@ -101,6 +107,17 @@ class Catalogue:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view for long reads, on a connection of its own: nobody waits for it."""
+        with self._as_store_error("read the store"):
+            connection = self._connect()
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
     def write(self, purpose: str) -> Iterator[sqlite3.Connection]:
         """The only writer among all processes until the block ends; commits there, or nothing of it stays.
 
@@ -131,18 +148,21 @@ class Catalogue:
 
     def _open(self) -> None:
         self._process = os.getpid()
+        self._connection = connection = self._connect()
+        self._close = weakref.finalize(self, _close_in, self._process, connection)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
+
+    def _connect(self) -> sqlite3.Connection:
         # On a read-only disk the log's files cannot be made; nobody can be writing there, so none is needed.
         is_immutable = self.is_read_only and not Path(f"{self.path}-wal").exists()
         address = f"{self.path.absolute().as_uri()}?{'mode=ro&immutable=1' if is_immutable else 'mode=rwc'}"
         connection = sqlite3.connect(
             address, uri=True, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
-        self._connection = connection
-        self._close = weakref.finalize(self, _close_in, self._process, connection)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")
+        return connection
 
     def _migrate(self) -> None:
         connection = self._connection

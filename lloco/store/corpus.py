@@ -6,6 +6,7 @@ the row is gone (`docs/storage.md`). Knows nothing of models: soft prompts and a
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lloco.documents import Document
@@ -96,8 +97,8 @@ class Corpus:
         with self._catalogue.read() as connection:
             rows = connection.execute(
                 "SELECT soft_prompt FROM documents WHERE corpus = ? ORDER BY added DESC, key DESC", (self._key,)
-            ).fetchall()
-        return next((steps for row in rows if (steps := self._refine_steps_of(row[0])) is not None), 0)
+            )
+            return next((steps for row in rows if (steps := self._refine_steps_of(row[0])) is not None), 0)
 
     def is_current(
         self,
@@ -148,6 +149,12 @@ class Corpus:
             rows = connection.execute("SELECT id FROM documents WHERE corpus = ? ORDER BY key LIMIT ?", of_corpus)
             return [row[0] for row in rows]
 
+    def __contains__(self, id: str) -> bool:
+        """Whether there is a document with this id."""
+        with self._catalogue.read() as connection:
+            found = connection.execute("SELECT 1 FROM documents WHERE corpus = ? AND id = ?", (self._key, id))
+            return found.fetchone() is not None
+
     def documents(self) -> Iterator[StoredDocument]:
         """Every document, one text in memory at a time; skips what another process removes meanwhile."""
         for id in self.document_ids():
@@ -181,11 +188,12 @@ class Corpus:
         with self._catalogue.read() as connection:
             return read_contents_digest(connection, self._row(connection)["key"])
 
-    def contents(self) -> tuple[str, list[PassageText]]:
-        """Digest and passages of one moment, whoever writes meanwhile."""
-        with self._catalogue.read() as connection:
+    @contextmanager
+    def contents(self) -> Iterator[tuple[str, Iterator[PassageText]]]:
+        """Digest and passages of one moment, whoever writes meanwhile; they are read while the block lasts."""
+        with self._catalogue.snapshot() as connection:
             digest = read_contents_digest(connection, self._row(connection)["key"])
-            return digest, list(read_passages(connection, self._key, None))
+            yield digest, read_passages(connection, self._key, None)
 
     def soft_prompt(self, id: str) -> SoftPrompt:
         """Read the soft prompt of a document, its content checked against its digest."""

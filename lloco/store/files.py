@@ -60,12 +60,18 @@ class AdapterFiles:
         return self.folder / corpus / digest[:12]
 
     def write(self, corpus: str, files: dict[str, bytes]) -> None:
-        """Put an adapter on the disk, flushed; the folder appears whole or not at all."""
+        """Put an adapter on the disk, flushed; the folder appears whole or not at all.
+
+        Of one that is there, which has the same weights, the files that differ are replaced one by one.
+        """
         path = self.path(corpus, adapter_files_digest(files))
         if path.is_dir():
-            if read_adapter_folder(path) == files:
-                return
-            shutil.rmtree(path)
+            for name, data in files.items():
+                if not (path / name).is_file() or (path / name).read_bytes() != data:
+                    write_durably(path / name, data)
+            for other in [one for one in path.iterdir() if one.name not in files]:
+                other.unlink()
+            return
         make_folder_durably(path.parent)
         temp = path.with_name(f".{path.name}.{os.getpid()}{TEMP_SUFFIX}")
         try:
@@ -118,6 +124,13 @@ def orphan_temps(store_folder: Path) -> Iterator[Path]:
     for pattern in ("soft_prompts/*/.*", "adapters/*/.*", "index/*/.*"):
         for path in sorted(store_folder.glob(pattern)):
             # Indexes alone are built without the lock: one that was touched lately may still be being built.
-            is_in_use = pattern.startswith("index") and path.stat().st_mtime > time.time() - 3600
+            is_in_use = pattern.startswith("index") and _changed_seconds_ago(path) < 3600
             if path.suffix == TEMP_SUFFIX and not is_in_use:
                 yield path
+
+
+def _changed_seconds_ago(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0  # whoever built it is done with it

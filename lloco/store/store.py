@@ -53,6 +53,11 @@ class Store:
         """Close the database; corpora of this store cannot be used afterwards."""
         self._catalogue.close()
 
+    def corpus_names(self) -> list[str]:
+        """Names of all corpora, in order."""
+        with self._catalogue.read() as connection:
+            return [row[0] for row in connection.execute("SELECT name FROM corpora ORDER BY name")]
+
     def corpora(self) -> list[CorpusSummary]:
         """Every corpus in numbers, by name."""
         with self._catalogue.read() as connection:

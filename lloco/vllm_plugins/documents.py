@@ -94,8 +94,8 @@ def access_of(environment: Mapping[str, str], host: str) -> Access:
 
 def _join(service: Service, store: Store) -> None:
     """Try what each corpus needs, and name those that this vLLM cannot answer for; the others can be asked."""
-    for one in store.corpora():
+    for name in store.corpus_names():
         try:
-            service.engines.join([store.corpus(one.name, create=False)])
+            service.engines.join([store.corpus(name, create=False)])
         except LlocoError as error:
-            _log.error("corpus %s cannot be asked here: %s", one.name, error)
+            _log.error("corpus %s cannot be asked here: %s", name, error)
