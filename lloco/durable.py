@@ -6,7 +6,15 @@ Nothing here knows what the bytes mean. Errors of the operating system (disk ful
 """
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from lloco.errors import DataError
+
+if sys.platform != "win32":
+    import fcntl
 
 TEMP_SUFFIX = ".tmp"
 
@@ -44,3 +52,19 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock on a file, which is made where there is none; the system frees it when the process ends.
+
+    Raises:
+        DataError: another process holds it, in the words of `refusal`. On Windows nothing is locked.
+    """
+    with path.open("ab") as file:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(refusal) from None
+        yield

@@ -75,6 +75,8 @@ def engine(tiny: AutoCompressor) -> TransformersEngine:
 class CountingEngine:
     """The engine, with a note of every prompt; stops the process's work after some batches if asked."""
 
+    name = "transformers"
+
     def __init__(self, engine: TransformersEngine, *, fail_after: int | None = None) -> None:
         self.decoder = engine.decoder
         self.prompts: list[Prompt] = []
@@ -323,6 +325,33 @@ def test_kill_9_then_the_same_command_gives_the_same_file(
     assert len(counting.prompts) == 5
     unbroken = predict(samples(), engine, None, options("compressed"), soft_prompt_of=tiny.compress)
     assert json.loads(out.read_text()) == texts(unbroken)
+
+
+def test_two_processes_do_not_write_one_file_of_predictions(
+    tiny: AutoCompressor, engine: TransformersEngine, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    script = [sys.executable, "-c", textwrap.dedent(KILLED), str(out), "slow"]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "4\n"
+        with pytest.raises(DataError, match=r"another process is writing .*out\.json"):
+            predict(samples(), engine, None, options("compressed"), soft_prompt_of=tiny.compress, out=out)
+        os.kill(process.pid, signal.SIGKILL)
+    predict(samples(), engine, None, options("compressed"), soft_prompt_of=tiny.compress, out=out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.json.details.jsonl"]
+
+
+def test_a_soft_prompt_that_was_refined_meanwhile_makes_it_another_run(
+    tiny: AutoCompressor, engine: TransformersEngine, tmp_path: Path
+) -> None:
+    def refined(document: Document) -> SoftPrompt:
+        made = tiny.compress(document)
+        return replace(made, provenance=replace(made.provenance, refine_steps=4))
+
+    asked, out = samples(), tmp_path / "out.json"
+    predict(asked, engine, None, options("compressed"), soft_prompt_of=tiny.compress, out=out)
+    again = predict(asked, engine, None, options("compressed"), soft_prompt_of=refined, out=out)
+    assert "refine_steps 4" in (tmp_path / "out.json.details.jsonl").read_text() and len(again) == len(asked)
 
 
 def test_options_are_worded_as_multiple_choice_and_others_are_not(engine: TransformersEngine) -> None:

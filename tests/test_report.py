@@ -124,6 +124,7 @@ def test_headline_compares_with_the_same_questions_read_otherwise() -> None:
     )
     assert "answer f1 50.0 ± 15.1 on 12 questions" in said
     assert "100.0 ± 0.0 with the full text" in said and "0.0 ± 0.0 with retrieved passages" in said
+    assert "with the full text (cut to what fits in 12 of 12 questions)" in said and said.count("cut to") == 1
     only_none = replace(stories(), rows=stories().rows[3:])
     assert headline(only_none) == "Mode none scores answer f1 0.0 ± 0.0 on 12 questions of jsonl."
 

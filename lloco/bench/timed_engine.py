@@ -64,6 +64,8 @@ class WholePrompt:
 class TimedEngine:
     """Answers prompts one after the other and keeps their timings."""
 
+    name = "transformers"
+
     def __init__(self, decoder: Decoder, reader: PromptReader | None = None) -> None:
         self._adapters = NamedAdapters(decoder)
         self._reader = reader or WholePrompt()

@@ -68,6 +68,9 @@ class Generation:
 class Engine(Protocol):
     """Generates for many prompts at once."""
 
+    name: str
+    """What `--engine` calls it."""
+
     @property
     def decoder(self) -> Decoder:
         """The model that reads the prompts."""

@@ -37,6 +37,8 @@ def embedded_engine(decoder: Decoder, batch_size: int = 8) -> "StreamingEngine |
 class StreamingEngine:
     """Answers many requests at once with the decoder in this process."""
 
+    name = "transformers"
+
     def __init__(
         self, decoder: Decoder, *, max_batch_size: int = 16, max_waiting: int = 256, prefix_cache_bytes: int = 0
     ) -> None:

@@ -25,6 +25,8 @@ from lloco.prompt import Prompt, collate
 class TransformersEngine:
     """Generates with the decoder in this process; threads that run its model, to compress too, wait for one another."""
 
+    name = "transformers"
+
     def __init__(self, decoder: Decoder, batch_size: int = 8) -> None:
         if batch_size < 1:
             raise LlocoError(f"batch_size is {batch_size}: it must be at least 1")

@@ -31,6 +31,8 @@ LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 class VllmEngine:
     """Answers many requests at once with vLLM; threads may share it."""
 
+    name = "vllm"
+
     def __init__(
         self,
         decoder: Decoder,

@@ -38,6 +38,8 @@ _NUM_PROBES = 3
 class VllmServerEngine:
     """Answers many requests at once with a vLLM that others may use too; threads may share it."""
 
+    name = "vllm"
+
     def __init__(
         self, decoder: Decoder, server: VllmConnection, *, max_batch_size: int = 16, max_waiting: int = 256
     ) -> None:

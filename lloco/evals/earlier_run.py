@@ -49,8 +49,8 @@ def read_earlier_run(folder: Path, task: str, questions_digest: str) -> EarlierR
 
 
 def reader_of(options: Mapping[str, Any]) -> str:
-    """Say which model and compressor a run had: rows of equal ones are points of one line."""
-    return f"{options.get('model_digest')} {options.get('compressor_digest')}"
+    """Say which model and compressor a run had, and its refinement: rows of equal ones are points of one line."""
+    return f"{options.get('model_digest')} {options.get('compressor_digest')} {options.get('refine_steps') or 0}"
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from lloco.evals.scorer import score
 from lloco.evals.tasks import find_task
 from lloco.models.adapter import adapter_digest, check_adapter
 from lloco.prompt import build_prompt
-from lloco.soft_prompt import SoftPrompt
+from lloco.soft_prompt import Provenance, SoftPrompt
 from lloco.template import Template
 from lloco.version import __version__
 
@@ -124,11 +124,12 @@ def evaluate(
     templates = {row: template or Template.of_adapter(options.predict_options(row).adapter) for row in options.rows}
     _check_wording(samples, engine, templates.values())
     run = _Run(task, samples, engine, options, templates, known)
-    settings = {} if out is None else run.settings()
+    made = run.provenance()
+    settings = {} if out is None else run.settings(made)
     folder = out(settings) if callable(out) else out
     with nullcontext() if folder is None else claimed_folder(folder, settings):
         rows = tuple(run.row(row, folder, on_progress) for row in options.rows)
-        described = run.described() | dict(provenance or {})
+        described = run.described(made) | dict(provenance or {})
         results = Results(task, rows, tuple(samples), described, versions(), tuple(beside))
         if folder is not None:
             results.save(folder / RESULTS_FILE)
@@ -189,25 +190,30 @@ class _Run:
         scores = score(self.task, self.samples, {one.id: one.text for one in predictions}, seed=self.options.seed)
         return ModeResult(row, scores, tuple(predictions))
 
-    def settings(self) -> dict[str, Any]:
-        """Return everything that decides the results, by name; the first document stands for all soft prompts."""
+    def provenance(self) -> Provenance | None:
+        """Say how soft prompts were made, for which the first document's stands; None where none is read."""
+        reads_soft_prompts = any(needs_soft_prompt(row, self.options.context_budget) for row in self.options.rows)
+        if self.known is None or not reads_soft_prompts:
+            return None
+        return self.known.soft_prompt(self.samples[0].document).provenance
+
+    def settings(self, made: Provenance | None) -> dict[str, Any]:
+        """Return everything that decides the results, by name; soft prompts were `made` like that."""
         options = self.options
-        reads_soft_prompts = any(needs_soft_prompt(row, options.context_budget) for row in options.rows)
-        first = self.known.soft_prompt(self.samples[0].document) if self.known and reads_soft_prompts else None
         return {
-            **common_settings(self.samples, self.engine.decoder, options.adapter),
+            **common_settings(self.samples, self.engine, options.adapter),
             "task": self.task,
             "num_questions": len(self.samples),
             "modes": ",".join(options.rows),
             "max_tokens": options.max_tokens,
             "context_budget": options.context_budget,
-            "soft_prompts": None if first is None else made_by(first),
+            "soft_prompts": None if made is None else made_by(made),
             "templates": digest_of([one and one.to_json() for one in self.templates.values()]),
             "device": self.engine.decoder.device.type,
             "seed": options.seed,
         }
 
-    def described(self) -> dict[str, Any]:
+    def described(self, made: Provenance | None) -> dict[str, Any]:
         """Return everything that a reader needs to make the numbers again, resolved."""
         options, decoder = self.options, self.engine.decoder
         by_task = sorted({template_for(self.task, sample).name for sample in self.samples})
@@ -222,6 +228,7 @@ class _Run:
             "context_budget": options.context_budget or "virtual tokens of the document",
             "decoding": "greedy",
             "seed": options.seed,
+            "engine": self.engine.name,
             "model": decoder.name,
             "model_digest": decoder.digest,
             "dtype": str(decoder.dtype).removeprefix("torch."),
@@ -229,6 +236,7 @@ class _Run:
             "adapter": None if options.adapter is None else str(options.adapter),
             "adapter_digest": None if options.adapter is None else adapter_digest(options.adapter),
             "templates": names,
+            "refine_steps": None if made is None else made.refine_steps,
         }
 
 

@@ -7,6 +7,7 @@ not score.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,22 +117,23 @@ def predict(
     _check(samples, options, soft_prompt_of, budget_of, reading_of)
     ordered = [sample for group in by_document(samples) for sample in group]
     contexts = _Contexts(engine.decoder, options, soft_prompt_of, budget_of, reading_of)
-    log = None if out is None else WorkLog(out, _settings(samples, ordered[0], contexts, template))
-    done = {} if log is None else {one.id: one for one in log.begin()}
-    if on_progress is not None and done:
-        on_progress(len(done))
-    adapter = _add_adapter(engine, options.adapter)
-    waiting = (_question(sample, contexts, template) for sample in ordered if sample.id not in done)
-    for batch in _batches(waiting, options.batch_size):
-        predictions = _answer(batch, engine, adapter)
+    log = None if out is None else WorkLog(out, _settings(samples, ordered[0], engine, contexts, template))
+    with nullcontext() if log is None else log.claimed():
+        done = {} if log is None else {one.id: one for one in log.begin()}
+        if on_progress is not None and done:
+            on_progress(len(done))
+        adapter = _add_adapter(engine, options.adapter)
+        waiting = (_question(sample, contexts, template) for sample in ordered if sample.id not in done)
+        for batch in _batches(waiting, options.batch_size):
+            predictions = _answer(batch, engine, adapter)
+            if log is not None:
+                log.append(predictions)
+            done |= {one.id: one for one in predictions}
+            if on_progress is not None:
+                on_progress(len(predictions))
+        in_order = [done[sample.id] for sample in samples]
         if log is not None:
-            log.append(predictions)
-        done |= {one.id: one for one in predictions}
-        if on_progress is not None:
-            on_progress(len(predictions))
-    in_order = [done[sample.id] for sample in samples]
-    if log is not None:
-        log.finish(in_order)
+            log.finish(in_order)
     return in_order
 
 
@@ -280,16 +282,16 @@ def _add_adapter(engine: Engine, folder: Path | None) -> str | None:
 
 
 def _settings(
-    samples: Sequence[Sample], first: Sample, contexts: _Contexts, template: Template | None
+    samples: Sequence[Sample], first: Sample, engine: Engine, contexts: _Contexts, template: Template | None
 ) -> dict[str, Any]:
     """Everything that decides the predictions, by name; the first document stands for the making of soft prompts."""
     options, document = contexts.options, contexts.by_mode(first.document)
     return {
-        **common_settings(samples, contexts.decoder, options.adapter),
+        **common_settings(samples, engine, options.adapter),
         "mode": options.mode,
         "max_tokens": options.max_tokens,
         "context_budget": document.budget if options.mode in BUDGET_MODES else None,
-        "soft_prompts": made_by(document.soft_prompt) if options.mode == "compressed" else None,
+        "soft_prompts": made_by(document.soft_prompt.provenance) if options.mode == "compressed" else None,
         "template": "by sample" if template is None else digest_of(template.to_json()),
         "seed": options.seed,
     }

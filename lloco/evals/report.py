@@ -122,13 +122,21 @@ def headline(results: Results) -> str:
         return f"Mode {row.mode} scores {what} on {row.scores.n} questions of {results.task}."
     others = {"full": "the full text", "retrieval": "retrieved passages", "truncated": "truncated text"}
     others["none"] = "no document at all"
-    compared = [f"{other.value(metric)} with {name}" for mode, name in others.items() if (other := results.row(mode))]
+    compared = [
+        f"{other.value(metric)} with {name}{_cut_text(other)}"
+        for mode, name in others.items()
+        if (other := results.row(mode))
+    ]
     reader = " with its adapter" if row.mode.endswith(ADAPTER_SUFFIX) else " without an adapter"
     return (
         f"Reading {row.virtual_tokens:,.0f} virtual tokens in place of {row.document_tokens:,.0f} document tokens "
-        f"({row.compression_ratio:.1f} times fewer), the model{reader} scores {what} on {row.scores.n} questions of "
-        f"{results.task}{': ' + ', '.join(compared) if compared else ''}."
+        f"({row.compression_ratio:.1f} times fewer){_cut_text(row)}, the model{reader} scores {what} on {row.scores.n} "
+        f"questions of {results.task}{': ' + ', '.join(compared) if compared else ''}."
     )
+
+
+def _cut_text(row: ModeResult) -> str:
+    return f" (cut to what fits in {row.num_cut:,} of {row.scores.n:,} questions)" if row.num_cut else ""
 
 
 def _headline_row(results: Results) -> ModeResult:

@@ -1,22 +1,17 @@
 """The folder of an evaluation: one run's, and one process's at a time.
 
-`run.json` holds the settings of the run that began there. The lock is on the empty file `.lock`; the system frees it
-when its process ends, however that ends. On Windows nothing is locked.
+`run.json` holds the settings of the run that began there. The lock is on the empty file `.lock`.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lloco.durable import make_folder_durably, write_durably
+from lloco.durable import locked, make_folder_durably, write_durably
 from lloco.errors import DataError
 from lloco.evals.run_settings import Settings, differences
 from lloco.strict_json import read_value
-
-if sys.platform != "win32":
-    import fcntl
 
 RESULTS_FILE = "results.json"
 PREDICTIONS_FOLDER = "predictions"
@@ -32,15 +27,11 @@ def claimed_folder(folder: Path, settings: Settings) -> Iterator[None]:
         DataError: another process works there, or the folder holds a run with other settings.
     """
     make_folder_durably(folder)
-    with (folder / LOCK_FILE).open("ab") as file:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(
-                    f"a folder of its own was wanted for the results, another process is writing to {folder}: wait for "
-                    "it, or give another --out"
-                ) from None
+    taken = (
+        f"a folder of its own was wanted for the results, another process is writing to {folder}: wait for it, or give "
+        "another --out"
+    )
+    with locked(folder / LOCK_FILE, taken):
         if other := other_run(folder, settings):
             raise DataError(
                 f"the same run or an empty folder was wanted, {other}: give another --out, or remove the folder"

@@ -10,22 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lloco.engine.engine import Engine
 from lloco.evals.sample import Sample
 from lloco.models.adapter import adapter_digest
-from lloco.models.decoder import Decoder
-from lloco.soft_prompt import SoftPrompt
+from lloco.soft_prompt import Provenance
 from lloco.version import __version__
 
 Settings = Mapping[str, Any]
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
-def common_settings(samples: Sequence[Sample], decoder: Decoder, adapter: Path | None) -> dict[str, Any]:
+def common_settings(samples: Sequence[Sample], engine: Engine, adapter: Path | None) -> dict[str, Any]:
     """Return what every run has: its questions, what answers them and the program."""
     return {
         "samples": questions_digest(samples),
-        "model": decoder.digest,
-        "dtype": str(decoder.dtype).removeprefix("torch."),
+        "engine": engine.name,
+        "model": engine.decoder.digest,
+        "dtype": str(engine.decoder.dtype).removeprefix("torch."),
         "adapter": None if adapter is None else adapter_digest(adapter),
         "lloco": __version__,
     }
@@ -39,10 +40,10 @@ def questions_digest(samples: Sequence[Sample]) -> str:
     )
 
 
-def made_by(soft_prompt: SoftPrompt) -> str:
+def made_by(made: Provenance) -> str:
     """Say how a soft prompt was made; one document's stands for those of a run."""
-    made = soft_prompt.provenance
-    return f"{made.compressor_digest} segment_len {made.segment_len} dtype {made.dtype}"
+    refined = f" refine_steps {made.refine_steps}" if made.refine_steps else ""
+    return f"{made.compressor_digest} segment_len {made.segment_len} dtype {made.dtype}{refined}"
 
 
 def digest_of(value: object) -> str:

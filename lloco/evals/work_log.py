@@ -6,12 +6,13 @@ by batch. When all are there it becomes `OUT.details.jsonl`, and OUT is written.
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lloco.durable import fsync_folder, make_folder_durably, write_durably
+from lloco.durable import fsync_folder, locked, make_folder_durably, write_durably
 from lloco.errors import DataError
 from lloco.evals.run_settings import Settings, differences
 
@@ -42,16 +43,34 @@ class WorkLog:
         self.details = out.with_name(f"{out.name}.details.jsonl")
         self._settings = json.loads(json.dumps(settings))
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep the log for this process while the block runs.
+
+        Raises:
+            DataError: another process writes it.
+        """
+        make_folder_durably(self.out.parent)
+        taken = (
+            f"a file of its own was wanted for the predictions, another process is writing {self.out}: wait for it, or "
+            "give another --out"
+        )
+        with locked(self.partial, taken):
+            try:
+                yield
+            finally:
+                if self.partial.exists() and not self.partial.stat().st_size:
+                    self.partial.unlink()
+
     def begin(self) -> list[Prediction]:
         """Return what an earlier, equal run has already predicted; a torn last line is cut off the log.
 
         Raises:
             DataError: the log that is there is damaged, or another run's.
         """
-        make_folder_durably(self.out.parent)
-        if not self.partial.exists():
-            return self._finished()
         data = self.partial.read_bytes()
+        if not data:
+            return self._finished()
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
             os.truncate(self.partial, len(whole))
@@ -81,7 +100,7 @@ class WorkLog:
         """Write the predictions file, then keep the log under its final name."""
         texts = {prediction.id: prediction.text for prediction in predictions}
         write_durably(self.out, (json.dumps(texts, indent=1, ensure_ascii=False) + "\n").encode())
-        if self.partial.exists():
+        if self.partial.stat().st_size:
             self.partial.replace(self.details)
             fsync_folder(self.out.parent)
 
