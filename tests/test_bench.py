@@ -26,6 +26,7 @@ from lloco.bench.report import render_bench_report
 from lloco.bench.results import BenchResults
 from lloco.bench.retrieval import questions_and_documents, recall_of_documents
 from lloco.bench.store import StoreBenchOptions, measure_store
+from lloco.bench.turns import Way, take_turns
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import LocalDesign, new_local_encoder
 from lloco.documents import Document
@@ -198,11 +199,26 @@ def test_bench_store_grows_one_corpus_a_storage_dtype_and_leaves_nothing_behind(
     assert {row["storage_dtype"] for row in results.rows} == {"float32", "int8"}
     assert all(row["documents"] == 100 and row["retrieved_right"] > 0.5 for row in results.rows)
     plain, small = results.rows
+    assert plain["floor_fraction"] == plain["ingest_documents_per_second"] / plain["floor_documents_per_second"]
     assert small["disk_bytes_per_document"] < plain["disk_bytes_per_document"]
     assert plain["quantisation_error"] == 0 < small["quantisation_error"]
     assert list(tmp_path.iterdir()) == []
     assert "With 100 documents stored as int8, one is looked up in" in said_of(results)
     assert "stored as float32" in said_of(replace(results, rows=(plain,)))
+
+
+def test_a_way_that_runs_out_of_memory_later_is_left_out_and_the_others_go_on() -> None:
+    lengths = iter((1, 1, 50))
+
+    def read() -> int:
+        if (length := next(lengths)) > 10:
+            raise MemoryError
+        return length
+
+    ways = [Way("long", read, 0), Way("short", lambda: 1, 0)]
+    take_turns(ways, 3, torch.device("cpu"), lambda: None)
+    assert (ways[0].measured, ways[1].measured) == ([], [1, 1, 1])
+    assert ways[0].skipped is not None and "out of memory" in ways[0].skipped
 
 
 def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: Path, lloco: Run) -> None:
@@ -311,9 +327,11 @@ def test_bench_compress_measures_local_designs_beside_one_window_at_a_time(desig
     assert naive["ratio"] == 1 and two["ratio"] == pytest.approx(two["tokens_per_second"] / naive["tokens_per_second"])
     # Windows of 32 and 8 tokens, in two documents; an interleaved row also has 8 and 2 summary tokens.
     rows = [32, 8] if design == "pooling" else [40, 10]
-    weights = sum(weight.numel() for weight in encoder.parameters() if weight.ndim > 1)
+    weights = sum(weight.numel() for weight in encoder.body.parameters() if weight.ndim > 1)
+    behind = 2 * 48 * 2 * 48  # from states to vectors, of which 40 tokens have 10
     pairs = [row * row if design == "pooling" else row * (row + 1) // 2 for row in rows]
-    assert two["floor_flops"] == sum(
+    assert two["floor_flops"] == 2 * 2 * behind * 10 + sum(
         2 * 2 * weights * row + 2 * pair * 4 * 2 * 48 for row, pair in zip(rows, pairs, strict=True)
     )
-    assert one["floor_bytes"] == 2 * two["floor_bytes"] == 4 * 4 * weights
+    summaries = 0 if encoder.summaries is None else encoder.summaries.numel()
+    assert one["floor_bytes"] == 2 * two["floor_bytes"] == 4 * 4 * (weights + behind + summaries)

@@ -4,7 +4,7 @@ Documents are random tokens, since time does not depend on what is read. The way
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
@@ -37,7 +37,7 @@ class CompressBenchOptions:
     batch_sizes: tuple[int, ...] = (1, 4)
     """Documents (windows, for long ones) that are compressed together."""
     documents: int = 4
-    """Documents of a measurement."""
+    """Documents of a measurement; at least as many as the largest batch."""
     repeats: int = 2
     """Measurements of each row."""
     seed: int = 0
@@ -62,6 +62,7 @@ def measure_compress(
     compressor: TrainableCompressor, options: CompressBenchOptions, on_run: OnRun | None = None
 ) -> BenchResults:
     """Measure every length in the naive way and with every batch size."""
+    options = replace(options, documents=max(options.documents, *options.batch_sizes))
     decoder = compressor.decoder
     cost = ModelCost.of(decoder.model)
     machine = measure_machine(decoder.device, decoder.dtype, cost.read_bytes)

@@ -15,13 +15,31 @@ def headline(results: BenchResults) -> str:
         compared = compared or measured
     if not compared:
         reasons = [row["skipped"] for row in results.rows if row.get("skipped")]
-        return f"There was nothing to compare{': ' + reasons[0] if reasons else ''}."
+        nothing = f"There was nothing to compare{': ' + reasons[0] if reasons else ''}."
+        return f"{_without_reference(results)}{nothing}"
     what = "quality" if results.bench == "rivals" else "ratio"
     best = max(compared, key=lambda row: float(row[what]))
     sentence = _SENTENCES[results.bench](best, results)
     if len(compared) == 1 or results.bench == "rivals":  # whose sentence begins with what it is the best of
         return sentence
     return f"{sentence} This is the best ratio of {len(compared)} rows: {_RATIOS[results.bench]}."
+
+
+def _without_reference(results: BenchResults) -> str:
+    """Say what was reached where the text, which all is compared with, reached nothing; "" where nothing was."""
+    if results.bench == "open_loop" and (kept := [row for row in results.rows if row["is_best"]]):
+        best = max(kept, key=lambda row: float(row["offered_per_second"]))
+        return (
+            f"The server keeps the bound on 95 of 100 answers at {short(best['offered_per_second'])} requests a second "
+            f"({best['mode']}), and at no rate that was tried when it reads the text. "
+        )
+    if results.bench == "rivals" and (read := [row for row in results.rows if row["quality"] is not None]):
+        best = max(read, key=lambda row: float(row["quality"]))
+        return (
+            f"Of all that could be measured {best['mode']} answers best: {best['metric'].replace('_', ' ')} "
+            f"{with_error(best, 'quality')} on {best['n']:,} questions. "
+        )
+    return ""
 
 
 _REFERENCES = {

@@ -20,6 +20,8 @@ from lloco.engine.prefix_cache import Prefix, prefix_length
 from lloco.errors import LlocoError
 from lloco.models.adapter import BASE_ADAPTER
 from lloco.models.decoder import Decoder
+from lloco.models.llama_forward import LlamaForward
+from lloco.models.plain_llama import can_read
 from lloco.prompt import Prompt
 
 Fitted = Callable[[int], dict[str, int]]
@@ -98,11 +100,18 @@ class KeptKeys:
         for layer, (keys, values) in enumerate(zip(self._prefix.keys, self._prefix.values, strict=True)):
             cache.update(keys[None], values[None], layer)
         num_dropped = self._length - self._prefix.length
+        # What reads whole prompts reads these too, so that times compare.
+        forward = LlamaForward(decoder.model, [BASE_ADAPTER]) if can_read(decoder.model) else None
 
-        def step(token_id: int) -> Tensor:
-            return _forward(decoder, cache, torch.tensor([token_id]), num_dropped)
+        def read(ids: Tensor) -> Tensor:
+            if forward is None:
+                return _forward(decoder, cache, ids, num_dropped)
+            with decoder.lock, torch.no_grad():
+                first = cache.get_seq_length() + num_dropped
+                places = torch.arange(first, first + len(ids), device=decoder.device)
+                return forward.next_logits(decoder.embed(ids.to(decoder.device)[None]), places[None], None, cache)
 
-        return _forward(decoder, cache, question, num_dropped), step, num_dropped
+        return read(question), lambda token_id: read(torch.tensor([token_id])), num_dropped
 
     def _read(self, decoder: Decoder, text: Tensor, prompt: Prompt) -> Prefix:
         cache = DynamicCache()

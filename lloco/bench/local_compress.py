@@ -21,12 +21,11 @@ def compress_one_by_one(compressor: LocalCompressor, documents: Sequence[Tensor]
 def encoder_cost(compressor: LocalCompressor, decoder_cost: ModelCost) -> ModelCost:
     """Return what the encoder costs: the decoder's layout with layers of its own and no output layer."""
     weights = [weight for weight in compressor.encoder.parameters() if weight.ndim > 1]
-    num_weights = sum(weight.numel() for weight in weights)
     return replace(
         decoder_cost,
         weight_bytes=sum(weight.nbytes for weight in compressor.encoder.parameters()),
         read_bytes=sum(weight.nbytes for weight in weights),
-        body_weights=num_weights,
+        body_weights=sum(weight.numel() for weight in compressor.encoder.body.parameters() if weight.ndim > 1),
         head_weights=0,
         num_layers=int(compressor.encoder.body.config.num_hidden_layers),
     )
@@ -43,9 +42,13 @@ def window_rows(compressor: LocalCompressor, num_tokens: int) -> list[int]:
 
 
 def local_work(compressor: LocalCompressor, cost: ModelCost, lengths: Sequence[int], batch_size: int) -> Work:
-    """Count what the windows of documents of these lengths take: every batch of windows moves the weights once."""
+    """Count what the windows of documents of these lengths take: every batch of windows moves the weights once.
+
+    Layers read every position, the network behind them (`widen`, `narrow`) every vector.
+    """
     rows = sorted((row for length in lengths for row in window_rows(compressor, length)), reverse=True)
-    work = Work(0, 0)
+    behind = compressor.encoder.widen.weight.numel() + compressor.encoder.narrow.weight.numel()
+    work = Work(2 * behind * sum(map(compressor.num_virtual_tokens, lengths)), 0)
     for first in range(0, len(rows), batch_size):
         flops = sum(
             2 * cost.body_weights * row + _attention(compressor, cost, row) for row in rows[first:][:batch_size]

@@ -6,6 +6,7 @@ arXiv 2310.06839): passages after which the question is likely are kept. Does no
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ from lloco.engine.named_adapters import inference
 from lloco.evals.context import Context
 from lloco.models.adapter import BASE_ADAPTER
 from lloco.models.decoder import Decoder
-from lloco.prompt import IGNORED_LABEL, Prompt, collate
+from lloco.models.llama_forward import LlamaForward
+from lloco.models.plain_llama import can_read
+from lloco.prompt import IGNORED_LABEL, ModelInput, Prompt, collate
 from lloco.read_text import token_ids
 from lloco.retriever import Hit
 from lloco.store.passage import PassageText
@@ -65,21 +68,33 @@ class QuestionLikelihood:
         return [Hit(one.document_id, one.start, one.end, one.text, score) for one, score in found]
 
     def _scores(self, prompts: Sequence[Prompt], asked: Tensor) -> Tensor:
-        decoder = self._decoder
-        with decoder.lock, inference(decoder.model, [BASE_ADAPTER] * len(prompts)) as adapter_names:
-            inputs = collate(prompts, decoder, padding_side="right", targets=[asked] * len(prompts))
-            logits = decoder.model(
+        inputs = collate(prompts, self._decoder, padding_side="right", targets=[asked] * len(prompts))
+        assert inputs.labels is not None
+        is_asked = inputs.labels[:, 1:] != IGNORED_LABEL
+        logits = self._logits(inputs, is_asked)
+        each = cross_entropy(logits.float(), inputs.labels[:, 1:][is_asked], reduction="none")
+        return -each.view(len(prompts), -1).mean(dim=1).cpu()
+
+    def _logits(self, inputs: ModelInput, is_asked: Tensor) -> Tensor:
+        """Return the logits (number of asked positions, vocab_size), computed by what answers."""
+        decoder, names = self._decoder, [BASE_ADAPTER] * len(is_asked)
+        if can_read(decoder.model):
+            with decoder.lock, torch.no_grad():
+                forward = LlamaForward(decoder.model, names)
+                states = forward.encode(inputs.inputs_embeds, inputs.attention_mask, is_causal=True)
+                head: Any = decoder.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+                asked: Tensor = head(states[:, :-1][is_asked])
+                return asked
+        with decoder.lock, inference(decoder.model, names) as adapter_names:
+            output = decoder.model(
                 inputs_embeds=inputs.inputs_embeds,
                 attention_mask=inputs.attention_mask,
                 position_ids=inputs.position_ids,
                 use_cache=False,
                 **adapter_names,
-            ).logits
-        assert inputs.labels is not None
-        each = cross_entropy(
-            logits[:, :-1].float().mT, inputs.labels[:, 1:], reduction="none", ignore_index=IGNORED_LABEL
-        )
-        return -each.sum(dim=1).cpu() / len(asked)
+            )
+        logits: Tensor = output.logits[:, :-1][is_asked]
+        return logits
 
 
 def surprisals(decoder: Decoder, ids: Tensor) -> Tensor:

@@ -87,13 +87,12 @@ def put_load(url: str, mode: str, questions: Sequence[Asked], clients: int, new_
     """Let so many clients ask at the same time, each its share of the questions."""
 
     def ask_in_turn(client: int) -> list[ServedAnswer]:
-        with open_client(url) as http:
-            return [ask(http, mode, one, new_tokens) for one in questions[client::clients]]
+        return [ask(http, mode, one, new_tokens) for one in questions[client::clients]]
 
-    started = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool:
+    with open_client(url) as http, ThreadPoolExecutor(clients) as pool:
+        started = time.perf_counter()
         answers = [answer for one in pool.map(ask_in_turn, range(clients)) for answer in one]
-    return Load(time.perf_counter() - started, answers)
+        return Load(time.perf_counter() - started, answers)
 
 
 def _row(

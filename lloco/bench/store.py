@@ -80,13 +80,17 @@ def measure_store(options: StoreBenchOptions, parent: Path | None = None, on_run
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lloco-bench-", dir=parent)))
         _check_room(options, folder)
         growing = [_Growing(dtype, folder / dtype, options, stack) for dtype in options.storage_dtypes]
-        writes_per_second = durable_writes_per_second(folder, options.virtual_tokens * options.hidden_size)
+        before = _floors(options, folder)
         rows = [
-            one.grow(size, writes_per_second, lambda: None if on_run is None else on_run(1, total))
+            one.grow(size, lambda: None if on_run is None else on_run(1, total))
             for size in options.sizes
             for one in growing
         ]
-    described = asdict(machine) | {"durable_writes_per_second": writes_per_second}
+        floors = {dtype: max(rate, before[dtype]) for dtype, rate in _floors(options, folder).items()}
+    for row in rows:
+        floor = floors[row["storage_dtype"]]
+        row |= {"floor_documents_per_second": floor, "floor_fraction": row["ingest_documents_per_second"] / floor}
+    described = asdict(machine) | {"durable_writes_per_second": floors}
     return BenchResults("store", tuple(rows), described, plain_options(options), versions(), CURVES)
 
 
@@ -100,7 +104,7 @@ class _Growing:
         self._corpus = stack.enter_context(Store(folder)).corpus("bench")
         self._num_documents = 0
 
-    def grow(self, num_documents: int, writes_per_second: float, on_document: Callable[[], None]) -> Row:
+    def grow(self, num_documents: int, on_document: Callable[[], None]) -> Row:
         """Add documents up to this number and measure what is there then."""
         added, seconds = range(self._num_documents, num_documents), 0.0
         for number in added:
@@ -121,8 +125,6 @@ class _Growing:
             "storage_dtype": self._dtype,
             "n": NUM_PROBES,
             "ingest_documents_per_second": per_second,
-            "floor_documents_per_second": writes_per_second,
-            "floor_fraction": per_second / writes_per_second,
             **_probe(self._corpus, self._options, num_documents),
             "soft_prompt_bytes_per_document": vectors,
             **{f"{name}_bytes_per_document": size / num_documents for name, size in sizes.items()},
@@ -167,13 +169,23 @@ def question_about(document: Document) -> str:
     return " ".join(words[5:45:5])
 
 
+def _floors(options: StoreBenchOptions, folder: Path) -> dict[str, float]:
+    """Return how many soft prompts of each dtype the disk takes in a second."""
+    num_values = options.virtual_tokens * options.hidden_size
+    return {
+        dtype: durable_writes_per_second(folder, num_values * STORAGE_DTYPES[dtype].itemsize)
+        for dtype in options.storage_dtypes
+    }
+
+
 def durable_writes_per_second(folder: Path, num_bytes: int) -> float:
-    """Return how many files of this size the disk takes in a second, each flushed with its name."""
+    """Return how many new files of this size the disk takes in a second, each flushed with its name."""
     data, seconds = bytes(num_bytes), []
-    for number in range(NUM_PROBES):
-        started = time.perf_counter()
-        write_durably(folder / f"probe-{number % 5}", data)
-        seconds.append(time.perf_counter() - started)
+    with tempfile.TemporaryDirectory(dir=folder) as probes:
+        for number in range(NUM_PROBES):
+            started = time.perf_counter()
+            write_durably(Path(probes) / str(number), data)
+            seconds.append(time.perf_counter() - started)
     return 1 / statistics.median(seconds)
 
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from lloco.bench.memory import NoMemoryError, check_fits, peak_bytes
+from lloco.bench.memory import NoMemoryError, check_fits, peak_bytes, run_or_refuse
 
 Measured = TypeVar("Measured")
 OnRun = Callable[[int, int], None]
@@ -41,7 +41,7 @@ def take_turns(ways: Sequence[Way[Measured]], repeats: int, device: torch.device
     for _ in range(repeats):
         for way in ways:
             if way.skipped is None:
-                way.measured.append(way.run())
+                _measure(way)
             on_run()
 
 
@@ -49,6 +49,14 @@ def count_runs(on_run: OnRun | None, num_ways: int, repeats: int) -> Callable[[]
     """Return what `take_turns` calls after every run."""
     total = num_ways * (1 + repeats)
     return lambda: None if on_run is None else on_run(1, total)
+
+
+def _measure(way: Way[Measured]) -> None:
+    try:
+        run_or_refuse(lambda: way.measured.append(way.run()))
+    except NoMemoryError as error:  # another run of it may read something longer
+        way.skipped = str(error)
+        way.measured.clear()
 
 
 def _measure_memory(way: Way[Measured], device: torch.device) -> None:
