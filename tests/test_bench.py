@@ -199,6 +199,7 @@ def test_bench_store_grows_one_corpus_a_storage_dtype_and_leaves_nothing_behind(
     assert {row["storage_dtype"] for row in results.rows} == {"float32", "int8"}
     assert all(row["documents"] == 100 and row["retrieved_right"] > 0.5 for row in results.rows)
     plain, small = results.rows
+    assert all(row["index_bytes_per_document"] > 500 for row in results.rows)  # texts have 150 words
     assert plain["floor_fraction"] == plain["ingest_documents_per_second"] / plain["floor_documents_per_second"]
     assert small["disk_bytes_per_document"] < plain["disk_bytes_per_document"]
     assert plain["quantisation_error"] == 0 < small["quantisation_error"]
@@ -219,6 +220,13 @@ def test_a_way_that_runs_out_of_memory_later_is_left_out_and_the_others_go_on() 
     take_turns(ways, 3, torch.device("cpu"), lambda: None)
     assert (ways[0].measured, ways[1].measured) == ([], [1, 1, 1])
     assert ways[0].skipped is not None and "out of memory" in ways[0].skipped
+
+
+def test_a_batch_of_documents_is_measured_with_as_many_documents() -> None:
+    compressor = random_compressor(tiny_decoder(), segment_len=16, summary_length=4)
+    results = measure_compress(compressor, CompressBenchOptions((16,), (3,), documents=1, repeats=1))
+    assert results.options["documents"] == 3
+    assert [row["mode"] for row in results.rows] == ["naive", "batch 3"]
 
 
 def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: Path, lloco: Run) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lloco.bench.asking import ServedAnswer
+from lloco.bench.headline import headline
 from lloco.bench.open_loop import (
     OpenLoopOptions,
     arrival_seconds,
@@ -157,6 +158,15 @@ def test_the_best_of_given_rates_is_compared_with_full_text_and_with_full_text_t
     assert [(row["n"], row["keeps_bound"]) for row in rows] == [(4, True)] * 8
     assert [(row["ratio"], row["ratio_cached"]) for row in rows] == [(None, None), (1.0, 1.0)] * 4
     assert [row["cached_tokens"] > 0 for row in rows] == [False] * 4 + [True] * 4
+
+
+def test_the_headline_says_what_soft_prompts_reached_where_the_text_reached_nothing(compressor: Compressor) -> None:
+    results = measure_open_loop(compressor, OpenLoopOptions(TINY, (4.0,), 60.0, 2, 1, load_bounds=0))
+    full, compressed = results.rows
+    alone = ({**full, "is_best": False, "ratio": None}, {**compressed, "ratio": None})
+    said = headline(replace(results, rows=alone))
+    assert "at 4 requests a second (compressed), and at no rate that was tried when it reads the text" in said
+    assert headline(replace(results, rows=alone[:1])) == "There was nothing to compare."
 
 
 def test_the_command_measures_given_rates_and_writes_files(lloco: Run, tmp_path: Path) -> None:

@@ -196,7 +196,9 @@ def disk_bytes(folder: Path) -> dict[str, int]:
         if file.is_file():
             part = file.relative_to(folder).parts[0]
             name = {"soft_prompts": "soft_prompt_disk", "index": "index"}.get(part, "database")
-            sizes[name] += getattr(file.stat(), "st_blocks", -(-file.stat().st_size // 512)) * 512
+            found = file.stat()
+            # What was just written may have no blocks yet.
+            sizes[name] += max(getattr(found, "st_blocks", 0) * 512, found.st_size)
     return sizes | {"disk": sum(sizes.values())}
 
 

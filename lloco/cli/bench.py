@@ -85,7 +85,7 @@ def compress(
     batch_sizes: Annotated[
         str, typer.Option("--batch-sizes", metavar="N,N,...", help="Documents compressed together.")
     ] = "1,4",
-    documents: Annotated[int, number("--documents", "Documents of a measurement.")] = 4,
+    documents: Annotated[int, number("--documents", "Documents of a measurement, at least the largest batch.")] = 4,
     repeats: Repeats = 2,
     place: Place,
 ) -> None:
