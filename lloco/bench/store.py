@@ -117,7 +117,8 @@ class _Growing:
         self._num_documents = num_documents
         per_second = len(added) / seconds
         stored = self._corpus.soft_prompt(synthetic_document(0, self._options)[0].id)
-        sizes = disk_bytes(self._folder)
+        probed = _probe(self._corpus, self._options, num_documents)
+        sizes = disk_bytes(self._folder)  # with the index that was made just now
         float32_bytes = 4 * self._options.virtual_tokens * self._options.hidden_size
         vectors = self._corpus.summary().num_bytes / num_documents
         return {
@@ -125,7 +126,7 @@ class _Growing:
             "storage_dtype": self._dtype,
             "n": NUM_PROBES,
             "ingest_documents_per_second": per_second,
-            **_probe(self._corpus, self._options, num_documents),
+            **probed,
             "soft_prompt_bytes_per_document": vectors,
             **{f"{name}_bytes_per_document": size / num_documents for name, size in sizes.items()},
             "quantisation_error": stored.provenance.quantisation_error,
@@ -196,9 +197,7 @@ def disk_bytes(folder: Path) -> dict[str, int]:
         if file.is_file():
             part = file.relative_to(folder).parts[0]
             name = {"soft_prompts": "soft_prompt_disk", "index": "index"}.get(part, "database")
-            found = file.stat()
-            # What was just written may have no blocks yet.
-            sizes[name] += max(getattr(found, "st_blocks", 0) * 512, found.st_size)
+            sizes[name] += getattr(file.stat(), "st_blocks", -(-file.stat().st_size // 512)) * 512
     return sizes | {"disk": sum(sizes.values())}
 
 
