@@ -87,7 +87,7 @@ def import_icae_weights(
 def import_lora(
     source: Source,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder to make [default: the source's name].")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder to make [default: NAME-imported].")
     ] = None,
     corpus: Annotated[
         str | None, typer.Option("--corpus", metavar="NAME", help="Make it the adapter of this corpus.")
