@@ -11,7 +11,7 @@ Nothing that is read decides a path: soft prompts are found by a digest of 64 he
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from lloco.durable import fsync_folder, write_durably
 from lloco.errors import StoreError
 from lloco.models.adapter_digest import adapter_files_digest
 from lloco.soft_prompt import SoftPrompt, file_digest
-from lloco.store.corpus import Corpus
-from lloco.store.files import read_adapter_folder
-from lloco.store.passage import Passage
-from lloco.store.store import Store
+from lloco.store.corpus import Corpus, check_belongs
+from lloco.store.files import adapter_base_digest, read_adapter_folder
+from lloco.store.passage import Passage, PassageText
+from lloco.store.rows import StoredDocument
+from lloco.store.store import Store, check_name
 
 FORMAT = "lloco-corpus"
 FORMAT_VERSION = 1
+MAX_TRIES = 3
 _DIGEST = re.compile("[0-9a-f]{64}")
 _KEYS = {"id", "title", "source", "text", "passages", "soft_prompt"}
 
@@ -67,8 +69,8 @@ def export_corpus(corpus: Corpus, out: Path) -> int:
 
 
 def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str, Any]:
-    document = corpus.document(document_id)
-    data = corpus.soft_prompt(document_id).to_bytes()
+    document, soft_prompt, passages = _read_together(corpus, document_id)
+    data = soft_prompt.to_bytes()
     digest = file_digest(data)
     write_durably(folder / "soft_prompts" / f"{digest}.safetensors", data)
     return {
@@ -76,9 +78,22 @@ def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str
         "title": document.title,
         "source": document.source,
         "text": document.text,
-        "passages": [[one.start, one.end] for one in corpus.document_passages(document_id)],
+        "passages": [[one.start, one.end] for one in passages],
         "soft_prompt": digest,
     }
+
+
+def _read_together(corpus: Corpus, document_id: str) -> tuple[StoredDocument, SoftPrompt, list[PassageText]]:
+    """Read what belongs together, again where the document was replaced meanwhile."""
+    for _ in range(MAX_TRIES):
+        document, soft_prompt = corpus.document(document_id), corpus.soft_prompt(document_id)
+        passages = corpus.document_passages(document_id)
+        if soft_prompt.provenance.text_digest == document.digest == corpus.document(document_id).digest:
+            return document, soft_prompt, passages
+    raise StoreError(
+        f"document {document_id!r} of corpus {corpus.name!r} changes while it is read, or has the soft prompt of "
+        "another text: run `lloco corpus verify`, then export again"
+    )
 
 
 def import_corpus(store: Store, folder: Path, name: str | None = None, *, replace: bool = False) -> tuple[str, int]:
@@ -97,22 +112,42 @@ def import_corpus(store: Store, folder: Path, name: str | None = None, *, replac
             f"{summary.get('num_documents')} documents were wanted in {folder / 'documents.jsonl'}, {len(lines)} are "
             "there: export or copy the corpus again"
         )
-    for line in lines:
-        _read_soft_prompt(folder, line)
+    _check_lines(folder, lines)
     adapter = folder / "adapter"
-    digest = adapter_files_digest(read_adapter_folder(adapter)) if adapter.is_dir() else None
+    files = read_adapter_folder(adapter) if adapter.is_dir() else None
+    digest = None if files is None else adapter_files_digest(files)
+    if files is not None:
+        adapter_base_digest(files)
     name = name or str(summary["name"])
+    check_name(name)
     if name in store and replace:
         store.remove_corpus(name)
     elif name in store:
         _check_is_part(store.corpus(name), folder, {line["id"]: line["soft_prompt"] for line in lines}, digest)
     corpus = store.corpus(name)
     for line in lines:
-        document = Document(line["id"], line["text"], line["title"], line["source"])
-        corpus.add(document, _read_soft_prompt(folder, line), [Passage(*span) for span in line["passages"]])
+        corpus.add(*_document_of(folder, line))
     if digest is not None:
         corpus.set_adapter(adapter)
     return corpus.name, len(lines)
+
+
+def _check_lines(folder: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Raise where a document could not be added, or two of them not to one corpus."""
+    made_by, ids = set(), set()
+    for line in lines:
+        document, soft_prompt, passages = _document_of(folder, line)
+        check_belongs(document, soft_prompt, passages)
+        made_by.add((soft_prompt.provenance.compressor_digest, soft_prompt.hidden_size))
+        ids.add(document.id)
+    if len(made_by) > 1 or len(ids) < len(lines):
+        came = f"{len(made_by)} compressors made them" if len(made_by) > 1 else "an id comes twice"
+        raise StoreError(f"documents of one corpus were wanted in {folder}, {came}: export the corpus again")
+
+
+def _document_of(folder: Path, line: dict[str, Any]) -> tuple[Document, SoftPrompt, list[Passage]]:
+    document = Document(line["id"], line["text"], line["title"], line["source"])
+    return document, _read_soft_prompt(folder, line), [Passage(*span) for span in line["passages"]]
 
 
 def _check_is_part(corpus: Corpus, folder: Path, soft_prompts: Mapping[str, str], adapter: str | None) -> None:

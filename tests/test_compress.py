@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from lloco.corpus_models import load_corpus_compressor, load_corpus_decoder
 from lloco.documents import Document, Skipped
 from lloco.errors import CheckpointError, DocumentError, LlocoError, MismatchError, StoreError
 from lloco.models.decoder import Decoder
+from lloco.soft_prompt import SoftPrompt
 from lloco.soft_prompt_source import SoftPromptSource
+from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 from tests.corpora import LEASE, SUMMARY_LENGTH, VOYAGE, lease_and_voyage, save_compressor
 
@@ -471,6 +474,53 @@ def test_an_import_over_a_corpus_with_things_of_its_own_is_refused_unless_it_is_
     replaced = store.corpus("c")
     assert (replaced.document_ids(), replaced.document("lease").text) == (["lease"], LEASE)
     assert replaced.adapter_folder() is None and store.verify() == []
+
+
+@pytest.mark.parametrize("damage", ["passage", "twice", "compressor", "name"])
+def test_a_corpus_is_not_replaced_by_an_export_that_cannot_be_added(
+    store: Store, compressor: Compressor, tmp_path: Path, damage: str
+) -> None:
+    corpus = store.corpus("c")
+    compress_into(corpus, lease_and_voyage(), compressor)
+    export_corpus(corpus, out := tmp_path / "out")
+    lines = [json.loads(line) for line in (out / "documents.jsonl").read_text().splitlines()]
+    name = "c"
+    if damage == "passage":
+        lines[1]["passages"] = [[0, 999_999]]
+    elif damage == "twice":
+        lines[1] = lines[0]
+    elif damage == "compressor":
+        made = corpus.soft_prompt("voyage")
+        data = replace(made, provenance=replace(made.provenance, compressor_digest="0" * 64)).to_bytes()
+        lines[1]["soft_prompt"] = sha256(data).hexdigest()
+        (out / "soft_prompts" / f"{lines[1]['soft_prompt']}.safetensors").write_bytes(data)
+    else:
+        summary = json.loads((out / "corpus.json").read_text())
+        (out / "corpus.json").write_text(json.dumps(summary | {"name": "../c"}))
+        name = ""
+    (out / "documents.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(StoreError):
+        import_corpus(store, out, name or None, replace=True)
+    assert corpus.document_ids() == ["lease", "voyage"] and store.verify() == []
+
+
+def test_a_document_that_is_replaced_while_it_is_exported_is_read_again(
+    store: Store, compressor: Compressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = store.corpus("c")
+    lease, _ = lease_and_voyage()
+    compress_into(corpus, [lease], compressor)
+    read = Corpus.soft_prompt
+
+    def replaced_first(self: Corpus, id: str) -> SoftPrompt:
+        monkeypatch.setattr(Corpus, "soft_prompt", read)
+        compress_into(corpus, [replace(lease, text=VOYAGE)], compressor)
+        return read(self, id)
+
+    monkeypatch.setattr(Corpus, "soft_prompt", replaced_first)
+    export_corpus(corpus, tmp_path / "out")
+    assert import_corpus(store, tmp_path / "out", "copy") == ("copy", 1)
+    assert store.corpus("copy").document("lease").text == VOYAGE
 
 
 def test_another_adapter_alone_is_not_replaced_in_silence(store: Store, compressor: Compressor, tmp_path: Path) -> None:

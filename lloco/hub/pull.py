@@ -97,7 +97,7 @@ def pull_corpus(
             folder = filled
         if not replace and chosen in store and _holds(store, chosen, artifact):
             return chosen, len(store.corpus(chosen).document_ids()), False
-        return (*import_corpus(store, folder, name, replace=replace), True)
+        return (*import_corpus(store, folder, chosen, replace=replace), True)
 
 
 def _holds(store: Store, name: str, artifact: Artifact) -> bool:

@@ -104,18 +104,22 @@ def _shape(folder: Path) -> dict[str, int]:
 
 def _adapter_summary(folder: Path) -> dict[str, Any]:
     config, weights = read_adapter(folder)
-    if weight_file(folder).name != WEIGHT_FILES[0]:
-        raise CheckpointError(
-            f"an adapter in safetensors was wanted, {folder} holds a pickle: convert it with `lloco import adapter "
-            f"{folder} --out DIR` first"
-        )
+    _check_is_no_pickle(folder)
     return {
-        "base_model": config.base_model_name_or_path or "",
+        "base_model": _public_name(config.base_model_name_or_path or ""),
         "r": config.r,
         "lora_alpha": config.lora_alpha,
         "hidden_size": adapter_width(weights),
         "adapter_digest": adapter_digest(folder),
     }
+
+
+def _check_is_no_pickle(adapter: Path) -> None:
+    if weight_file(adapter).name != WEIGHT_FILES[0]:
+        raise CheckpointError(
+            f"an adapter in safetensors was wanted, {adapter} holds a pickle: convert it with `lloco import adapter "
+            f"{adapter} --out DIR` first"
+        )
 
 
 def _public_name(name: str) -> str:
@@ -124,6 +128,8 @@ def _public_name(name: str) -> str:
 
 
 def _corpus(corpus: Corpus, folder: Path, with_text: bool) -> Artifact:
+    if (adapter := corpus.adapter_folder()) is not None:
+        _check_is_no_pickle(adapter)
     num_documents = export_corpus(corpus, folder)
     if not num_documents:
         raise CheckpointError(f"a corpus with documents was wanted, {corpus.name!r} has none: compress some first")

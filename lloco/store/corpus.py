@@ -80,7 +80,7 @@ class Corpus:
         `storage_dtype` None keeps the soft prompt's own. Raises `MismatchError` for a soft prompt of another text or of
         another compressor than the corpus's, `StoreError` where it cannot be stored.
         """
-        _check_belongs(document, soft_prompt, passages)
+        check_belongs(document, soft_prompt, passages)
         data = soft_prompt.to_bytes(storage_dtype)
         dtype = storage_dtype or soft_prompt.provenance.dtype
         with self._catalogue.write(f"add document {document.id!r} to corpus {self.name!r}") as connection:
@@ -319,7 +319,8 @@ def remove_unreferenced(catalogue: Catalogue, files: SoftPromptFiles, digests: S
                 files.remove(digest)
 
 
-def _check_belongs(document: Document, soft_prompt: SoftPrompt, passages: Sequence[Passage]) -> None:
+def check_belongs(document: Document, soft_prompt: SoftPrompt, passages: Sequence[Passage]) -> None:
+    """Raise `MismatchError` or `StoreError` where these are not of one document, as `Corpus.add` does."""
     made_of = soft_prompt.provenance
     if (made_of.document_id, made_of.text_digest) != (document.id, document.digest):
         raise MismatchError(

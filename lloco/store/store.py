@@ -66,7 +66,7 @@ class Store:
 
     def corpus(self, name: str, create: bool = True) -> Corpus:
         """Return the corpus of this name, creating it unless told not to; upper and lower case are the same."""
-        _check_name(name)
+        check_name(name)
         found = self._find(name)
         if found is None:
             if not create:
@@ -136,7 +136,8 @@ def default_store_path() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lloco"
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise `StoreError` where no corpus can be called so."""
     if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,64}", name):
         raise StoreError(
             f"wanted a corpus name of 1 to 64 letters, digits, dots, dashes or underscores that starts with no dot, "
