@@ -269,19 +269,27 @@ def _check_zip(data: bytes, max_bytes: int) -> None:
     """Refuse a zip that unpacks to too much, by what it declares and, as that may be a lie, by unpacking it."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
-        total = sum(member.file_size for member in members)
-        xml = sum(member.file_size for member in members if member.filename.lower().endswith((".xml", ".rels")))
-        for size, limit in ((total, max_bytes), (xml, min(max_bytes, _MAX_XML_BYTES))):
-            if size > limit:
-                raise UnreadableError(f"too large: unpacks to {size:,} bytes, the limit is {limit:,} bytes")
+        _check_unpacked(sum(member.file_size for member in members), max_bytes)
+        xml = 0
         for member in members:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise UnreadableError("its parts are packed in a way that .docx does not allow; save it again")
             with archive.open(member) as file:
+                begins = file.read(1 << 20).lstrip(_BEFORE_XML)
+                if not begins or begins.startswith(b"<"):  # whatever its name: that does not say what it is read as
+                    xml += member.file_size
+                    _check_unpacked(xml, min(max_bytes, _MAX_XML_BYTES))
                 while file.read(1 << 20):  # stops at the declared size and raises if that was not all
                     pass
 
 
+def _check_unpacked(num_bytes: int, limit: int) -> None:
+    if num_bytes > limit:
+        raise UnreadableError(f"too large: unpacks to {num_bytes:,} bytes, the limit is {limit:,} bytes")
+
+
+_BEFORE_XML = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"
+"""Byte order marks, the zeros of wide characters and white space."""
 _DOCX_CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _DOCX_NOT_TEXT = frozenset(["pPr", "rPr", "tblPr", "trPr", "tcPr", "sdtPr", "sectPr", "del", "moveFrom", "Fallback"])
 

@@ -90,8 +90,12 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
     if not number:
         raise DataError(f"{name} is empty: wanted JSON lines or a JSON array")
     if _spans_lines(name, first):
-        rest = b"".join(line for _, line in all_lines)
-        yield from _items(name, parse(b"\n" * (number - 1) + first + rest, name))
+        whole = bytearray(b"\n" * (number - 1) + first)
+        for _, line in all_lines:
+            whole += line
+            if len(whole) > MAX_JSON_BYTES:
+                break  # `parse` says so
+        yield from _items(name, parse(bytes(whole), name))
         return
     for line_number, line in chain([(number, first)], lines):
         yield from _items(f"{name}, line {line_number}", parse(line, name, line_number))

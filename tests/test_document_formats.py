@@ -332,6 +332,8 @@ def test_a_docx_zip_bomb_is_refused_by_its_declared_sizes(tmp_path: Path) -> Non
     assert "too large: unpacks to 9," in refuse(tmp_path / "a.docx", bomb, max_bytes=1 << 20)
     xml = rezip(make_docx(), {"word/more.xml": b" " * (65 << 20)})
     assert "the limit is 67,108,864 bytes" in refuse(tmp_path / "a.docx", xml)
+    renamed = rezip(make_docx(), {"word/media/image.png": b"\xff\xfe<\0" + b"a" * (65 << 20)})
+    assert "the limit is 67,108,864 bytes" in refuse(tmp_path / "a.docx", renamed)
 
 
 def test_a_docx_that_lies_about_its_sizes_is_refused(tmp_path: Path) -> None:
