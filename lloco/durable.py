@@ -17,6 +17,8 @@ if sys.platform != "win32":
     import fcntl
 
 TEMP_SUFFIX = ".tmp"
+LOCK_FILE = ".lock"
+"""An empty file in the folder of a run that one process works on at a time."""
 
 
 def write_durably(path: Path, data: bytes) -> None:

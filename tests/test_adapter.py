@@ -324,6 +324,14 @@ def test_a_pickle_with_code_is_refused_without_running_it(folder: Path, tmp_path
     assert not mark.exists()
 
 
+def test_a_pickle_of_other_values_than_tensors_by_name_is_refused(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").unlink()
+    for values in ({1: torch.zeros(2, 2)}, {"base_model.model.x.lora_A.weight": 3}):
+        torch.save(values, folder / "adapter_model.bin")
+        with pytest.raises(CheckpointError, match="tensors by name were wanted"):
+            check_adapter(folder, tiny_decoder())
+
+
 def test_a_folder_that_is_no_adapter_is_refused(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("[]")
     with pytest.raises(CheckpointError, match="JSON object"):

@@ -50,6 +50,16 @@ def test_finetune_compresses_the_documents_that_come_with_a_task(run: Run, tmp_p
     assert "next: lloco ask --corpus stories" in run.err
 
 
+def test_an_id_with_two_texts_is_not_learned_from_the_wrong_one(filled: Run, tmp_path: Path) -> None:
+    questions = [{"question": "Who?", "answers": ["Agnes Webb"]}]
+    data = write_lines(tmp_path / "train.jsonl", {"id": "lease.txt", "text": LEASE + "!", "questions": questions})
+    held_out = write_lines(tmp_path / "dev.jsonl", {"id": "lease.txt", "text": VOYAGE, "questions": questions})
+    argv = ["finetune", "--corpus", "c", "--task", "jsonl", "--data", data, *QUICK]
+    assert "'lease.txt' has one in --data and another" in filled.fails(*argv, "--validation", held_out)
+    assert filled(*argv) == 0
+    assert "has other texts for 1 of the ids, first 'lease.txt'" in filled.err
+
+
 def test_finetune_goes_on_from_an_adapter_with_its_size_and_wording(filled: Run, tmp_path: Path) -> None:
     lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
     argv = ["finetune", "--corpus", "c", "--data", lines, *QUICK]

@@ -60,7 +60,7 @@ def test_questions_of_texts_that_are_cut_are_not_lost_in_silence(run: Run, tmp_p
     small = "--vocab-size 300 --hidden-size 16 --intermediate-size 16 --num-hidden-layers 1 --num-attention-heads 2"
     steps = "--lookup-steps 0 --language-model-steps 1 --compressor-steps 0 --no-bf16 --max-document-tokens 150"
     assert run("pretrain", "--data", data, "--out", "run3", *small.split(), *steps.split()) == 0
-    assert "1 questions of 1 texts are not learned" in run.err
+    assert "1 questions of 1 texts are left out" in run.err
 
 
 def test_a_batch_size_is_so_many_documents_of_full_length(run: Run, tmp_path: Path) -> None:

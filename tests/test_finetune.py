@@ -17,6 +17,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
+from lloco.durable import LOCK_FILE
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import CheckpointError, DataError, LlocoError, MismatchError
@@ -275,7 +276,13 @@ def test_folder_says_what_the_adapter_was_made_from(tmp_path: Path) -> None:
     assert origin["options"]["learning_rate"] == OPTIONS.learning_rate
     assert len(origin["data_digest"]) == len(origin["soft_prompts_digest"]) == 64
     assert {"lloco_version", "base_model", "hidden_size", "final_loss"} <= origin.keys()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", CHECKPOINT, "curve.json", "curve.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        LOCK_FILE,
+        "adapter",
+        CHECKPOINT,
+        "curve.json",
+        "curve.png",
+    ]
 
 
 def test_decoder_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -322,7 +329,7 @@ def test_a_run_killed_by_sigkill_goes_on_to_the_same_bits(tmp_path: Path) -> Non
     command = [sys.executable, "-c", script, str(tmp_path / "killed")]
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert [path.name for path in (tmp_path / "killed").iterdir()] == [CHECKPOINT]
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [LOCK_FILE, CHECKPOINT]
     resumed_steps: list[int] = []
     run(
         tmp_path / "killed",
@@ -339,6 +346,15 @@ def test_a_run_killed_by_sigkill_goes_on_to_the_same_bits(tmp_path: Path) -> Non
         assert (tmp_path / "killed" / "adapter" / name).read_bytes() == (
             tmp_path / "whole" / "adapter" / name
         ).read_bytes()
+
+
+def test_two_runs_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    def on_step(line: LogLine) -> None:
+        if line.step == 0:
+            with pytest.raises(DataError, match="another process is training in"):
+                run(tmp_path)
+
+    run(tmp_path, on_step=on_step)
 
 
 def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
@@ -381,7 +397,13 @@ def test_an_adapter_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "adapter").exists()
     folder = run(tmp_path)
     check_adapter(folder, tiny_decoder())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", CHECKPOINT, "curve.json", "curve.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        LOCK_FILE,
+        "adapter",
+        CHECKPOINT,
+        "curve.json",
+        "curve.png",
+    ]
 
 
 def test_a_foreign_adapter_is_not_overwritten(tmp_path: Path) -> None:

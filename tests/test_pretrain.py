@@ -2,10 +2,11 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, get_args
+from typing import IO, Any, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from lloco import strict_json
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.decoder_based import forget_settings
 from lloco.compressors.load import Design, TrainableCompressor, load_compressor
@@ -38,7 +40,7 @@ from lloco.training.reading_data import (
     tokenize_lines,
 )
 from lloco.training.reading_stage import ReadingStage, divergence
-from lloco.training.text_tokenizer import train_tokenizer
+from lloco.training.text_tokenizer import kept_tokenizer, train_tokenizer
 
 SHAPE = ModelShape(
     vocab_size=300,
@@ -205,6 +207,7 @@ def test_both_layouts_of_lines_and_gzip_are_read(tmp_path: Path) -> None:
         '{"text": "a", "questions": [{"question": "q"}]}',
         '{"context": "a", "qas": [{"q": 1, "a": ["b"]}]}',
         '{"text": "a", "questions": 7}',
+        '{"text": "half of a pair \\ud83d"}',
     ],
 )
 @pytest.mark.parametrize("is_zipped", [False, True])
@@ -216,6 +219,33 @@ def test_a_broken_line_is_named_with_its_number(tmp_path: Path, line: str, is_zi
         DataError, match=rf"{path.name}, line 3(, item 1|, column 2)?: (a line with text|not valid JSON)"
     ):
         list(iter_lines([path]))
+
+
+def test_a_value_over_several_lines_is_not_read_beyond_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lloco.strict_json.MAX_JSON_BYTES", 1000)
+    read: list[int] = []
+    lines = strict_json._lines
+
+    def counted(file: IO[bytes]) -> Iterator[bytes]:
+        for line in lines(file):
+            read.append(len(line))
+            yield line
+
+    monkeypatch.setattr(strict_json, "_lines", counted)
+    (tmp_path / "long.json.gz").write_bytes(gzip.compress(b"[\n" + b'{"text": "a"},\n' * 5000))
+    with pytest.raises(DataError, match=r"long\.json\.gz: JSON longer than 1000 bytes"):
+        list(iter_lines([tmp_path / "long.json.gz"]))
+    assert sum(read) < 2000
+
+
+def test_a_tokenizer_of_other_texts_is_not_taken_over(tmp_path: Path) -> None:
+    first = kept_tokenizer(tmp_path / "tokenizer", ["Ada lives in Rome."], 300)
+    assert kept_tokenizer(tmp_path / "tokenizer", ["Ada lives in Rome."], 300).get_vocab() == first.get_vocab()
+    for texts, vocab_size in ((["Bob lives in Oslo."], 300), (["Ada lives in Rome."], 280)):
+        with pytest.raises(LlocoError, match="holds another run's"):
+            kept_tokenizer(tmp_path / "tokenizer", texts, vocab_size)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

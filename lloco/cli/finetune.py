@@ -165,7 +165,7 @@ def finetune(
     with Store(store) as opened:
         learned = _read(opened, name, questions, data)
         held_out = _read(opened, name, questions, validation, split=None) if validation else None
-        documents = {one.id: one for part in (learned, held_out) if part is not None for one in part.documents}
+        documents = _documents(learned, held_out)
         loaded = _compress_missing(opened, name, documents, questions, state, output)
         found = opened.corpus(name, create=False)
         is_own = questions.model is None and questions.adapter is None and not is_shared_out
@@ -193,6 +193,18 @@ def _read(store: "Store", corpus: str, questions: _Questions, data: str, split: 
     if questions.task is not None:
         return read_task_data(questions.task, data, questions.limit, split)
     return read_question_lines(Path(data), lambda: store.corpus(corpus, create=False).document_ids(), questions.limit)
+
+
+def _documents(learned: "FinetuneData", held_out: "FinetuneData | None") -> "dict[str, Document]":
+    """Return all documents that came with questions by id; raises `DataError` where an id has two texts."""
+    documents = {one.id: one for one in learned.documents}
+    for one in held_out.documents if held_out else ():
+        if documents.setdefault(one.id, one).digest != one.digest:
+            raise DataError(
+                f"one text for each document id was wanted, {one.id!r} has one in --data and another in --validation: "
+                "give the documents of one file other ids"
+            )
+    return documents
 
 
 def _compress_missing(
@@ -225,6 +237,11 @@ def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: _Que
     from lloco.compress import compress_into
     from lloco.corpus_models import load_corpus_compressor
 
+    if changed := [one.id for one in documents if one.id in corpus]:
+        output.warn(
+            f"corpus {corpus.name} has other texts for {len(changed):,} of the ids, first {changed[0]!r}: they are "
+            "replaced by those of the questions"
+        )
     output.say(f"compressing {len(documents):,} documents that corpus {corpus.name} does not hold yet")
     compressor = load_corpus_compressor(corpus, questions.compressor, device=questions.device, dtype=questions.dtype)
     with output.progress("compressing", "tokens") as advance:

@@ -7,8 +7,8 @@ from typing import Any
 
 from lloco.errors import DataError
 from lloco.evals.hotpot import Fact
-from lloco.evals.row import is_encodable
 from lloco.strict_json import read_value
+from lloco.text_encoding import is_encodable
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lloco.documents import Document
 from lloco.errors import DataError
+from lloco.text_encoding import is_encodable
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +90,6 @@ def as_row(value: Any, where: str) -> Row:
     if not isinstance(value, dict):
         raise DataError(f"{where}: wanted a JSON object, got {_kind(value)}: is this the format of the task?")
     return Row(value, where)
-
-
-def is_encodable(text: str) -> bool:
-    """Whether the text can be written as UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _kind(value: Any) -> str:

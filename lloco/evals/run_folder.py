@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lloco.durable import locked, make_folder_durably, write_durably
+from lloco.durable import LOCK_FILE, locked, make_folder_durably, write_durably
 from lloco.errors import DataError
 from lloco.evals.run_settings import Settings, differences
 from lloco.strict_json import read_value
@@ -16,7 +16,6 @@ from lloco.strict_json import read_value
 RESULTS_FILE = "results.json"
 PREDICTIONS_FOLDER = "predictions"
 RUN_FILE = "run.json"
-LOCK_FILE = ".lock"
 
 
 @contextmanager

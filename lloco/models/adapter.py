@@ -329,6 +329,8 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise CheckpointError(f"{file} cannot be read as adapter weights ({reason}): fetch or save it again") from error
+    if not all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in weights.items()):
+        raise CheckpointError(f"tensors by name were wanted, {file} holds other values: fetch or save it again")
     for key, tensor in weights.items():
         module, _, matrix = key.rpartition(".lora_")
         other = weights.get(f"{module}.lora_{'B' if matrix.startswith('A') else 'A'}.weight")

@@ -6,14 +6,16 @@ one rename: a kill at any moment leaves the old one or the new one.
 
 import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 
-from lloco.durable import fsync_folder, make_folder_durably
+from lloco.durable import LOCK_FILE, fsync_folder, locked, make_folder_durably
 from lloco.errors import LlocoError
 from lloco.training.sharding import share_of, whole
 
@@ -116,3 +118,22 @@ def _replace(folder: Path, content: Mapping[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(folder)
+
+
+@contextmanager
+def claimed_run(folder: Path, state: PartialState) -> Iterator[None]:
+    """Keep the folder for this run while the block runs; its first process holds the lock.
+
+    Raises:
+        DataError: another run trains there.
+    """
+    if not state.is_main_process:
+        yield
+        return
+    make_folder_durably(folder)
+    taken = (
+        f"a folder of its own was wanted for the run, another process is training in {folder}: wait for it, or give "
+        "another --out"
+    )
+    with locked(folder / LOCK_FILE, taken):
+        yield

@@ -35,7 +35,7 @@ from lloco.models.adapter_origin import ORIGIN_FILE
 from lloco.models.decoder import Decoder
 from lloco.template import Template
 from lloco.training.answer_stage import AnswerStage
-from lloco.training.checkpoint import CHECKPOINT
+from lloco.training.checkpoint import CHECKPOINT, claimed_run
 from lloco.training.curves import write_curves
 from lloco.training.examples import Example, ExampleSet, SoftPrompts, measure_examples
 from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
@@ -154,7 +154,11 @@ def finetune(
         validation=held_out.examples,
         evaluate_every=options.evaluate_every,
     )
-    with _seeded(decoder, options.seed), _trainable_adapter(decoder, options, adapter) as model:
+    with (
+        claimed_run(out, state),
+        _seeded(decoder, options.seed),
+        _trainable_adapter(decoder, options, adapter) as model,
+    ):
         layers = decoder_layers(decoder.model)
         log = train(model, stage, _loop_options(options, len(examples)), out, on_step, run=run, layers=layers)
         learned = {name: whole(value.detach()) for name, value in model.named_parameters() if value.requires_grad}

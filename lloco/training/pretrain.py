@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -27,19 +28,21 @@ from lloco.compressors.load import (
 )
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
-from lloco.errors import DataError
+from lloco.errors import CheckpointError, DataError
 from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
+from lloco.training.checkpoint import claimed_run
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
 from lloco.training.reading_batches import END_COPY_RATIO, ReadingOptions, StageName
 from lloco.training.reading_data import ReadingDocument, documents_digest, iter_lines, tokenize_lines
 from lloco.training.reading_stage import ReadingStage
 from lloco.training.sharding import make_whole
-from lloco.training.text_tokenizer import train_tokenizer
+from lloco.training.text_tokenizer import kept_tokenizer
 
 RATIOS = (8.0, 4.0, 16.0, 32.0)
 WINDOW_LEN = 256
+MAX_VALIDATION_DOCUMENTS = 200
 OnStep = Callable[[str, LogLine], None]
 OnWarning = Callable[[str], None]
 
@@ -172,7 +175,7 @@ def pretrain(
 ) -> TrainableCompressor:
     """Train or go on training in `out`; leaves the checkpoint in `out`/model and curves beside it.
 
-    `on_warning` is told before training of questions that are not learned, since their texts are too long.
+    `on_warning` is told before training of questions that are left out, since their texts are too long.
     Under several processes, which may share the weights out among them (FSDP2), the first one alone writes.
 
     Raises:
@@ -185,25 +188,20 @@ def pretrain(
     next(iter_lines(options.data), None)
     if options.init is not None:
         design_of(named_folder(options.init))
-    device = resolve_device(options.device)
-    state = process_state(device)
+    state = process_state(resolve_device(options.device))
+    with claimed_run(out, state):
+        return _pretrain(options, out, state, on_step, on_warning)
+
+
+def _pretrain(
+    options: PretrainOptions, out: Path, state: PartialState, on_step: OnStep | None, on_warning: OnWarning | None
+) -> TrainableCompressor:
     options = replace(options, bf16=chosen_bf16(options.bf16, [out / name for name in options.stages], state))
     with state.main_process_first():
-        if state.is_main_process:
-            out.mkdir(parents=True, exist_ok=True)
         tokenizer = _tokenizer(options, out)
-    limit, lost = options.max_document_tokens, list[int]()
-    documents = tokenize_lines(iter_lines(options.data), tokenizer, limit, lost.append)
-    if sum(lost) and on_warning is not None and state.is_main_process:
-        on_warning(
-            f"{sum(lost):,} questions of {len(lost):,} texts are not learned, because these have more than {limit:,} "
-            "tokens and are cut into parts: raise --max-document-tokens, or give the questions with shorter texts"
-        )
-    validation = [d for d in tokenize_lines(iter_lines(options.validation), tokenizer, limit) if d.pairs][:200]
-    if not documents:
-        raise DataError(f"pretraining needs text, {', '.join(map(str, options.data))} hold none: give other files")
+    documents, validation = _read_documents(options, tokenizer, on_warning if state.is_main_process else None)
     compressor = new_compressor(options, tokenizer)
-    nn.Module.to(compressor, device if state.num_processes == 1 else state.device)
+    nn.Module.to(compressor, resolve_device(options.device) if state.num_processes == 1 else state.device)
     for name, num_steps in options.stages.items():
         if name == "compressor" and not compressor.digest:
             compressor = _afresh(compressor, options)
@@ -222,6 +220,33 @@ def pretrain(
         (out / "pretrain.json").write_text(json.dumps(summary, indent=2, default=str) + "\n", encoding="utf-8")
     state.wait_for_everyone()
     return compressor
+
+
+def _read_documents(
+    options: PretrainOptions, tokenizer: PreTrainedTokenizerFast, on_warning: OnWarning | None
+) -> tuple[list[ReadingDocument], list[ReadingDocument]]:
+    """Return what is learned and what is measured on.
+
+    Raises:
+        DataError: one of them is empty though files were given.
+    """
+    limit, lost = options.max_document_tokens, list[int]()
+    documents = tokenize_lines(iter_lines(options.data), tokenizer, limit, lost.append)
+    if not documents:
+        raise DataError(f"pretraining needs text, {', '.join(map(str, options.data))} hold none: give other files")
+    held_out = tokenize_lines(iter_lines(options.validation), tokenizer, limit, lost.append)
+    validation = [document for document in held_out if document.pairs][:MAX_VALIDATION_DOCUMENTS]
+    if options.validation and not validation:
+        raise DataError(
+            f"questions to measure on were wanted in {', '.join(map(str, options.validation))}, no text of up to "
+            f"{limit:,} tokens has any: give shorter texts, or raise --max-document-tokens"
+        )
+    if sum(lost) and on_warning is not None:
+        on_warning(
+            f"{sum(lost):,} questions of {len(lost):,} texts are left out, because these have more than {limit:,} "
+            "tokens and are cut into parts: raise --max-document-tokens, or give the questions with shorter texts"
+        )
+    return documents, validation
 
 
 def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast) -> TrainableCompressor:
@@ -287,18 +312,19 @@ def _eager_attention(compressor: TrainableCompressor) -> Iterator[None]:
 
 def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
     """Train the tokenizer once per run: a resumed run reads the one it began with."""
-    if isinstance(
-        found := load_tokenizer(named_folder(options.init) if options.init else out / "tokenizer"),
-        PreTrainedTokenizerFast,
-    ):
+    if options.init is not None:
+        found = load_tokenizer(named_folder(options.init))
+        if not isinstance(found, PreTrainedTokenizerFast):
+            raise CheckpointError(
+                f"a model with a fast tokenizer was wanted, {options.init} has "
+                f"{'none' if found is None else type(found).__name__}: put its tokenizer.json beside it"
+            )
         return found
     chooser = random.Random(options.seed)
     texts = [text for text, _ in iter_lines(options.data) if chooser.random() < 0.2]
     texts += [f"\nQuestion: {q}\nAnswer: {a}" for _, pairs in iter_lines(options.data[:1]) for q, a in pairs[:1]]
     texts += [text for text, _ in iter_lines(options.tokenizer_text)]
-    tokenizer = train_tokenizer(texts, options.shape.vocab_size)
-    tokenizer.save_pretrained(out / "tokenizer")
-    return tokenizer
+    return kept_tokenizer(out / "tokenizer", texts, options.shape.vocab_size)
 
 
 def _run_stage(

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from lloco.errors import DataError
 from lloco.strict_json import read_values
 from lloco.template import DEFAULT_TEMPLATE, fill
+from lloco.text_encoding import is_encodable
 
 REPEAT_INSTRUCTION = "\nRepeat the document:\n"
 LINES_TOKENIZED_TOGETHER = 1000
@@ -70,6 +71,8 @@ def _parse_record(record: Any, where: str) -> Line:
         raise _broken(where, f'"{questions}" is no list of objects with "{question}" and "{answers}"') from error
     if not all(isinstance(part, str) for pair in pairs for part in pair):
         raise _broken(where, f'a "{question}" or one of its "{answers}" is no string')
+    if not all(map(is_encodable, (text, *(part for pair in pairs for part in pair)))):
+        raise _broken(where, "it holds half of a surrogate pair, which is no character")
     return text, pairs
 
 

@@ -1,9 +1,17 @@
 """A byte-level BPE tokenizer trained from text: every string round-trips, digits are one token each."""
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from lloco.durable import write_durably
+from lloco.errors import LlocoError
+from lloco.models.decoder import load_tokenizer
+from lloco.strict_json import read_value
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 
@@ -30,3 +38,26 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         pad_token=UNKNOWN,
         clean_up_tokenization_spaces=False,
     )
+
+
+def kept_tokenizer(folder: Path, texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train a tokenizer and keep it in the folder, or read the one that is there.
+
+    Raises:
+        LlocoError: that was trained on other texts, or to another size.
+    """
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(hashlib.sha256(text.encode()).digest())
+    record, made_of = folder / "made_of.json", {"vocab_size": vocab_size, "texts": digest.hexdigest()}
+    if isinstance(found := load_tokenizer(folder), PreTrainedTokenizerFast):
+        if record.exists() and read_value(record) != made_of:  # one from before there were records has none
+            raise LlocoError(
+                f"a tokenizer of these texts with {vocab_size:,} tokens was wanted, {folder} holds another run's: give "
+                "another --out, or remove that folder"
+            )
+        return found
+    tokenizer = train_tokenizer(texts, vocab_size)
+    tokenizer.save_pretrained(folder)
+    write_durably(record, json.dumps(made_of).encode())
+    return tokenizer
