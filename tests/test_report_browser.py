@@ -91,7 +91,7 @@ def test_filters_find_what_one_mode_gets_right_and_another_wrong(open_file: Open
     page.get_by_label("Score of mode 2").select_option("wrong")
     assert shown.count() == 0
     page.get_by_role("button", name="Clear").click()
-    page.get_by_text("12 of 12 questions").wait_for()
+    page.get_by_text("12 of 12 questions", exact=True).wait_for()
     page.get_by_label("Document", exact=True).select_option(label="The crow alone (3)")
     assert shown.count() == 3
     page.get_by_label("Score of mode 1").select_option("wrong")
