@@ -68,12 +68,13 @@ class QuestionLikelihood:
         return [Hit(one.document_id, one.start, one.end, one.text, score) for one, score in found]
 
     def _scores(self, prompts: Sequence[Prompt], asked: Tensor) -> Tensor:
-        inputs = collate(prompts, self._decoder, padding_side="right", targets=[asked] * len(prompts))
+        with torch.no_grad():
+            inputs = collate(prompts, self._decoder, padding_side="right", targets=[asked] * len(prompts))
         assert inputs.labels is not None
         is_asked = inputs.labels[:, 1:] != IGNORED_LABEL
         logits = self._logits(inputs, is_asked)
         each = cross_entropy(logits.float(), inputs.labels[:, 1:][is_asked], reduction="none")
-        return -each.view(len(prompts), -1).mean(dim=1).cpu()
+        return -each.view(len(prompts), len(asked)).mean(dim=1).cpu()
 
     def _logits(self, inputs: ModelInput, is_asked: Tensor) -> Tensor:
         """Return the logits (number of asked positions, vocab_size), computed by what answers."""
