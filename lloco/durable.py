@@ -5,6 +5,7 @@ Nothing here knows what the bytes mean. Errors of the operating system (disk ful
 `OSError`, after the temporary file is gone.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -61,12 +62,16 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     """Hold a lock on a file, which is made where there is none; the system frees it when the process ends.
 
     Raises:
-        DataError: another process holds it, in the words of `refusal`. On Windows nothing is locked.
+        DataError: another process holds it, in the words of `refusal`. Nothing is locked on Windows, nor on a file
+            system that has no locks.
     """
     with path.open("ab") as file:
         if sys.platform != "win32":
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(refusal) from None
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise DataError(refusal) from None
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
         yield
