@@ -88,8 +88,8 @@ def plan_documents(
     options = options or CompressOptions()
     check_compressor(corpus, compressor)
     _check_options(compressor, options)
-    summary = corpus.summary()
-    segment_len = options.segment_len or summary.segment_len or compressor.segment_len
+    last_segment_len, last_dtype = corpus.last_stored()
+    segment_len = options.segment_len or last_segment_len or compressor.segment_len
     refine_steps = corpus.refine_steps() if options.refine_steps is None else options.refine_steps
     options = replace(options, segment_len=segment_len, refine_steps=refine_steps)
     new: list[Document] = []
@@ -111,7 +111,7 @@ def plan_documents(
             skipped.append(Skipped(document.source or document.id, reason))
         else:
             waiting.append((document, ids))
-    stored_as, max_tokens = storage_dtype or summary.storage_dtype, _max_tokens(compressor, segment_len)
+    stored_as, max_tokens = storage_dtype or last_dtype, _max_tokens(compressor, segment_len)
     return CompressPlan(tuple(waiting), num_unchanged, tuple(skipped), options, stored_as, max_tokens)
 
 

@@ -39,8 +39,8 @@ def load_corpus_compressor(
 
 def check_compressor(corpus: Corpus, compressor: Compressor) -> None:
     """Raise `MismatchError` where the corpus holds soft prompts of other weights than this compressor's."""
-    summary = corpus.summary()
-    if summary.num_documents and summary.compressor_digest != compressor.digest:
+    if corpus.compressor_digest != compressor.digest and corpus.document_ids(limit=1):
+        summary = corpus.summary()
         raise MismatchError(
             f"corpus {corpus.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "
             f"{str(summary.compressor_digest)[:12]}), {compressor.name} ({compressor.hidden_size} wide, digest "

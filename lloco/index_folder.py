@@ -30,12 +30,15 @@ def kept_index(corpus: Corpus, kind: str, open_index: Callable[[Path], Index], b
     Raises:
         StoreError: there is no room to write it.
     """
-    for _ in range(MAX_TRIES):  # others may index newer contents, and remove this index as soon as it is there
+    for _ in range(MAX_TRIES):  # others may index newer contents, and remove this index before it is opened
         with contextlib.suppress(*_UNREADABLE):
             return open_index(_folder(corpus, corpus.contents_digest(), kind))
         try:
             with corpus.contents() as (digest, passages):
-                _build_on_disk(corpus, _folder(corpus, digest, kind), kind, passages, open_index, build)
+                folder = _folder(corpus, digest, kind)
+                _build_on_disk(corpus, folder, kind, passages, open_index, build)
+            with contextlib.suppress(*_UNREADABLE):
+                return open_index(folder)
         except LlocoError:
             raise
         except _UNREADABLE as error:
@@ -44,7 +47,7 @@ def kept_index(corpus: Corpus, kind: str, open_index: Callable[[Path], Index], b
             reason = getattr(error, "strerror", None) or error
             raise StoreError(
                 f"could not write the index of corpus {corpus.name!r} in {corpus.index_folder}: {reason}; the corpus "
-                "itself is as it was: free space, then ask again"
+                "itself is as it was: see that the disk has room, then ask again"
             ) from error
     with corpus.contents() as (_, passages):
         return build(passages, None, None)

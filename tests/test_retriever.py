@@ -2,7 +2,7 @@
 
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -214,6 +214,21 @@ def test_an_index_that_cannot_be_built_says_so_in_the_stores_words(
         monkeypatch.setattr(default_index(), "build", raiser(error))
         with pytest.raises(StoreError, match=r"could not write the index of corpus 'facts'.*(full|no space)"):
             Retriever.of_corpus(corpus)
+
+
+@pytest.mark.usefixtures("backend")
+def test_an_index_is_made_once_though_documents_come_meanwhile(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = default_index()
+    build, calls = index.build, list[int]()
+
+    def slow(passages: Iterable[PassageText], folder: Path | None) -> object:
+        add_document(corpus, f"new-{len(calls)}", "Something else.")
+        calls.append(1)
+        return build(passages, folder)
+
+    monkeypatch.setattr(index, "build", slow)
+    assert Retriever.of_corpus(corpus).search("oven", 1)[0].document_id == "bread"
+    assert len(calls) == 1
 
 
 @pytest.mark.usefixtures("backend")

@@ -83,7 +83,7 @@ class Catalogue:
         self.path = folder / DATABASE_NAME
         self._busy_seconds = busy_seconds
         self._lock = threading.RLock()
-        with self._as_store_error("open the store"):
+        with self.as_store_error("open the store"):
             make_folder_durably(folder)
             self.is_read_only = not all(_is_writable(path) for path in (folder, self.path) if path.exists())
             self._open()
@@ -96,7 +96,7 @@ class Catalogue:
 
     def version(self) -> tuple[int, int]:
         """Return another pair after every commit: of other connections, and of this one."""
-        with self._lock, self._as_store_error("read the store"):
+        with self._lock, self.as_store_error("read the store"):
             others: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
             return others, self._connection.total_changes
 
@@ -109,10 +109,11 @@ class Catalogue:
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """One consistent view for long reads, on a connection of its own: nobody waits for it."""
-        with self._as_store_error("read the store"):
+        with self.as_store_error("read the store"):
             connection = self._connect()
         try:
-            connection.execute("BEGIN")
+            with self.as_store_error("read the store"):
+                connection.execute("BEGIN")
             yield connection
         finally:
             connection.close()
@@ -133,7 +134,7 @@ class Catalogue:
 
     @contextmanager
     def _transaction(self, purpose: str, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._as_store_error(purpose):
+        with self._lock, self.as_store_error(purpose):
             if self._process != os.getpid():
                 self._open()
             connection = self._connection
@@ -208,7 +209,8 @@ class Catalogue:
                 time.sleep(0.02)
 
     @contextmanager
-    def _as_store_error(self, purpose: str) -> Iterator[None]:
+    def as_store_error(self, purpose: str) -> Iterator[None]:
+        """Say what SQLite or the system refuses in the store's words; `purpose` is what could not be done."""
         try:
             yield
         except sqlite3.Error as error:

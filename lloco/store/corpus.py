@@ -27,6 +27,7 @@ from lloco.store.rows import (
     StoredDocument,
     active_adapter,
     read_contents_digest,
+    read_last_stored,
     read_passages,
     read_summary,
     write_document,
@@ -67,6 +68,11 @@ class Corpus:
         """Count what the corpus holds."""
         with self._catalogue.read() as connection:
             return read_summary(connection, self._row(connection)["key"])
+
+    def last_stored(self) -> tuple[int | None, str | None]:
+        """Segment length and storage dtype of the document that was stored last; None and None without any."""
+        with self._catalogue.read() as connection:
+            return read_last_stored(connection, self._key)
 
     def add(
         self,
@@ -192,8 +198,15 @@ class Corpus:
     def contents(self) -> Iterator[tuple[str, Iterator[PassageText]]]:
         """Digest and passages of one moment, whoever writes meanwhile; they are read while the block lasts."""
         with self._catalogue.snapshot() as connection:
-            digest = read_contents_digest(connection, self._row(connection)["key"])
-            yield digest, read_passages(connection, self._key, None)
+            with self._catalogue.as_store_error("read the store"):
+                digest = read_contents_digest(connection, self._row(connection)["key"])
+            yield digest, self._passages_of(connection)
+
+    def _passages_of(self, connection: sqlite3.Connection) -> Iterator[PassageText]:
+        with self._catalogue.as_store_error("read the store"):
+            yield from read_passages(connection, self._key, None)
+            # Whoever goes on to work with them does not hold back the database's log.
+            connection.execute("COMMIT")
 
     def soft_prompt(self, id: str) -> SoftPrompt:
         """Read the soft prompt of a document, its content checked against its digest."""

@@ -68,18 +68,23 @@ def read_summary(connection: sqlite3.Connection, key: int) -> CorpusSummary:
         "total(num_tokens), total(num_virtual_tokens), total(num_bytes) FROM documents WHERE corpus = :key",
         {"key": key},
     ).fetchone()
-    last = connection.execute(
-        "SELECT segment_len, dtype FROM documents WHERE corpus = ? ORDER BY added DESC, key DESC LIMIT 1", (key,)
-    ).fetchone()
     return CorpusSummary(
         corpus["name"],
         corpus["compressor"],
         corpus["compressor_digest"],
         corpus["hidden_size"],
         active_adapter(connection, key),
-        *(last or (None, None)),
+        *read_last_stored(connection, key),
         *(int(count) for count in counts),
     )
+
+
+def read_last_stored(connection: sqlite3.Connection, key: int) -> tuple[int | None, str | None]:
+    """Segment length and dtype of the corpus's document that was stored last."""
+    last = connection.execute(
+        "SELECT segment_len, dtype FROM documents WHERE corpus = ? ORDER BY added DESC, key DESC LIMIT 1", (key,)
+    ).fetchone()
+    return (None, None) if last is None else (int(last[0]), str(last[1]))
 
 
 def active_adapter(connection: sqlite3.Connection, key: int) -> str | None:
