@@ -236,7 +236,10 @@ def prepare(
     else:
         vectors, read = read_vectors(corpus, evidence, decoder, room, adapter=adapter)
         prompt = lay_out(soft_prompts=vectors, history=history)
-        is_whole = prompt.num_virtual_tokens == sum(one.document.num_virtual_tokens for one in evidence)
+        stored = [one.document for one in evidence]
+        is_whole = prompt.num_virtual_tokens == sum(one.num_virtual_tokens for one in stored) and all(
+            one.num_read_tokens in (None, one.num_tokens) for one in stored
+        )
     return PreparedQuestion(
         prompt=prompt,
         sampling=replace(sampling, stop=(*template.stop, *sampling.stop)),

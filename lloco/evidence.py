@@ -52,13 +52,15 @@ def find_evidence(
 
     Raises:
         NothingFoundError: there are several documents, and none has a word of the question.
-        LlocoError: an empty question, or no such document.
+        LlocoError: an empty question, no such document, or none at all.
     """
     if not question.strip():
         raise LlocoError("a question was wanted, it is empty: type one")
     if top_k < 1:
         raise LlocoError(f"at least 1 {unit} to read was wanted, top_k is {top_k}: give a higher one")
     named = [document_id] if document_id is not None else corpus.document_ids(limit=2)
+    if not named:
+        raise LlocoError(f"a document to read was wanted, corpus {corpus.name!r} has none: add one first")
     if len(named) > 1:
         retriever = retriever or Retriever.of_corpus(corpus)
         find = _best_passages if unit == "passage" else _best_documents

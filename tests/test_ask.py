@@ -10,7 +10,7 @@ import torch
 
 from lloco.answer import ask
 from lloco.compress import compress_into
-from lloco.compressors.compressor import Compressor
+from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
 from lloco.documents import Document
 from lloco.engine.engine import SamplingParams
@@ -66,6 +66,24 @@ def test_the_question_finds_its_document_and_cites_the_passage(corpus: Corpus, c
     assert answer.num_document_tokens == stored.num_tokens
     assert answer.num_virtual_tokens == stored.num_virtual_tokens
     assert (answer.num_context_tokens, answer.is_whole, answer.adapter) == (0, True, None)
+
+
+def test_of_a_truncated_document_it_is_not_said_that_all_was_read(corpus: Corpus, compressor: Compressor) -> None:
+    text = " ".join(f"The brig number {number} was lost." for number in range(400))
+    options = CompressOptions(long_documents="truncate")
+    compress_into(corpus, [Document("long", text)], compressor, options)
+    stored = corpus.document("long")
+    assert stored.num_read_tokens is not None and stored.num_read_tokens < stored.num_tokens
+    engine = TransformersEngine(compressor.decoder)
+    answer = ask(corpus, "Which brig?", engine=engine, document_id="long", max_tokens=2)
+    assert answer.num_virtual_tokens <= stored.num_virtual_tokens and not answer.is_whole
+
+
+def test_a_corpus_that_was_emptied_is_not_answered_from_nothing(corpus: Corpus, compressor: Compressor) -> None:
+    for id in corpus.document_ids():
+        corpus.remove_document(id)
+    with pytest.raises(LlocoError, match=r"has none: add one first|has no document"):
+        ask(corpus, QUESTION, engine=TransformersEngine(compressor.decoder), max_tokens=2)
 
 
 def test_the_answer_is_the_engines_own_from_the_stored_vectors(corpus: Corpus, compressor: Compressor) -> None:

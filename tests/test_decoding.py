@@ -56,6 +56,10 @@ def test_what_was_held_back_is_passed_on_in_the_end() -> None:
     assert decoding.generation.text == "a ST"
 
 
+def test_a_stop_string_of_a_million_characters_holds_up_nobody() -> None:
+    assert written("xaaa", stop=("a" * 1_000_000,))[0] == ["x", "", "", "aaa"]
+
+
 def test_cancelling_passes_on_what_was_held_back() -> None:
     decoder = tiny_decoder()
     ids = decoder.require_tokenizer()("aST", add_special_tokens=False)["input_ids"]

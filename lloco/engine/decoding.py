@@ -97,7 +97,9 @@ class Decoding:
         """Hold back, until the end, an unfinished character and what may be the beginning of a stop string."""
         if self.finish_reason is None:
             text = text.rstrip(REPLACEMENT_CHARACTER)
-            starts = (string[:length] for string in self.sampling.stop for length in range(1, len(string)))
+            starts = (
+                string[:length] for string in self.sampling.stop for length in range(1, min(len(string), len(text) + 1))
+            )
             text = text[: len(text) - max((len(start) for start in starts if text.endswith(start)), default=0)]
         piece = text[len(self._certain_text) :]
         self._certain_text += piece

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from lloco.errors import DataError, LlocoError
 from lloco.server.errors import ApiError
@@ -65,11 +65,18 @@ class Access:
 
     def check_origin(self, host: str, origin: str | None) -> None:
         """Raise `ApiError` 403 for a request that another site's page made in a browser."""
-        name = urlsplit(f"//{host}").hostname or ""
+        name, of_page = _split(f"//{host}", "Host").hostname or "", _split(origin or "", "Origin").netloc
         if self.is_loopback and self.keys is None and not is_loopback(name):
             raise ApiError(403, "this server answers to localhost alone, the request came under another name")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and of_page.lower() != host.lower():
             raise ApiError(403, "a page of another site made this request: send it from a program, without Origin")
+
+
+def _split(address: str, header: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:
+        raise ApiError(400, f"an address was wanted in the header {header}, none that can be read came") from None
 
 
 def is_loopback(host: str) -> bool:

@@ -20,7 +20,7 @@ STARTED = int(time.time())
 @router.get("/v1/models")
 async def list_models(grant: Caller, service: Served) -> Response:
     """List the corpora that the key may ask; several together are one more model, which finds the right one."""
-    names = [one.name for one in await run_in_threadpool(service.library.summaries, grant)]
+    names = await run_in_threadpool(service.library.names, grant)
     if len(names) > 1:
         names.append(ROUTED)
     return respond(Page(data=[Model(id=name, created=STARTED) for name in names]))

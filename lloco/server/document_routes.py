@@ -5,7 +5,8 @@ response has come.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -25,6 +26,7 @@ from lloco.document_formats import (
     normalise_newlines,
 )
 from lloco.documents import Document
+from lloco.errors import StoreError
 from lloco.server.access import Grant
 from lloco.server.errors import ApiError
 from lloco.server.request_body import parse, read_form, read_json
@@ -35,6 +37,8 @@ from lloco.store.corpus import Corpus
 from lloco.store.rows import StoredDocument
 
 router = APIRouter()
+MAX_WAITING_DOCUMENTS = 32
+"""Documents that wait until those before them are compressed; more are refused."""
 UPLOADS = frozenset({".txt", ".text", ".md", ".markdown", ".html", ".htm", ".pdf", ".docx"})
 
 
@@ -54,8 +58,8 @@ async def list_documents(
         if after is not None and after not in ids:
             raise ApiError(400, f"after: corpus {found.name} has no document {after[:80]!r}", param="after")
         start = 0 if after is None else ids.index(after) + 1
-        documents = [service.library.document(found, one) for one in ids[start : start + limit]]
-        return Page(data=[_info(found, one) for one in documents], has_more=start + limit < len(ids))
+        data = list(_infos(found, ids[start : start + limit]))
+        return Page(data=data, has_more=start + limit < len(ids))
 
     return respond(await run_in_threadpool(read))
 
@@ -63,6 +67,7 @@ async def list_documents(
 @router.post("/v1/documents")
 async def add_document(request: Request, grant: Caller, service: Served) -> Response:
     """Add a document whose id is not there yet."""
+    _check_room(service)
     if _is_form(request):
         return await _upload(request, grant, service, None)
     new = parse(NewDocument, await read_json(request, service.limits.document_bytes))
@@ -86,6 +91,7 @@ async def show_document(corpus: str, id: str, grant: Caller, service: Served) ->
 async def replace_document(corpus: str, id: str, request: Request, grant: Caller, service: Served) -> Response:
     """Put a document in the place of the one of that id, or add it."""
     parse_id(id)
+    _check_room(service)
     if _is_form(request):
         return await _upload(request, grant, service, (corpus, id))
     new = parse(DocumentText, await read_json(request, service.limits.document_bytes))
@@ -102,6 +108,17 @@ async def delete_document(corpus: str, id: str, grant: Caller, service: Served) 
 
     await run_in_threadpool(remove)
     return respond(Deleted(id=id, object="document"))
+
+
+def _check_room(service: Service) -> None:
+    """Raise `ApiError` 429 before a body is read that would wait in memory behind too many others."""
+    if service.writing.statistics().tasks_waiting >= MAX_WAITING_DOCUMENTS:
+        raise ApiError(
+            429,
+            f"{MAX_WAITING_DOCUMENTS} documents wait to be added: send this one again later",
+            code="queue_full",
+            headers={"retry-after": "5"},
+        )
 
 
 def _is_form(request: Request) -> bool:
@@ -147,6 +164,7 @@ def _read(file: UploadFile, id: str, name: str, title: str | None, max_bytes: in
 async def _add(grant: Grant, service: Service, name: str, read: Callable[[], Document], *, replace: bool) -> Response:
     """Read, compress and store a document in a worker thread, one at a time."""
     corpus = await run_in_threadpool(service.library.corpus, grant, name, "corpus")
+    _check_room(service)  # others may have come while the body was read
 
     def add() -> tuple[StoredDocument, bool]:
         document = read()
@@ -159,6 +177,13 @@ async def _add(grant: Grant, service: Service, name: str, read: Callable[[], Doc
 
     stored, is_new = await anyio.to_thread.run_sync(add, limiter=service.writing)
     return respond(_info(corpus, stored), 201 if is_new else 200)
+
+
+def _infos(corpus: Corpus, ids: Sequence[str]) -> Iterator[DocumentInfo]:
+    """Describe documents, one text in memory at a time, but for those that are removed meanwhile."""
+    for id in ids:
+        with suppress(StoreError):
+            yield _info(corpus, corpus.document(id))
 
 
 def _info(corpus: Corpus, document: StoredDocument) -> DocumentInfo:

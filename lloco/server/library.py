@@ -6,7 +6,7 @@ there.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TypeVar
 
 from lloco.compress import compress_into
@@ -38,6 +38,10 @@ class Library:
         """Version of the store in which a corpus's retriever was seen to fit it."""
         self._no_removals = threading.RLock()
 
+    def names(self, grant: Grant) -> list[str]:
+        """Names of the corpora that the caller may use."""
+        return [one for one in self._store.corpus_names() if grant.allows(one)]
+
     def summaries(self, grant: Grant) -> list[CorpusSummary]:
         """Every corpus that the caller may use, by name."""
         return [one for one in self._store.corpora() if grant.allows(one.name)]
@@ -45,9 +49,13 @@ class Library:
     def retrievers(self, grant: Grant) -> dict[str, Retriever]:
         """Indexes of every corpus that the caller may use, by name."""
         found = {}
-        for name in filter(grant.allows, self._store.corpus_names()):
-            with suppress(StoreError):  # it may have been removed meanwhile
+        for name in self.names(grant):
+            try:
                 found[name] = self.retriever(self._store.corpus(name, create=False))
+            except StoreError:
+                if name in self._store:
+                    raise
+                # It was removed meanwhile.
         return found
 
     def corpus(self, grant: Grant, name: str, param: str = "model") -> Corpus:

@@ -17,7 +17,7 @@ from lloco.answer import PreparedQuestion, prepare
 from lloco.answer_text import AnswerText
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, EngineUnavailableError, Event, Ticket
-from lloco.errors import LlocoError, StoreError
+from lloco.errors import CheckpointError, LlocoError, StoreError
 from lloco.evidence import NothingFoundError, find_evidence
 from lloco.prompt import History
 from lloco.routing import Route, route_by
@@ -157,10 +157,10 @@ class Questions:
         self, corpus: Corpus, question: str, history: History, options: LlocoOptions, sampling: SamplingParams
     ) -> tuple[AsyncEngine, PreparedQuestion]:
         """Find the documents and lay out the prompt; once more, removals waiting, where it changed meanwhile."""
-        adapter = corpus.adapter_folder()
-        engine = self._engines.engine(corpus, adapter)
 
-        def prepared_now() -> PreparedQuestion:
+        def prepared_now() -> tuple[AsyncEngine, PreparedQuestion]:
+            adapter = corpus.adapter_folder()
+            engine = self._engines.engine(corpus, adapter)
             retriever = self._library.retriever(corpus)
             evidence = find_evidence(
                 corpus,
@@ -172,7 +172,7 @@ class Questions:
                 earlier=[earlier for earlier, _ in history.turns],
             )
             reads = adapter if options.mode == "compressed" else None
-            return prepare(
+            prepared = prepare(
                 corpus,
                 question,
                 evidence,
@@ -183,11 +183,11 @@ class Questions:
                 mode=options.mode,
                 max_virtual_tokens=options.max_virtual_tokens,
             )
+            if prepared.adapter is not None and prepared.adapter_folder is not None:
+                self._engines.add_adapter(engine, prepared.adapter, prepared.adapter_folder)
+            return engine, prepared
 
         try:
-            prepared = prepared_now()
-        except (NothingFoundError, StoreError):
-            prepared = self._library.at_rest(corpus, prepared_now)
-        if prepared.adapter is not None and prepared.adapter_folder is not None:
-            self._engines.add_adapter(engine, prepared.adapter, prepared.adapter_folder)
-        return engine, prepared
+            return prepared_now()
+        except (NothingFoundError, StoreError, CheckpointError):  # also an adapter that was replaced
+            return self._library.at_rest(corpus, prepared_now)

@@ -119,6 +119,8 @@ def test_pages_of_other_sites_are_refused(site: Site, http: httpx.Client) -> Non
     assert http.get("/v1/models", headers={"origin": "null"}).status_code == 403
     assert http.get("/v1/models", headers={"host": "evil.example"}).status_code == 403
     assert http.get("/v1/models", headers={"host": "localhost:8000"}).status_code == 200
+    for broken in ({"host": "["}, {"origin": "http://[x"}):
+        assert http.get("/v1/models", headers=broken).status_code == 400
 
 
 def test_too_many_requests_of_one_key_are_429(locked: Site) -> None:

@@ -44,6 +44,17 @@ def test_a_new_document_answers_at_once_and_is_gone_when_removed(http: httpx.Cli
         assert gone.status_code == 404
 
 
+def test_documents_behind_too_many_others_are_refused(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    http.post("/v1/corpora", json={"name": "full"})
+    with monkeypatch.context() as patch:
+        patch.setattr("lloco.server.document_routes.MAX_WAITING_DOCUMENTS", 0)
+        new = {"corpus": "full", "id": "one", "text": LEASE}
+        for refused in (http.post("/v1/documents", json=new), http.put("/v1/documents/full/one", json={"text": LEASE})):
+            assert (refused.status_code, error_of(refused)["code"]) == (429, "queue_full")
+            assert refused.headers["retry-after"] == "5"
+    assert http.post("/v1/documents", json=new).status_code == 201
+
+
 def test_a_document_is_replaced_by_put_alone(http: httpx.Client, client: openai.OpenAI) -> None:
     http.post("/v1/corpora", json={"name": "put"})
     new = {"corpus": "put", "id": "one", "text": LEASE, "title": "First"}
