@@ -12,6 +12,8 @@ lloco bench latency --contexts 1024,3840 --repeats 5 --out "$OUT/latency"
 # The text at 32,768 takes two minutes a time.
 lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 1024,8192,32768 --repeats 2 \
   --out "$OUT/latency-100m"
+# A quarter of an hour.
+lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 65536 --repeats 1 --out "$OUT/latency-100m-64k"
 lloco bench compress --random-weights "$OUT/llama-100m.json" --segment-len 512 --summary-length 16 --lengths 2048 \
   --batch-sizes 1,4 --documents 4 --out "$OUT/compress-100m"
 python runs/pass_profile.py "$OUT/llama-100m.json" 1 560
