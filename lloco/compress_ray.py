@@ -21,6 +21,7 @@ from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
 from lloco.documents import Document
 from lloco.errors import LlocoError, MismatchError
+from lloco.models.decoder import dtype_name
 from lloco.store.corpus import Corpus
 
 MAX_RETRIES = 3
@@ -80,7 +81,7 @@ def compress_with_ray(
         num_threads = 1 if num_gpus else max(1, int(resources.get("CPU", 1)) // num_workers)
         actor = ray.remote(num_cpus=0 if num_gpus else 1, num_gpus=min(1.0, num_gpus / num_workers))(Worker)
         made = actor.options(max_restarts=-1, max_task_retries=MAX_RETRIES)
-        dtype = str(compressor.decoder.dtype).removeprefix("torch.")
+        dtype = dtype_name(compressor.decoder.dtype)
         name = str(Path(compressor.name).resolve()) if Path(compressor.name).is_dir() else compressor.name
         workers = [made.remote(name, compressor.digest, device, dtype, num_threads) for _ in range(num_workers)]
         compressed = _compressed(ray, workers, batches, plan)

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from lloco.bench.spread import seconds_of
+from lloco.models.decoder import dtype_name
 
 MIN_COPY_BYTES, MAX_COPY_BYTES = 4 << 20, 256 << 20
 RATE_SECONDS = 0.3
@@ -51,7 +52,7 @@ def measure_machine(device: torch.device, dtype: torch.dtype, weight_bytes: int)
         cores=os.cpu_count() or 1,
         memory_bytes=total_memory_bytes(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=dtype_name(dtype),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         matmul_flops_per_second=_matmul_rate(device, dtype),

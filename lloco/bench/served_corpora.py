@@ -25,7 +25,7 @@ from lloco.engine.streaming import StreamingEngine
 from lloco.engine.vllm_engine import VllmEngine
 from lloco.errors import CheckpointError, LlocoError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
-from lloco.models.decoder import Decoder, load_tokenizer
+from lloco.models.decoder import Decoder, dtype_name, load_tokenizer
 from lloco.prompt import DEFAULT_TEMPLATE
 from lloco.server.access import Access
 from lloco.server.app import create_app
@@ -149,7 +149,7 @@ def serving_corpora(compressor: Compressor, options: ServedOptions, device: str 
             max_batch_size=options.max_batch_size,
             max_waiting=options.max_waiting,
             device=device,
-            dtype=str(compressor.decoder.dtype).removeprefix("torch."),
+            dtype=dtype_name(compressor.decoder.dtype),
             prefix_cache_bytes=options.prefix_cache_mb << 20,
             engine=options.engine,
         )

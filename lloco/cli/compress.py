@@ -139,6 +139,7 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
     from lloco.compress_plan import plan_documents
     from lloco.compressors.compressor import CompressOptions
     from lloco.corpus_models import check_made_for, load_corpus_compressor
+    from lloco.models.decoder import dtype_name
 
     compressor = load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
     if flags.model is not None:
@@ -151,7 +152,7 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
         plan = plan_documents(
             corpus, documents, compressor, chosen, storage_dtype=flags.storage_dtype, on_characters=advance
         )
-    computed_as = str(compressor.decoder.dtype).removeprefix("torch.")
+    computed_as = dtype_name(compressor.decoder.dtype)
     if flags.storage_dtype is None and plan.storage_dtype not in (None, computed_as):
         output.say(f"storing vectors as {plan.storage_dtype}, as corpus {corpus.name} has them")
     with output.progress(

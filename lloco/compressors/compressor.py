@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lloco.documents import Document
 from lloco.errors import DocumentError, LlocoError
-from lloco.models.decoder import Decoder
+from lloco.models.decoder import Decoder, dtype_name
 from lloco.models.token_pieces import token_pieces
 from lloco.soft_prompt import Provenance, SoftPrompt
 
@@ -226,7 +226,7 @@ def provenance_of(
         hidden_size=compressor.hidden_size,
         segment_len=segment_len or compressor.segment_len,
         summary_length=compressor.summary_length,
-        dtype=str(compressor.decoder.dtype).removeprefix("torch."),
+        dtype=dtype_name(compressor.decoder.dtype),
     )
 
 

@@ -18,7 +18,7 @@ from lloco.engine.engine import SamplingParams
 from lloco.engine.named_adapters import known_names
 from lloco.engine.request_queue import Request
 from lloco.errors import LlocoError, MismatchError
-from lloco.models.decoder import Decoder, quiet_transformers
+from lloco.models.decoder import Decoder, dtype_name, quiet_transformers
 from lloco.prompt import Prompt, collate
 
 BLOCK_LEN = 32
@@ -105,7 +105,7 @@ def start_vllm(decoder: Decoder, options: dict[str, Any]) -> Any:
                 model=folder,
                 skip_tokenizer_init=True,
                 use_tqdm_on_load=False,
-                dtype=str(decoder.dtype).removeprefix("torch."),
+                dtype=dtype_name(decoder.dtype),
                 max_model_len=decoder.max_len,
                 block_size=BLOCK_LEN,
                 enable_prompt_embeds=True,

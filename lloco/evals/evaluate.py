@@ -28,6 +28,7 @@ from lloco.evals.sample import Sample
 from lloco.evals.scorer import score
 from lloco.evals.tasks import find_task
 from lloco.models.adapter import adapter_digest, check_adapter
+from lloco.models.decoder import dtype_name
 from lloco.prompt import build_prompt
 from lloco.soft_prompt import Provenance, SoftPrompt
 from lloco.template import Template
@@ -231,7 +232,7 @@ class _Run:
             "engine": self.engine.name,
             "model": decoder.name,
             "model_digest": decoder.digest,
-            "dtype": str(decoder.dtype).removeprefix("torch."),
+            "dtype": dtype_name(decoder.dtype),
             "device": decoder.device.type,
             "adapter": None if options.adapter is None else str(options.adapter),
             "adapter_digest": None if options.adapter is None else adapter_digest(options.adapter),

@@ -13,6 +13,7 @@ from typing import Any
 from lloco.engine.engine import Engine
 from lloco.evals.sample import Sample
 from lloco.models.adapter import adapter_digest
+from lloco.models.decoder import dtype_name
 from lloco.soft_prompt import Provenance
 from lloco.version import __version__
 
@@ -26,7 +27,7 @@ def common_settings(samples: Sequence[Sample], engine: Engine, adapter: Path | N
         "samples": questions_digest(samples),
         "engine": engine.name,
         "model": engine.decoder.digest,
-        "dtype": str(engine.decoder.dtype).removeprefix("torch."),
+        "dtype": dtype_name(engine.decoder.dtype),
         "adapter": None if adapter is None else adapter_digest(adapter),
         "lloco": __version__,
     }

@@ -119,6 +119,11 @@ def resolve_device(device: str | None) -> torch.device:
     return chosen
 
 
+def dtype_name(dtype: str | torch.dtype) -> str:
+    """Return a dtype's name as files and flags have it, without torch's prefix."""
+    return str(dtype).removeprefix("torch.")
+
+
 def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     """Return the dtype, given itself or by name, or the policy's: float32 on a CPU, bfloat16 elsewhere.
 
@@ -127,7 +132,7 @@ def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torc
     """
     if dtype is None or dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
-    name = str(dtype).removeprefix("torch.")
+    name = dtype_name(dtype)
     if name not in DTYPES:
         raise CheckpointError(f"dtype {name!r} is unknown: use one of {', '.join(DTYPES)}")
     return DTYPES[name]

@@ -18,7 +18,7 @@ from lloco.compressors.autocompressor import PUBLISHED_SEGMENT_LEN, SUMMARY_KEY
 from lloco.documents import Document
 from lloco.errors import CheckpointError, DataError, DocumentError, MismatchError
 from lloco.models.checkpoint import find_tensor, weights_digest
-from lloco.models.decoder import load_tokenizer
+from lloco.models.decoder import dtype_name, load_tokenizer
 from lloco.retriever import split_passages
 from lloco.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
 from lloco.store.corpus import Corpus
@@ -108,7 +108,7 @@ def _checked(id: str, value: object, path: Path, compressor: MadeBy) -> Tensor:
         )
     if not bool(torch.isfinite(value).all()) or bool((value == 0).all(dim=1).any()):
         raise DataError(f"{where}: finite vectors that are not zero were wanted, some are not: make the file again")
-    if str(value.dtype).removeprefix("torch.") not in STORAGE_DTYPES:
+    if dtype_name(value.dtype) not in STORAGE_DTYPES:
         raise DataError(f"{where}: float32, bfloat16 or float16 was wanted, {value.dtype} came: convert the vectors")
     return value
 
@@ -172,7 +172,7 @@ def soft_prompts_of(
             hidden_size=compressor.hidden_size,
             segment_len=compressor.segment_len,
             summary_length=compressor.summary_length,
-            dtype=str(embeds.dtype).removeprefix("torch."),
+            dtype=dtype_name(embeds.dtype),
         )
         made[document.id] = (document, SoftPrompt(embeds.clone(), provenance))
     return list(made.values())

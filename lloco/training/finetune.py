@@ -32,7 +32,7 @@ from lloco.models.adapter import (
     save_adapter,
 )
 from lloco.models.adapter_origin import ORIGIN_FILE
-from lloco.models.decoder import Decoder
+from lloco.models.decoder import Decoder, dtype_name
 from lloco.template import Template
 from lloco.training.answer_stage import AnswerStage
 from lloco.training.checkpoint import CHECKPOINT, claimed_run
@@ -204,7 +204,7 @@ def _run(
         "template_digest": hashlib.sha256(template.to_json().encode()).hexdigest(),
         "base_model_digest": decoder.digest,
         "compressor_digest": compressor_digest,
-        "dtype": str(decoder.dtype).removeprefix("torch."),
+        "dtype": dtype_name(decoder.dtype),
         "lora": {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(options.lora).items()
         },
