@@ -26,6 +26,7 @@ from lloco.document_formats import (
     supported_formats,
 )
 from lloco.errors import DocumentError
+from lloco.text_encoding import lone_surrogate
 
 _MAX_BYTES = 512 << 20
 _MAX_GZIP_RATIO = 100  # text packs 3 to 30 times; a gzip bomb about 1000 times
@@ -229,19 +230,11 @@ def _parse_line(line: bytes, path: Path, number: int, source: str) -> Document:
         if not isinstance(value, str):
             came = "is missing" if name not in fields else f"is a {type(value).__name__}, not a string"
             raise _broken(path, number, f'the field "{name}" {came}')
-        if (at := _lone_surrogate(value)) is not None:
+        if (at := lone_surrogate(value)) is not None:
             raise _broken(path, number, f'the field "{name}" has a lone surrogate (\\ud800..\\udfff) at character {at}')
     if not fields["id"].strip():
         raise _broken(path, number, 'the field "id" is empty')
     return Document(fields["id"], normalise_newlines(fields["text"]), fields["title"], source)
-
-
-def _lone_surrogate(text: str) -> int | None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return error.start
-    return None
 
 
 def _broken(path: Path, number: int, what: str) -> DocumentError:

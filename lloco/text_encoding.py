@@ -161,10 +161,15 @@ def _decode_as(encoding: str, data: bytes) -> str | None:
         return None
 
 
-def is_encodable(text: str) -> bool:
-    """Whether the text can be written as UTF-8."""
+def lone_surrogate(text: str) -> int | None:
+    """Return where half of a surrogate pair stands, which is no character; None where the text can be UTF-8."""
     try:
         text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
+def is_encodable(text: str) -> bool:
+    """Whether the text can be written as UTF-8."""
+    return lone_surrogate(text) is None

@@ -32,6 +32,7 @@ from lloco.store.rows import (
     read_summary,
     write_document,
 )
+from lloco.text_encoding import is_encodable
 
 
 class Corpus:
@@ -351,7 +352,7 @@ def check_belongs(document: Document, soft_prompt: SoftPrompt, passages: Sequenc
 
 def _check_is_unicode(document: Document) -> None:
     for what, value in (("title", document.title), ("source", document.source)):
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        if not is_encodable(value):
             raise StoreError(
                 f"wanted Unicode text, the {what} of document {document.id!r} is {value!r}, which holds bytes that are "
                 "none: rename it"
