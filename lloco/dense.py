@@ -61,10 +61,11 @@ class DenseIndex:
         """Best passages with their cosines, of one document alone where it is named; equal ones keep their order."""
         if not len(self._table):
             return []
-        rows = slice(None) if document_id is None else self._rows_of(document_id)
-        scores = self._matrix()[rows] @ self.embedder.embed_question(question)
+        rows = None if document_id is None else self._rows_of(document_id)
+        vectors = self._matrix() if rows is None else self._matrix()[rows]
+        scores = vectors @ self.embedder.embed_question(question)
         best = np.argsort(-scores, kind="stable")[:limit]
-        places = np.arange(len(self._table))[rows][best]
+        places = best if rows is None else rows[best]
         return [(passage, float(scores[at])) for passage, at in zip(self._passages(places), best, strict=True)]
 
     def _rows_of(self, document_id: str) -> NDArray[np.int64]:

@@ -37,6 +37,7 @@ LENGTHS = {"a": 3, "b": 40, "c": 1, "d": 17, "e": 9, "f": 5}
 ANSWERS = {"a": "red", "b": "a very long answer", "c": "7", "d": "blue", "e": "green", "f": "no"}
 EXAMPLES = [Example(name, "Which colour" + " then" * len(name), answer) for name, answer in ANSWERS.items()]
 OPTIONS = FinetuneOptions(batch_size=4, micro_batch_size=2, num_steps=8, learning_rate=5e-3, save_every=3)
+FINISHED_FILES = [LOCK_FILE, "adapter", CHECKPOINT, "curve.json", "curve.png"]
 LEARN = replace(
     OPTIONS, batch_size=6, micro_batch_size=6, num_steps=60, learning_rate=2e-2, lora=LoraOptions(dropout=0)
 )
@@ -276,13 +277,7 @@ def test_folder_says_what_the_adapter_was_made_from(tmp_path: Path) -> None:
     assert origin["options"]["learning_rate"] == OPTIONS.learning_rate
     assert len(origin["data_digest"]) == len(origin["soft_prompts_digest"]) == 64
     assert {"lloco_version", "base_model", "hidden_size", "final_loss"} <= origin.keys()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        LOCK_FILE,
-        "adapter",
-        CHECKPOINT,
-        "curve.json",
-        "curve.png",
-    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == FINISHED_FILES
 
 
 def test_decoder_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -397,13 +392,7 @@ def test_an_adapter_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "adapter").exists()
     folder = run(tmp_path)
     check_adapter(folder, tiny_decoder())
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        LOCK_FILE,
-        "adapter",
-        CHECKPOINT,
-        "curve.json",
-        "curve.png",
-    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == FINISHED_FILES
 
 
 def test_a_foreign_adapter_is_not_overwritten(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class WorkLog:
         make_folder_durably(self.out.parent)
         taken = (
             f"a file of its own was wanted for the predictions, another process is writing {self.out}: wait for it, or "
-            "give another --out"
+            "name another file"
         )
         with locked(self.partial, taken):
             try:

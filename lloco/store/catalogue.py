@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lloco.durable import make_folder_durably
@@ -111,12 +111,9 @@ class Catalogue:
         """One consistent view for long reads, on a connection of its own: nobody waits for it."""
         with self.as_store_error("read the store"):
             connection = self._connect()
-        try:
-            with self.as_store_error("read the store"):
-                connection.execute("BEGIN")
+        with closing(connection):
+            connection.execute("BEGIN")  # deferred: it waits for nobody before the first read
             yield connection
-        finally:
-            connection.close()
 
     @contextmanager
     def write(self, purpose: str) -> Iterator[sqlite3.Connection]:
