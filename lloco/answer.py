@@ -238,7 +238,7 @@ def prepare(
         prompt = lay_out(soft_prompts=vectors, history=history)
         stored = [one.document for one in evidence]
         is_whole = prompt.num_virtual_tokens == sum(one.num_virtual_tokens for one in stored) and all(
-            one.num_read_tokens in (None, one.num_tokens) for one in stored
+            one.num_compressed_tokens == one.num_tokens for one in stored
         )
     return PreparedQuestion(
         prompt=prompt,
@@ -247,7 +247,9 @@ def prepare(
         adapter=None if adapter is None else adapter_digest(adapter),
         adapter_folder=adapter,
         documents=tuple(citation for one in read for citation in _citations(one)),
-        num_document_tokens=sum(one.document.num_tokens for one in read),
+        num_document_tokens=sum(
+            one.document.num_tokens if mode == "full" else one.document.num_compressed_tokens for one in read
+        ),
         is_whole=is_whole,
         mode=mode,
     )

@@ -13,6 +13,8 @@ from lloco.store.passage import PassageText
 INDEX_VERSION = 1
 """Changes with what is written into an index folder, so that older ones are made again."""
 _WRITER_BYTES = 64_000_000
+_MOST_ROWS = 2**63 - 1
+"""What SQLite can count to."""
 
 
 class Bm25Index(Protocol):
@@ -77,7 +79,9 @@ class TantivyIndex:
         """See `Bm25Index`."""
         query = self._index.parse_query(" ".join(f'"{word}"' for word in words), ["text"])
         found = []
-        for score, address in self._searcher.search(query, limit, count=False).hits:
+        # It takes memory for as many as it is asked for.
+        num_wanted = min(limit, max(self._searcher.num_docs, 1))
+        for score, address in self._searcher.search(query, num_wanted, count=False).hits:
             fields = self._searcher.doc(address).to_dict()
             document_id, start, end, text = (fields[name][0] for name in ("document_id", "start", "end", "text"))
             found.append((-score, fields["position"][0], PassageText(document_id, start, end, text)))
@@ -122,6 +126,6 @@ class Fts5Index:
         rows = self._connection.execute(
             'SELECT document_id, start, "end", text, rank FROM passages WHERE passages MATCH ? '
             "ORDER BY rank, rowid LIMIT ?",
-            (" OR ".join(f'"{word}"' for word in words), limit),
+            (" OR ".join(f'"{word}"' for word in words), min(limit, _MOST_ROWS)),
         )
         return [(PassageText(*row[:4]), -row[4]) for row in rows]

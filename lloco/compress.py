@@ -17,7 +17,7 @@ from torch import Tensor
 from lloco.compress_plan import CompressPlan, counting, plan_documents
 from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_tokenized
 from lloco.documents import Document, Skipped
-from lloco.errors import DocumentError
+from lloco.errors import DocumentError, VectorsError
 from lloco.refine import refine
 from lloco.retriever import split_passages
 from lloco.soft_prompt import SoftPrompt
@@ -103,7 +103,11 @@ def store_batches(corpus: Corpus, plan: CompressPlan, batches: Iterable[Compress
     for made, refused in batches:
         skipped += refused
         for document, soft_prompt in made:
-            corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype)
+            try:
+                corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype)
+            except VectorsError as error:
+                skipped.append(Skipped(document.source or document.id, str(error)))
+                continue
             num_new += 1
             num_document_tokens += num_read_tokens(soft_prompt)
             num_virtual_tokens += soft_prompt.num_virtual_tokens
@@ -174,8 +178,8 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
         DocumentError: the ratio would not compress, or its segments do not fit the compressor's positions.
     """
     longest = compressor.decoder.max_len - compressor.summary_length
-    segment_len = round(ratio * compressor.summary_length)
-    if ratio <= 1 or not compressor.reach(segment_len):
+    segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= compressor.decoder.max_len else 0
+    if not segment_len or not compressor.reach(segment_len):
         raise DocumentError(
             f"a ratio above 1 and up to {longest / compressor.summary_length:g} was wanted for {compressor.name} "
             f"({compressor.summary_length} virtual tokens a segment), {ratio:g} came: choose one in this range"
@@ -195,18 +199,28 @@ def compress_batch(
     """
     documents = [document for document, _ in batch]
     try:
-        made = compress_tokenized(compressor, documents, [ids for _, ids in batch], options, on_progress)
-        steps = options.refine_steps or 0
-        refined = [
-            refine(compressor, soft_prompt, ids, steps, on_progress=on_progress)
-            for soft_prompt, (_, ids) in zip(made, batch, strict=True)
-        ]
-        return list(zip(documents, refined, strict=True)), []
+        made = compress_and_refine(compressor, documents, [ids for _, ids in batch], options, on_progress)
+        return list(zip(documents, made, strict=True)), []
     except DocumentError as error:
         if len(batch) == 1:
             return [], [Skipped(documents[0].source or documents[0].id, str(error))]
     parts = [compress_batch(compressor, [one], options, on_progress) for one in batch]
     return [pair for made, _ in parts for pair in made], [one for _, refused in parts for one in refused]
+
+
+def compress_and_refine(
+    compressor: Compressor,
+    documents: Sequence[Document],
+    ids: Sequence[Tensor],
+    options: CompressOptions,
+    on_progress: Progress | None = None,
+) -> list[SoftPrompt]:
+    """Return a soft prompt per document, given the ids of its whole text; raises as `compress_documents` does."""
+    made = compress_tokenized(compressor, documents, ids, options, on_progress)
+    return [
+        refine(compressor, soft_prompt, tokens, options.refine_steps or 0, on_progress=on_progress)
+        for soft_prompt, tokens in zip(made, ids, strict=True)
+    ]
 
 
 def _left_out(document: Document, soft_prompt: SoftPrompt) -> list[Skipped]:

@@ -88,14 +88,12 @@ def plan_documents(
     options = options or CompressOptions()
     check_compressor(corpus, compressor)
     _check_options(compressor, options)
-    last_segment_len, last_dtype = corpus.last_stored()
-    segment_len = options.segment_len or last_segment_len or compressor.segment_len
-    refine_steps = corpus.refine_steps() if options.refine_steps is None else options.refine_steps
-    options = replace(options, segment_len=segment_len, refine_steps=refine_steps)
+    options, last_dtype = as_in_corpus(corpus, compressor, options)
+    segment_len = options.segment_len or compressor.segment_len
     new: list[Document] = []
     num_unchanged = 0
     for document in documents:
-        if corpus.is_current(document, compressor.digest, segment_len, storage_dtype, refine_steps) and (
+        if corpus.is_current(document, compressor.digest, segment_len, storage_dtype, options.refine_steps) and (
             options.long_documents == "truncate" or _is_whole(corpus, document, compressor)
         ):
             corpus.refresh(document)
@@ -113,6 +111,16 @@ def plan_documents(
             waiting.append((document, ids))
     stored_as, max_tokens = storage_dtype or last_dtype, _max_tokens(compressor, segment_len)
     return CompressPlan(tuple(waiting), num_unchanged, tuple(skipped), options, stored_as, max_tokens)
+
+
+def as_in_corpus(
+    corpus: Corpus, compressor: Compressor, options: CompressOptions
+) -> tuple[CompressOptions, str | None]:
+    """Complete the options as the document that was stored last was made; with it comes the dtype it is stored as."""
+    last_segment_len, last_dtype = corpus.last_stored()
+    segment_len = options.segment_len or last_segment_len or compressor.segment_len
+    refine_steps = corpus.refine_steps() if options.refine_steps is None else options.refine_steps
+    return replace(options, segment_len=segment_len, refine_steps=refine_steps), last_dtype
 
 
 def counting(on_count: Callable[[int, int], None] | None, num_total: int) -> Progress | None:

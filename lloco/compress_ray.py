@@ -83,6 +83,8 @@ def compress_with_ray(
         made = actor.options(max_restarts=-1, max_task_retries=MAX_RETRIES)
         dtype = dtype_name(compressor.decoder.dtype)
         name = str(Path(compressor.name).resolve()) if Path(compressor.name).is_dir() else compressor.name
+        # A worker sees the GPUs that Ray gives it, and counts them from 0.
+        device = "cuda" if num_gpus and device is not None else device
         workers = [made.remote(name, compressor.digest, device, dtype, num_threads) for _ in range(num_workers)]
         compressed = _compressed(ray, workers, batches, plan)
         on_progress = counting(on_tokens, plan.num_tokens_to_read)

@@ -130,7 +130,7 @@ def _read_plain(data: bytes, max_bytes: int) -> ExtractedText:
 
 
 _HEADING = re.compile(
-    r"^ {0,3}(?:(?P<fence>```|~~~)|#{1,6}[ \t]+(?P<atx>.*\S)|(?P<setext>[^\s>#].*)\n {0,3}=+[ \t]*$)", re.MULTILINE
+    r"^ {0,3}(?:(?P<fence>```|~~~)|#{1,6}[ \t]+(?P<atx>\S.*)|(?P<setext>[^\s>#].*)\n {0,3}=+[ \t]*$)", re.MULTILINE
 )
 
 

@@ -24,5 +24,9 @@ class StoreError(LlocoError):
     """The store cannot be read or written."""
 
 
+class VectorsError(StoreError):
+    """Vectors that no store takes: not finite, or zero."""
+
+
 class DataError(LlocoError):
     """Task data, question-answer pairs or predictions do not have the form that was asked for."""

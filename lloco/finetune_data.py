@@ -129,7 +129,7 @@ def _some(ids: Sequence[str]) -> Iterator[str]:
 
 def _letter_of(answer: str, options: Sequence[str], where: str) -> str:
     letters = string.ascii_uppercase[: len(options)]
-    if answer in options:
+    if answer in options[: len(letters)]:
         return letters[list(options).index(answer)]
     if len(answer) == 1 and answer in letters:
         return answer

@@ -34,12 +34,13 @@ def read_vectors(
     """
     soft_prompts = _checked_soft_prompts(corpus, evidence, decoder, adapter)
     for soft_prompt in soft_prompts:
-        made = soft_prompt.provenance
-        if room.for_vectors < made.summary_length:
-            raise room.error(f"a segment of {made.document_id!r} takes {made.summary_length:,} virtual tokens")
+        if room.for_vectors < (num_rows := _num_rows(soft_prompt, 0)):
+            id = soft_prompt.provenance.document_id
+            raise room.error(f"the first segment of {id!r} takes {num_rows:,} virtual tokens")
     is_wanted_whole = not any(one.is_for_passages for one in evidence)
     if is_wanted_whole and sum(one.num_virtual_tokens for one in soft_prompts) <= room.for_vectors:
-        return [one.embeds for one in soft_prompts], list(evidence)
+        read = [_read_stored(*one, decoder) for one in zip(evidence, soft_prompts, strict=True)]
+        return [one.embeds for one in soft_prompts], read
     segments = _segments_of_hits(evidence, soft_prompts, decoder)
     chosen = _chosen_segments(segments, soft_prompts, room.for_vectors)
     vectors = [rows_of_segments(soft_prompts[place], chosen[place]) for place in sorted(chosen)]
@@ -80,7 +81,7 @@ def _chosen_segments(segments: _Segments, soft_prompts: Sequence[SoftPrompt], ro
     ] or [(segment, place, segment) for place, one in enumerate(soft_prompts) for segment in range(_num_segments(one))]
     chosen: dict[int, set[int]] = {}
     for _, place, segment in sorted(ranked):
-        size = soft_prompts[place].provenance.summary_length
+        size = _num_rows(soft_prompts[place], segment)
         if segment in chosen.get(place, ()):
             continue
         if size > room:
@@ -90,8 +91,22 @@ def _chosen_segments(segments: _Segments, soft_prompts: Sequence[SoftPrompt], ro
     return chosen
 
 
+def _num_rows(soft_prompt: SoftPrompt, segment: int) -> int:
+    """Return the virtual tokens of a segment; the last one may have fewer than the others."""
+    length = soft_prompt.provenance.summary_length
+    return min(length, soft_prompt.num_virtual_tokens - segment * length)
+
+
 def _num_segments(soft_prompt: SoftPrompt) -> int:
     return -(-soft_prompt.num_virtual_tokens // soft_prompt.provenance.summary_length)
+
+
+def _read_stored(evidence: Evidence, soft_prompt: SoftPrompt, decoder: Decoder) -> Evidence:
+    """Leave out the hits that a truncated soft prompt, read whole, does not reach."""
+    if evidence.document.num_compressed_tokens == evidence.document.num_tokens:
+        return evidence
+    [segments] = _segments_of_hits([evidence], [soft_prompt], decoder)
+    return _read_part(evidence, segments, set(range(_num_segments(soft_prompt))))
 
 
 def _read_part(evidence: Evidence, segments: Sequence[range], chosen: set[int]) -> Evidence:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lloco.durable import write_durably
-from lloco.errors import MismatchError, StoreError
+from lloco.errors import MismatchError, StoreError, VectorsError
 
 FORMAT = "lloco-soft-prompt"
 FORMAT_VERSION = "1"
@@ -227,7 +227,7 @@ def _check_values(embeds: Tensor, name: str) -> None:
     for is_wrong, what in ((~embeds.isfinite().all(dim=1), "NaN or infinite"), ((embeds == 0).all(dim=1), "all zero")):
         if is_wrong.any():
             row = int(is_wrong.nonzero()[0, 0])
-            raise StoreError(
+            raise VectorsError(
                 f"{name}: wanted finite vectors that are not zero, {int(is_wrong.sum())} of {len(is_wrong)} are {what} "
                 f"(first: row {row}): compress the document again, in a wider dtype if it is float16"
             )

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
+from lloco.compress import compress_and_refine
+from lloco.compress_plan import as_in_corpus
+from lloco.compressors.compressor import CompressOptions, Compressor, tokenize
 from lloco.documents import Document
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.corpus import Corpus
@@ -20,7 +22,9 @@ MAX_KEPT_BYTES = 512 << 20
 class SoftPromptSource:
     """Gives a document's soft prompt; the documents are those that will be asked for, in about that order.
 
-    Without a segment_len in the options it is the stored document's own; of others that of the one stored last.
+    Without a segment_len in the options it is the stored document's own. Documents that the corpus does not hold are
+    made as the one stored last, in what the options leave open, where this compressor made it: what is measured on
+    them is what the corpus would serve.
     """
 
     def __init__(
@@ -36,11 +40,14 @@ class SoftPromptSource:
         self._order = list(self._documents)
         self._place = {digest: place for place, digest in enumerate(self._order)}
         self._compressor = compressor
-        self._options = options or CompressOptions()
-        self._corpus = corpus
+        options = options or CompressOptions()
+        self._corpus, self._wanted_len = corpus, options.segment_len
         self._stored = {} if corpus is None else {one.digest: one for one in corpus.documents() if self._is_usable(one)}
-        stored_len = corpus.summary().segment_len if corpus is not None and self._stored else None
-        self._segment_len = self._options.segment_len or stored_len or compressor.segment_len
+        self._storage_dtype: str | None = None
+        if corpus is not None and corpus.compressor_digest == compressor.digest:
+            options, self._storage_dtype = as_in_corpus(corpus, compressor, options)
+        self._segment_len = options.segment_len or compressor.segment_len
+        self._options = replace(options, segment_len=self._segment_len)
         self._on_compressed = on_compressed
         self._kept: OrderedDict[str, SoftPrompt] = OrderedDict()
         self._num_bytes = 0
@@ -61,6 +68,13 @@ class SoftPromptSource:
         stored = self._stored
         return sorted({stored[one].segment_len if one in stored else self._segment_len for one in self._place})
 
+    @property
+    def made_as(self) -> str:
+        """How documents that the corpus does not hold are made, in words."""
+        refined = f", refined in {self._options.refine_steps} steps" if self._options.refine_steps else ""
+        stored = "" if self._storage_dtype is None else f", as {self._storage_dtype}"
+        return f"in segments of {self._segment_len} tokens{refined}{stored}"
+
     def soft_prompt(self, document: Document) -> SoftPrompt:
         """Return the document's soft prompt.
 
@@ -78,11 +92,10 @@ class SoftPromptSource:
 
     def _is_usable(self, stored: StoredDocument) -> bool:
         """Whether a stored soft prompt has the segment length that was asked for and stands for the whole document."""
-        wanted = self._options.segment_len
         whole = self._compressor.num_virtual_tokens(stored.num_tokens, stored.segment_len)
         return (
             stored.compressor_digest == self._compressor.digest
-            and wanted in (None, stored.segment_len)
+            and self._wanted_len in (None, stored.segment_len)
             and stored.num_virtual_tokens == whole
         )
 
@@ -91,10 +104,17 @@ class SoftPromptSource:
         after = range(self._place.get(digest, len(self._order)) + 1, len(self._order))
         later = (one for place in after if (one := self._order[place]) not in self._stored and one not in self._kept)
         batch = {digest: document} | {one: self._documents[one] for one in islice(later, self._options.batch_size - 1)}
-        options = replace(self._options, segment_len=self._segment_len)
-        made = compress_documents(self._compressor, list(batch.values()), options, self._on_compressed)
+        ids = [tokenize(self._compressor.decoder, one) for one in batch.values()]
+        made = compress_and_refine(self._compressor, list(batch.values()), ids, self._options, self._on_compressed)
         for one, soft_prompt in zip(batch, made, strict=True):
+            soft_prompt = self._as_stored(soft_prompt)
             self._kept[one] = soft_prompt
             self._num_bytes += soft_prompt.embeds.nbytes
         while self._num_bytes > MAX_KEPT_BYTES and len(self._kept) > len(batch):
             self._num_bytes -= self._kept.popitem(last=False)[1].embeds.nbytes
+
+    def _as_stored(self, soft_prompt: SoftPrompt) -> SoftPrompt:
+        """Return what would come back from the corpus."""
+        if self._storage_dtype is None:
+            return soft_prompt
+        return SoftPrompt.from_bytes(soft_prompt.to_bytes(self._storage_dtype), soft_prompt.provenance.document_id)

@@ -160,6 +160,8 @@ def test_int8_is_stored_and_its_loss_is_told(run: Run, docs: Path, compressor: P
     assert run("compress", docs, "--corpus", "c") == 0
     assert "storing vectors as int8" in run.err
     assert {one["dtype"] for one in run.json("corpus", "show", "c")["documents"]} == {"int8"}
+    assert run.json("compress", docs, "--corpus", "c", "--storage-dtype", "float32")["num_new"] == 2
+    assert "warning: corpus c has vectors stored as int8, these documents are compressed again and stored as" in run.err
 
 
 def test_a_model_that_cannot_compress_and_a_missing_one_are_explained(run: Run, docs: Path, tmp_path: Path) -> None:

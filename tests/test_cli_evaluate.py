@@ -119,7 +119,7 @@ def test_a_run_with_other_options_gets_the_next_folder_where_none_is_named(
     for _ in range(2):
         assert run(*argv, "--modes", "none") == 0
         assert "which had modes compressed (now none), " in run.err
-        assert "this run is in evaluate-fairytaleqa-2\n" in run.err
+        assert "warning: this run is in evaluate-fairytaleqa-2: evaluate-fairytaleqa holds" in run.err
     assert json.loads(Path("evaluate-fairytaleqa/results.json").read_text()) == first
     beside = ["--modes", "none", "--beside", "evaluate-fairytaleqa-2"]
     assert "evaluate-fairytaleqa-2 is this run's own folder" in run.fails(*argv, *beside, code=2)

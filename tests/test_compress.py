@@ -367,7 +367,8 @@ def test_a_source_takes_the_corpuss_soft_prompt_for_the_same_text(store: Store, 
     stored, made = (source.soft_prompt(document) for document in documents)
     assert torch.equal(stored.embeds, corpus.soft_prompt("lease").embeds)
     assert (stored.provenance.document_id, stored.provenance.text_digest) == ("another-name", documents[0].digest)
-    torch.testing.assert_close(made.embeds, compressor.compress(documents[1]).embeds)
+    whole = compressor.compress(documents[1])
+    torch.testing.assert_close(made.embeds, SoftPrompt.from_bytes(whole.to_bytes("int8"), "new").embeds)
 
 
 def test_a_source_compresses_afresh_what_the_corpus_holds_made_otherwise(store: Store, compressor: Compressor) -> None:
@@ -380,13 +381,32 @@ def test_a_source_compresses_afresh_what_the_corpus_holds_made_otherwise(store: 
         assert source.segment_lens == [source.soft_prompt(lease).provenance.segment_len] == [segment_len or 12]
 
 
-def test_a_source_compresses_what_the_corpus_lacks_as_the_corpus_is(store: Store, compressor: Compressor) -> None:
+def test_a_source_compresses_what_the_corpus_lacks_as_the_corpus_would(store: Store, compressor: Compressor) -> None:
+    corpus, whole = store.corpus("c"), store.corpus("whole")
+    lease, voyage = lease_and_voyage()
+    options = CompressOptions(segment_len=12, refine_steps=2)
+    compress_into(corpus, [lease], compressor, options, storage_dtype="int8")
+    compress_into(whole, [lease, voyage], compressor, options, storage_dtype="int8")
+    source = SoftPromptSource([lease, voyage], compressor, corpus=corpus)
+    made, wanted = source.soft_prompt(voyage), whole.soft_prompt(voyage.id)
+    assert (made.provenance.segment_len, made.provenance.refine_steps, made.provenance.dtype) == (12, 2, "int8")
+    assert replace(made.provenance, quantisation_error=0) == replace(wanted.provenance, quantisation_error=0)
+    torch.testing.assert_close(made.embeds, wanted.embeds)
+    assert source.segment_lens == [12]
+    assert source.made_as == "in segments of 12 tokens, refined in 2 steps, as int8"
+
+
+def test_a_source_does_not_follow_a_corpus_of_another_compressor(
+    store: Store, compressor: Compressor, tmp_path: Path
+) -> None:
     corpus = store.corpus("c")
     lease, voyage = lease_and_voyage()
-    compress_into(corpus, [lease], compressor, CompressOptions(segment_len=12))
-    source = SoftPromptSource([lease, voyage], compressor, corpus=corpus)
-    assert source.soft_prompt(voyage).provenance.segment_len == 12
-    assert source.segment_lens == [12]
+    compress_into(corpus, [lease], compressor, CompressOptions(segment_len=12), storage_dtype="int8")
+    other = load_compressor(save_compressor(tmp_path / "other", seed=1))
+    source = SoftPromptSource([lease, voyage], other, corpus=corpus)
+    assert source.num_stored == 0
+    made = source.soft_prompt(lease).provenance
+    assert (made.segment_len, made.dtype) == (other.segment_len, "float32")
 
 
 def test_a_source_does_not_take_a_truncated_soft_prompt_for_a_whole_one(store: Store, compressor: Compressor) -> None:

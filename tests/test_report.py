@@ -34,7 +34,9 @@ def stories(num_questions: int = 12, text: str = "The fox") -> Results:
     for mode, (num_context, num_virtual) in reads.items():
         is_right = [mode == "full" or (mode.startswith("compressed") and number % 2) for number in range(num_questions)]
         predictions = tuple(
-            Prediction(one.id, text if right else "a crow", num_context, num_virtual, 900, is_cut=mode == "full")
+            Prediction(
+                one.id, text if right else "a crow", num_context, num_virtual, 900, num_virtual, is_cut=mode == "full"
+            )
             for one, right in zip(asked, is_right, strict=True)
         )
         scores = score("jsonl", asked, {one.id: one.text for one in predictions})

@@ -52,7 +52,7 @@ def test_an_adapter_that_vllm_would_apply_wrongly_is_not_found(
     store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tmp_path / "adapter" / "adapter_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "rank_pattern": {"q_proj": 2}}))
+    config.write_text(json.dumps({**json.loads(config.read_text()), "alpha_pattern": {"q_proj": 2}}))
     with Store(store) as opened:
         digest = opened.corpus("ships").set_adapter(tmp_path / "adapter")
     assert find_adapter(store, f"lloco-{digest}") is None

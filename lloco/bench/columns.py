@@ -23,7 +23,10 @@ def skipped_rows(rows: "Sequence[Row]") -> list[str]:
     for row in rows:
         if row.get("skipped") is not None:
             found.setdefault((row["mode"], row["skipped"]), []).append(row)
-    return [f"{_places(own)}, {mode}: not measured: {reason}" for (mode, reason), own in found.items()]
+    return [
+        f"{', '.join(filter(None, (_places(own), mode)))}: not measured: {reason}"
+        for (mode, reason), own in found.items()
+    ]
 
 
 def column_note(bench: str) -> str:
@@ -185,9 +188,9 @@ _NOTES = {
 
 
 def _places(rows: "Sequence[Row]") -> str:
-    """Name the ratios or the lengths of these rows, each once."""
+    """Name the ratios or the lengths of these rows, each once; "" where they have neither."""
     lengths = [row.get("context_tokens") or row["document_tokens"] for row in rows]
     if None in lengths:
-        ratios = list(dict.fromkeys(str(row["wanted_ratio"]) for row in rows))
-        return f"ratio{'s' if len(ratios) > 1 else ''} {', '.join(ratios)}"
+        ratios = list(dict.fromkeys(str(row["wanted_ratio"]) for row in rows if row["wanted_ratio"] is not None))
+        return f"ratio{'s' if len(ratios) > 1 else ''} {', '.join(ratios)}" if ratios else ""
     return f"{', '.join(dict.fromkeys(f'{length:,}' for length in lengths))} tokens"

@@ -11,8 +11,8 @@ def headline(results: BenchResults) -> str:
     """Return the sentence about the row with the best ratio."""
     measured = [row for row in results.rows if row["ratio"] is not None]
     compared = [row for row in measured if not _is_reference(results.bench, row)]
-    if results.bench in ("retrieval", "store"):  # which say something without a second method or type
-        compared = compared or measured
+    if not compared and measured and results.bench in _SIZES:  # these say something without a second method or type
+        return _SENTENCES[results.bench](max(measured, key=lambda row: int(row[_SIZES[results.bench]])), results)
     if not compared:
         reasons = [row["skipped"] for row in results.rows if row.get("skipped")]
         nothing = f"There was nothing to compare{': ' + reasons[0] if reasons else ''}."
@@ -25,13 +25,19 @@ def headline(results: BenchResults) -> str:
     return f"{sentence} This is the best ratio of {len(compared)} rows: {_RATIOS[results.bench]}."
 
 
+_SIZES = {"retrieval": "top_k", "store": "documents"}
+"""Of rows of one method or type the largest is told of."""
+
+
 def _without_reference(results: BenchResults) -> str:
     """Say what was reached where the text, which all is compared with, reached nothing; "" where nothing was."""
     if results.bench == "open_loop" and (kept := [row for row in results.rows if row["is_best"]]):
         best = max(kept, key=lambda row: float(row["offered_per_second"]))
+        is_tried = any(_is_reference("open_loop", row) and not row["skipped"] for row in results.rows)
+        text = "and at no rate that was tried when it reads the text" if is_tried else "reading the text not measured"
         return (
             f"The server keeps the bound on 95 of 100 answers at {short(best['offered_per_second'])} requests a second "
-            f"({best['mode']}), and at no rate that was tried when it reads the text. "
+            f"({best['mode']}), {text}. "
         )
     if results.bench == "rivals" and (read := [row for row in results.rows if row["quality"] is not None]):
         best = max(read, key=lambda row: float(row["quality"]))

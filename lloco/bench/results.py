@@ -56,9 +56,10 @@ class BenchResults:
         """Write results.json, BENCH.csv with all rows, and a PNG and a CSV a curve; returns their paths."""
         make_folder_durably(folder)
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False, default=str)
-        files = {"results.json": (text + "\n").encode(), f"{self.bench}.csv": _csv(self.rows).encode()}
+        files = {"results.json": text + "\n", f"{self.bench}.csv": _csv(self.rows)}
         for name, data in files.items():
-            write_durably(folder / name, data)
+            # A path that is not UTF-8 stands as escapes, which JSON reads back.
+            write_durably(folder / name, data.encode(errors="backslashreplace"))
         paths = [folder / name for name in files]
         for plot in self.plots():
             paths += write_plot(plot, folder)

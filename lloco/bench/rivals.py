@@ -151,16 +151,13 @@ def _answered(way: Way[DocumentAnswers], samples: Sequence[Sample], options: Riv
     """Return how good the answers are and what was read for them, a question on average."""
     predictions = tuple(one for document in way.measured for one in document.predictions)
     timings = [one for document in way.measured for one in document.timings]
-    result = ModeResult(
-        way.name,
-        score(options.task, samples, {one.id: one.text for one in predictions}, seed=options.seed),
-        predictions,
-    )
+    scores = score(options.task, samples, {one.id: one.text for one in predictions}, seed=options.seed)
+    result = ModeResult(way.name, scores, predictions)
     metric = Results(options.task, (result,), tuple(samples), {}, {}).main_metric
     positions = result.tokens_read - mean(one.num_dropped for one in timings)
     values = (
-        result.scores.n, metric, result.scores.metrics[metric], result.scores.stderr[metric], result.scores.metrics,
-        result.scores.stderr, result.document_tokens, positions, result.document_tokens / positions,
+        scores.num_samples[metric], metric, scores.metrics[metric], scores.stderr[metric], scores.metrics,
+        scores.stderr, result.document_tokens, positions, result.document_tokens / positions,
         mean(one.new_tokens for one in timings), result.num_cut,
     )  # fmt: skip
     return dict(zip(_ANSWERED, values, strict=True))

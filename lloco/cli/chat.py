@@ -1,5 +1,7 @@
 """`lloco chat`: question after question, each with what was said before."""
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -47,6 +49,10 @@ def chat(
     """
     output = Output(is_json, quiet)
     from lloco.store.store import Store
+
+    if isinstance(sys.stdin, TextIOWrapper):
+        # A line that is no text is an answer of its own, and not the end of those after it.
+        sys.stdin.reconfigure(errors="surrogateescape")
 
     with Store(flags.store) as opened:
         library = Library(opened, corpus, flags, retrieval, output)
@@ -108,6 +114,8 @@ class _Chat:
                     self._library.choose(None if arguments == ("all",) else arguments)
             except LlocoError as error:
                 return f"error: {error}"
+            except typer.BadParameter as error:
+                return f"error: {error.message}"
             return self._corpora()
         return f"there is no {name}: {COMMANDS}"
 

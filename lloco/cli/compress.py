@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lloco.compressors.compressor import Compressor
     from lloco.documents import Document, Skipped
     from lloco.store.corpus import Corpus
-    from lloco.store.rows import CorpusSummary
     from lloco.store.store import Store
 
 
@@ -42,13 +41,17 @@ class _Flags:
                      "once [default: as the corpus has it, else the compressor's own]."),
     ] = None  # fmt: skip
     long_documents: Annotated[
-        options.LongDocuments, typer.Option("--long-documents", help="What to do beyond the compressor's reach.")
+        options.LongDocuments,
+        options.choice(
+            "--long-documents", get_args(options.LongDocuments), "What to do beyond the compressor's reach."
+        ),
     ] = "windows"
     storage_dtype: Annotated[
         options.StorageDtype | None,
-        typer.Option(
+        options.choice(
             "--storage-dtype",
-            help="Type to store vectors in [default: as the corpus has it, else the type they are computed in].",
+            get_args(options.StorageDtype),
+            "Type to store vectors in [default: as the corpus has it, else the type they are computed in].",
         ),
     ] = None
     refine: Annotated[
@@ -61,9 +64,12 @@ class _Flags:
     batch_size: options.BatchSize = 8
     engine: Annotated[
         str,
-        typer.Option("--engine", parser=options.one_of(ENGINES), metavar="|".join(ENGINES), help="This process, or the "
-                     "workers of a Ray cluster: that of RAY_ADDRESS, else one on this machine."),
-    ] = "local"  # fmt: skip
+        options.choice(
+            "--engine",
+            ENGINES,
+            "This process, or the workers of a Ray cluster: that of RAY_ADDRESS, else one on this machine.",
+        ),
+    ] = "local"
     workers: Annotated[
         int | None,
         typer.Option("--workers", parser=options.at_least(1), metavar="N", help="Processes that compress, with "
@@ -139,22 +145,18 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
     from lloco.compress_plan import plan_documents
     from lloco.compressors.compressor import CompressOptions
     from lloco.corpus_models import check_made_for, load_corpus_compressor
-    from lloco.models.decoder import dtype_name
 
     compressor = load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
     if flags.model is not None:
         check_made_for(compressor, flags.model)
     segment_len = flags.segment_len if flags.ratio is None else segment_len_for(flags.ratio, compressor)
-    _tell_of_segments(output, corpus.summary(), compressor, segment_len, flags.ratio)
+    _tell_of_segments(output, compressor, segment_len, flags.ratio)
+    _tell_of_corpus(output, corpus, compressor, segment_len, flags)
     chosen = CompressOptions(segment_len, flags.batch_size, flags.long_documents, flags.refine)
-    _tell_of_refinement(output, corpus, flags.refine)
     with output.progress("tokenising", "characters") as advance:
         plan = plan_documents(
             corpus, documents, compressor, chosen, storage_dtype=flags.storage_dtype, on_characters=advance
         )
-    computed_as = dtype_name(compressor.decoder.dtype)
-    if flags.storage_dtype is None and plan.storage_dtype not in (None, computed_as):
-        output.say(f"storing vectors as {plan.storage_dtype}, as corpus {corpus.name} has them")
     with output.progress(
         "compressing and refining" if plan.options.refine_steps else "compressing", "tokens"
     ) as advance:
@@ -188,60 +190,63 @@ def _reasons(skipped: "list[Skipped]") -> str:
     return "".join(lines) + (f"\n  and {len(skipped) - 20:,} more" if len(skipped) > 20 else "")
 
 
-def _tell_of_segments(
-    output: Output, corpus: "CorpusSummary", compressor: "Compressor", segment_len: int | None, ratio: float | None
-) -> None:
-    """Say where segments are not those that the compressor, or what the corpus holds already, was made with."""
-
-    def named(length: int) -> str:
-        return f"{length} tokens (ratio {length / compressor.summary_length:g})"
-
-    before, own = corpus.segment_len, compressor.segment_len
+def _tell_of_segments(output: Output, compressor: "Compressor", segment_len: int | None, ratio: float | None) -> None:
+    """Say where the segments that were chosen are not those that were asked for, or that the compressor learned."""
     if segment_len is None:
-        if before not in (None, own):
-            output.say(
-                f"segments of {named(before)}, as corpus {corpus.name} has them; the compressor's own have {own}"
-            )
-        segment_len = before or own
-    else:
-        if ratio is not None and abs(segment_len / compressor.summary_length - ratio) > 0.005 * ratio:
-            output.say(f"the nearest ratio to {ratio:g}: segments of {named(segment_len)}")
-        if segment_len not in compressor.segment_lens and compressor.reach(segment_len):
-            learned = ", ".join(named(length) for length in sorted(compressor.segment_lens))
-            output.warn(
-                f"{compressor.name} was trained on segments of {learned}, these have {named(segment_len)}: measure "
-                "what that costs with `lloco evaluate`"
-            )
-    if before not in (None, segment_len):
-        output.warn(
-            f"corpus {corpus.name} has segments of {named(before)}, these documents are compressed again in segments "
-            f"of {named(segment_len)}"
-        )
-    is_changed = before not in (None, segment_len) or corpus.compressor_digest not in (None, compressor.digest)
-    if corpus.adapter_digest is not None and is_changed:
-        output.warn(
-            f"the adapter of corpus {corpus.name} was trained on what was there before: run `lloco finetune --corpus "
-            f"{corpus.name}` again"
-        )
-
-
-def _tell_of_refinement(output: Output, corpus: "Corpus", steps: int | None) -> None:
-    """Say where documents are refined because the corpus's are, or are compressed again because they are not so."""
-    summary, before = corpus.summary(), corpus.refine_steps()
-    if not summary.num_documents:
         return
-    if steps is None and before:
-        output.say(f"refining in {before} steps, as corpus {corpus.name} has it; --refine 0 for none")
-    if steps not in (None, before):
+    if ratio is not None and abs(segment_len / compressor.summary_length - ratio) > 0.005 * ratio:
+        output.say(f"the nearest ratio to {ratio:g}: segments of {_segments(segment_len, compressor)}")
+    if segment_len not in compressor.segment_lens and compressor.reach(segment_len):
+        learned = ", ".join(_segments(length, compressor) for length in sorted(compressor.segment_lens))
         output.warn(
-            f"corpus {corpus.name} is refined in {before} steps, these documents are compressed again and refined in "
-            f"{steps}"
+            f"{compressor.name} was trained on segments of {learned}, these have {_segments(segment_len, compressor)}: "
+            "measure what that costs with `lloco evaluate`"
         )
-        if summary.adapter_digest is not None:
+
+
+def _tell_of_corpus(
+    output: Output, corpus: "Corpus", compressor: "Compressor", segment_len: int | None, flags: _Flags
+) -> None:
+    """Say where documents are made as the corpus's are, or are compressed again because they are made otherwise."""
+    from lloco.models.decoder import dtype_name
+
+    before, steps = corpus.summary(), corpus.refine_steps()
+    name, own_len = corpus.name, compressor.segment_len
+    is_other_input = before.compressor_digest not in (None, compressor.digest)
+    if before.segment_len is not None:
+        had = _segments(before.segment_len, compressor)
+        if segment_len is None and before.segment_len != own_len:
+            output.say(f"segments of {had}, as corpus {name} has them; the compressor's own have {own_len}")
+        if segment_len is not None and segment_len != before.segment_len:
+            now = _segments(segment_len, compressor)
             output.warn(
-                f"the adapter of corpus {corpus.name} was trained on what was there before: run `lloco finetune "
-                f"--corpus {corpus.name}` again"
+                f"corpus {name} has segments of {had}, these documents are compressed again in segments of {now}"
             )
+            is_other_input = True
+        if flags.refine is None and steps:
+            output.say(f"refining in {steps} steps, as corpus {name} has it; --refine 0 for none")
+        if flags.refine not in (None, steps):
+            output.warn(
+                f"corpus {name} is refined in {steps} steps, these documents are compressed again and refined in "
+                f"{flags.refine}"
+            )
+            is_other_input = True
+        if flags.storage_dtype is None and before.storage_dtype != dtype_name(compressor.decoder.dtype):
+            output.say(f"storing vectors as {before.storage_dtype}, as corpus {name} has them")
+        if flags.storage_dtype not in (None, before.storage_dtype):
+            output.warn(
+                f"corpus {name} has vectors stored as {before.storage_dtype}, these documents are compressed again and "
+                f"stored as {flags.storage_dtype}"
+            )
+    if before.adapter_digest is not None and is_other_input:
+        output.warn(
+            f"the adapter of corpus {name} was trained on what was there before: run `lloco finetune --corpus {name}` "
+            "again"
+        )
+
+
+def _segments(length: int, compressor: "Compressor") -> str:
+    return f"{length} tokens (ratio {length / compressor.summary_length:g})"
 
 
 def _values(corpus: str, report: "CompressReport", skipped: "list[Skipped]", removed: list[str]) -> dict[str, Any]:

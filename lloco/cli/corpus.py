@@ -88,7 +88,7 @@ def _documents_text(summary: "CorpusSummary", documents: "list[StoredDocument]")
     """Return a table of documents; of one that was truncated also how many tokens were read."""
     rows = []
     for one in documents:
-        num_read = one.num_tokens if one.num_read_tokens is None else one.num_read_tokens
+        num_read = one.num_compressed_tokens
         tokens = f"{one.num_tokens:,}" if num_read == one.num_tokens else f"{num_read:,} read of {one.num_tokens:,}"
         ratio = _ratio(num_read, one.num_virtual_tokens)
         rows.append([one.id, one.title, tokens, f"{one.num_virtual_tokens:,}", ratio, one.dtype])
@@ -123,13 +123,13 @@ def remove(
     chosen = _chosen(name, corpus)
     with Store(store) as opened:
         found = opened.corpus(chosen, create=False)
-        ids = document if document is not None else found.document_ids()
+        ids = found.document_ids() if document is None else list(dict.fromkeys(document))
         if document is None:
             opened.remove_corpus(found.name)
         else:
-            for one in document:
+            for one in ids:
                 found.document(one)
-            for one in document:
+            for one in ids:
                 found.remove_document(one)
     what = f"corpus {found.name} and its {len(ids):,} documents" if document is None else f"{len(ids):,} documents"
     values = {"corpus": found.name, "is_corpus_removed": document is None, "num_documents": len(ids)}

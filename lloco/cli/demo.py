@@ -22,9 +22,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything that is made.")] = Path(
         "demo"
     ),
-    task: Annotated[
-        str, typer.Option("--task", parser=options.one_of(TASKS), metavar="|".join(TASKS), help="What is read.")
-    ] = "museum",
+    task: Annotated[str, options.choice("--task", TASKS, "What is read.")] = "museum",
     compressor: options.CompressorName = None,
     model: options.Model = None,
     store: options.StorePath = None,

@@ -57,7 +57,6 @@ def evaluate(
     from lloco.evals.evaluate import evaluate as evaluate_samples
     from lloco.evals.report import write_report
     from lloco.evals.run_folder import fitting_folder, other_run
-    from lloco.evals.run_settings import questions_digest
     from lloco.evals.tasks import load_samples
     from lloco.report.page import REPORT_FILE
 
@@ -65,8 +64,7 @@ def evaluate(
     if out is not None:
         _check_beside(beside or [], out)
     samples = load_samples(task, data, limit=flags.limit)
-    asked = questions_digest(samples)
-    earlier = [read_earlier_run(one, task, asked) for one in beside or ()]
+    earlier = [read_earlier_run(one, task, samples) for one in beside or ()]
     command = shlex.join(["lloco", *sys.argv[1:]])
     with open_reading(flags, samples, chosen_modes, output) as reading:
         chosen = _options(chosen_modes, flags, reading, output)
@@ -78,7 +76,7 @@ def evaluate(
                 folder = fitting_folder(folder, settings)
                 _check_beside(beside or [], folder)
                 if other:
-                    output.warn(f"{other}: this run is in {folder}")
+                    output.warn(f"this run is in {folder}: {other}")
                 return folder
 
             results = evaluate_samples(

@@ -11,8 +11,11 @@ from lloco.cli.output import Output, printable
 from lloco.cli.reading import warn_of_other_model
 from lloco.cli.retrieval import Retrieval
 from lloco.cli.wording import adapter_template
+from lloco.errors import LlocoError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lloco.answer import Answer
     from lloco.engine.engine import Engine
     from lloco.evidence import Unit
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from lloco.routing import Route
     from lloco.store.corpus import Corpus
     from lloco.store.store import Store
+    from lloco.template import Template
 
 UNITS: "tuple[Unit, ...]" = ("document", "passage")
 SNIPPET_LEN = 160
@@ -49,10 +53,8 @@ class AskFlags:
         typer.Option("--top-k", parser=options.at_least(1), metavar="N", help="Documents, or passages, to read."),
     ] = 1
     unit: Annotated[
-        str,
-        typer.Option("--unit", parser=options.one_of(UNITS), metavar="|".join(UNITS), help="Read documents, or no more "
-                     "of them than the best passages."),
-    ] = "document"  # fmt: skip
+        str, options.choice("--unit", UNITS, "Read documents, or no more of them than the best passages.")
+    ] = "document"
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
     ] = 64
@@ -111,8 +113,9 @@ class Library:
         self._open_retriever = retrieval.opener(flags.device)
         # A document that is named is searched by words without the index of all.
         self._is_found = flags.document is None or retrieval.embedder is not None
-        self._retrievers: dict[str, Retriever] = {}
+        self._retrievers: dict[str, tuple[tuple[int, int], Retriever]] = {}
         self._readers: dict[str, _Reader] = {}
+        self._engines: dict[tuple[str | None, str | None], Engine] = {}
         self.corpora: list[Corpus] = []
         self.choose(names)
 
@@ -125,7 +128,7 @@ class Library:
         named = dict.fromkeys(names or self._store.corpus_names())
         corpora = [self._store.corpus(name, create=False) for name in named]
         if self._flags.document is not None and len(corpora) != 1:
-            raise typer.BadParameter("it is in one corpus: name that with --corpus", param_hint="'--document'")
+            raise typer.BadParameter("--document is in one corpus: choose that corpus alone")
         if len(corpora) == 1:
             self._reader(corpora[0])
         self.corpora = corpora
@@ -147,61 +150,77 @@ class Library:
             on_text: told of the answer's text as it grows.
         """
         from lloco.routing import route_by
+        from lloco.text_encoding import is_encodable
 
+        if not is_encodable(question):
+            raise LlocoError(f"a question in UTF-8 was wanted, {question[:60]!r} came: type or save it as UTF-8")
         if len(self.corpora) == 1:
             corpus, route = self.corpora[0], None
         else:
             indexes = {one.name: self._retriever(one) for one in self.corpora}
             route = route_by(indexes, question, strict=self._flags.strict, earlier=[asked for asked, _ in turns])
             corpus = next(one for one in self.corpora if one.name == route.corpus)
-        answer = self._reader(corpus).ask(question, choices, turns, on_text)
+        reader = self._reader(corpus)
+        answer = reader.ask(question, self._retriever(corpus) if self._is_found else None, choices, turns, on_text)
         return RoutedAnswer(question, answer, corpus.name, route)
 
     def _reader(self, corpus: "Corpus") -> "_Reader":
         if corpus.name not in self._readers:
-            retriever = self._retriever(corpus) if self._is_found else None
-            self._readers[corpus.name] = _Reader(corpus, retriever, self._flags, self._output)
+            if self._flags.document is not None:
+                corpus.document(self._flags.document)
+            adapter = self._flags.adapter or corpus.adapter_folder()
+            template = adapter_template(self._flags.template, adapter, self._output)
+            engine = self._engine(corpus, adapter)
+            if adapter is not None:
+                warn_of_other_model(self._output, adapter, engine.decoder)
+            self._readers[corpus.name] = _Reader(corpus, engine, template, self._flags)
         return self._readers[corpus.name]
 
+    def _engine(self, corpus: "Corpus", adapter: "Path | None") -> "Engine":
+        """Return what reads the corpus; corpora of one compressor that the same decoder reads share it."""
+        from lloco.compressors.load import bundled_names
+        from lloco.corpus_models import decoder_digest_of, load_corpus_decoder
+        from lloco.engine.streaming import embedded_engine
+
+        key, flags = (corpus.compressor_digest, decoder_digest_of(adapter)), self._flags
+        if key not in self._engines:
+            decoder = load_corpus_decoder(
+                corpus,
+                flags.model,
+                adapter=flags.adapter,
+                compressor=flags.compressor,
+                device=flags.device,
+                dtype=flags.dtype,
+            )
+            if decoder.name in bundled_names():
+                self._output.say(BUNDLED_HINT)
+            self._engines[key] = embedded_engine(decoder, 1)
+        return self._engines[key]
+
     def _retriever(self, corpus: "Corpus") -> "Retriever":
-        if corpus.name not in self._retrievers:
-            self._retrievers[corpus.name] = self._open_retriever(corpus)
-        return self._retrievers[corpus.name]
+        """Return an index of the corpus as it is now."""
+        version = corpus.store_version()
+        if corpus.name not in self._retrievers or self._retrievers[corpus.name][0] != version:
+            self._retrievers[corpus.name] = (version, self._open_retriever(corpus))
+        return self._retrievers[corpus.name][1]
 
 
 class _Reader:
     """One corpus with what answers questions to it."""
 
-    def __init__(self, corpus: "Corpus", retriever: "Retriever | None", flags: AskFlags, output: Output) -> None:
-        from lloco.compressors.load import bundled_names
-        from lloco.corpus_models import load_corpus_decoder
-        from lloco.engine.streaming import StreamingEngine, embedded_engine
+    def __init__(self, corpus: "Corpus", engine: "Engine", template: "Template | None", flags: AskFlags) -> None:
+        from lloco.engine.streaming import StreamingEngine
 
-        if flags.document is not None:
-            corpus.document(flags.document)
         self._corpus = corpus
-        self._retriever = retriever
+        self._engine = engine
+        self._template = template
         self._flags = flags
-        adapter = flags.adapter or corpus.adapter_folder()
-        self._template = adapter_template(flags.template, adapter, output)
-        decoder = load_corpus_decoder(
-            corpus,
-            flags.model,
-            adapter=flags.adapter,
-            compressor=flags.compressor,
-            device=flags.device,
-            dtype=flags.dtype,
-        )
-        if adapter is not None:
-            warn_of_other_model(output, adapter, decoder)
-        if decoder.name in bundled_names():
-            output.say(BUNDLED_HINT)
-        self._engine: Engine = embedded_engine(decoder, 1)
-        self._is_streamed = isinstance(self._engine, StreamingEngine)
+        self._is_streamed = isinstance(engine, StreamingEngine)
 
     def ask(
         self,
         question: str,
+        retriever: "Retriever | None",
         choices: Sequence[str],
         turns: Sequence[tuple[str, str]],
         on_text: Callable[[str], None] | None,
@@ -217,7 +236,7 @@ class _Reader:
             unit=cast("Unit", self._flags.unit),
             options=choices,
             engine=self._engine,
-            retriever=self._retriever,
+            retriever=retriever,
             adapter=self._flags.adapter,
             template=self._template,
             max_tokens=self._flags.max_tokens,
@@ -238,7 +257,7 @@ def said(routed: RoutedAnswer) -> str:
 def _sources(answer: "Answer") -> list[str]:
     lines = []
     for one in answer.documents:
-        name = one.document_id if one.title in ("", one.document_id) else f"{one.document_id} ({printable(one.title)})"
+        name = printable(one.document_id if one.title in ("", one.document_id) else f"{one.document_id} ({one.title})")
         if one.start is None:
             lines.append(f"from {name}")
             continue
@@ -250,7 +269,7 @@ def _sources(answer: "Answer") -> list[str]:
 
 def _read_line(answer: "Answer") -> str:
     ratio = answer.num_document_tokens / answer.num_virtual_tokens
-    part = "" if answer.is_whole else ", the segments of the passages found"
+    part = "" if answer.is_whole else ", in part"
     adapter = "without an adapter" if answer.adapter is None else f"with adapter {answer.adapter[:12]}"
     return (
         f"read {answer.num_virtual_tokens:,} virtual tokens instead of {answer.num_document_tokens:,} document tokens "

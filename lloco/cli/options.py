@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
 
@@ -25,6 +25,11 @@ def one_of(names: Sequence[str]) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def choice(flag: str, names: Sequence[str], help: str) -> Any:
+    """Return the option of a flag that takes one of these names."""
+    return typer.Option(flag, parser=one_of(names), metavar="|".join(names), help=help)
 
 
 def task_name(value: str) -> str:
@@ -98,9 +103,8 @@ Device = Annotated[
 ]
 DtypeName = Annotated[
     Dtype | None,
-    typer.Option("--dtype", parser=one_of(get_args(Dtype)), metavar="|".join(get_args(Dtype)),
-                 help="Type to compute in [default: float32 on a CPU, bfloat16 on a GPU]."),
-]  # fmt: skip
+    choice("--dtype", get_args(Dtype), "Type to compute in [default: float32 on a CPU, bfloat16 on a GPU]."),
+]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", parser=at_least(1), metavar="N", help="Documents or questions handled together.")
 ]
@@ -116,11 +120,7 @@ Task = Annotated[
                  "longbench, needle, squad_articles, fairytaleqa or jsonl."),
 ]  # fmt: skip
 Data = Annotated[str, typer.Option("--data", metavar="FILE", help="Task data: a file, a folder or a hub id.")]
-EngineName = Annotated[
-    str,
-    typer.Option("--engine", parser=one_of(ENGINES), metavar="|".join(ENGINES), help="What generates; vllm is an extra "
-                 "to install."),
-]  # fmt: skip
+EngineName = Annotated[str, choice("--engine", ENGINES, "What generates; vllm is an extra to install.")]
 MaxTokens = Annotated[
     int | None,
     typer.Option("--max-tokens", parser=at_least(1), metavar="N", help="Tokens an answer may have [default: the task's "
@@ -134,5 +134,5 @@ ContextBudget = Annotated[
 SegmentLen = Annotated[
     int | None,
     typer.Option("--segment-len", parser=at_least(1), metavar="N", help="Tokens the compressor reads at once [default: "
-                 "its own]."),
+                 "as the corpus has it, else its own]."),
 ]  # fmt: skip

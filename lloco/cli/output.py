@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, Literal
 from lloco.cli.process import process_rank
 
 LINE_SECONDS = 10.0
+_UNSEEN = "\n\t\N{SOFT HYPHEN}\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{WORD JOINER}"
 
 Advance = Callable[[int, int], None]
 """Called with how much has just been done and how much there is to do in all."""
@@ -124,7 +126,12 @@ def _bar(what: str, unit: str) -> Iterator[Advance]:
 
 def printable(text: str) -> str:
     """Return text that does nothing to a terminal but show itself; documents and answers may hold anything."""
-    return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return "".join(one if _is_harmless(one) else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def _is_harmless(character: str) -> bool:
+    """Whether it is shown, or is a space, a line's end or a joiner of letters: no control, no change of direction."""
+    return character.isprintable() or character in _UNSEEN or unicodedata.category(character) == "Zs"
 
 
 def text_width() -> int:

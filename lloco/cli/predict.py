@@ -24,12 +24,7 @@ def predict(
     *,
     task: options.Task,
     data: options.Data,
-    mode: Annotated[
-        Mode,
-        typer.Option(
-            "--mode", parser=options.one_of(MODES), metavar="|".join(MODES), help="What of the document is read."
-        ),
-    ] = "compressed",
+    mode: Annotated[Mode, options.choice("--mode", MODES, "What of the document is read.")] = "compressed",
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", metavar="FILE", help="File to write [default: TASK-MODE.json in --out]."),

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -135,7 +135,9 @@ def pretrain(
     ] = None,
     design: Annotated[
         options.Design | None,
-        typer.Option("--design", help="How the compressor works [default: that of --init, else pooling]."),
+        options.choice(
+            "--design", get_args(options.Design), "How the compressor works [default: that of --init, else pooling]."
+        ),
     ] = None,
     shape: _Shape,
     recipe: _Recipe,

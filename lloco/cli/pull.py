@@ -64,6 +64,11 @@ def pull(
     output = Output(is_json, quiet)
     values = {"kind": artifact.kind, "source": source, **artifact.summary}
     if artifact.kind != "corpus":
+        if corpus is not None or documents or replace:
+            raise typer.BadParameter(
+                f"{source} is a {artifact.kind}: --corpus, --documents and --replace are for a corpus; an adapter in a "
+                "folder becomes a corpus's own by `lloco import adapter DIR --corpus NAME`"
+            )
         folder = out or Path(Path(source).resolve().name if Path(source).is_dir() else source.rpartition("/")[2])
         with progress_bars(is_on=not quiet):
             is_new = pull_folder(artifact, place, folder)

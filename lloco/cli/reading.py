@@ -136,7 +136,8 @@ def _source(
     made = CompressOptions(segment_len=flags.segment_len, batch_size=flags.batch_size)
     source = SoftPromptSource([one.document for one in samples], compressor, made, corpus=corpus)
     if corpus is not None:
-        output.say(f"corpus {corpus.name} holds {source.num_stored} of the {source.num_documents} documents")
+        others = f"; the others are compressed {source.made_as}" if source.num_stored < source.num_documents else ""
+        output.say(f"corpus {corpus.name} holds {source.num_stored} of the {source.num_documents} documents{others}")
     return source
 
 

@@ -33,4 +33,6 @@ def results_table(results: "Results") -> str:
 def _cells(row: "ResultRow", metrics: tuple[str, ...]) -> list[str]:
     ratio = "–" if row.compression_ratio is None else f"{row.compression_ratio:.1f}x"
     tokens = [f"{row.context_tokens:.0f}", f"{row.virtual_tokens:.0f}", ratio]
-    return [str(row.n), *map(row.value, metrics), *tokens, f"{row.seconds:.1f}", str(row.num_cut)]
+    # Those that the main metric is a mean of: a task may have several kinds of questions.
+    num_questions = row.num_samples.get(metrics[0], row.n)
+    return [str(num_questions), *map(row.value, metrics), *tokens, f"{row.seconds:.1f}", str(row.num_cut)]

@@ -26,9 +26,10 @@ class Retrieval:
 
     method: Annotated[
         str | None,
-        typer.Option("--retrieval", parser=options.one_of(METHODS), metavar="|".join(METHODS), help="By words, by "
-                     "meaning, or both [default: hybrid with --embedder, else bm25]."),
-    ] = None  # fmt: skip
+        options.choice(
+            "--retrieval", METHODS, "By words, by meaning, or both [default: hybrid with --embedder, else bm25]."
+        ),
+    ] = None
     embedder: EmbedderName = None
 
     def opener(self, device: str | None) -> "Callable[[Corpus], Retriever]":

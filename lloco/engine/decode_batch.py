@@ -172,8 +172,14 @@ def check_cache(decoder: Decoder) -> None:
     """Refuse a model whose state is not keys and values per token, so that rows cannot be padded to one length.
 
     Raises:
-        LlocoError: it has recurrent, convolutional or compressed state, or shares keys between layers.
+        LlocoError: it has recurrent, convolutional or compressed state, shares keys between layers, or encodes a row's
+            positions otherwise beside a long one.
     """
+    if decoder.scales_by_longest:
+        raise LlocoError(
+            "rows that join and leave a batch need positions that are encoded for each row alone, "
+            f"{decoder.name} encodes them for the longest (longrope): use TransformersEngine"
+        )
     # By type, not by isinstance: layers with a state of another kind inherit from the plain one.
     kinds = {type(layer) for layer in DynamicCache(config=decoder.model.config).layers}
     foreign = sorted(kind.__name__ for kind in kinds - {DynamicLayer, DynamicSlidingWindowLayer})

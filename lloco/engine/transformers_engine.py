@@ -57,7 +57,8 @@ class TransformersEngine:
             rows = self._adapters.peft_names(len(prompts), adapters)
             order = sorted(range(len(prompts)), key=lambda index: -prompts[index].length)
             # A seeded prompt runs alone: its random numbers must not depend on who shares the batch.
-            size = self.batch_size if sampling.is_greedy or sampling.seed is None else 1
+            is_seeded = not sampling.is_greedy and sampling.seed is not None
+            size = 1 if is_seeded or self.decoder.scales_by_longest else self.batch_size
             for start in range(0, len(order), size):
                 batch = order[start : start + size]
                 ends = _RowEnds([decodings[i] for i in batch])

@@ -16,7 +16,7 @@ import torch
 
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import check_same_adapter
-from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, fail_all
+from lloco.engine.request_queue import EngineUnavailableError, OnEvent, Request, RequestQueue, Ticket, fail_all
 from lloco.engine.vllm_adapter import check_vllm_adapter, vllm_adapter_name
 from lloco.engine.vllm_start import cpu_kv_cache_bytes, embedded_requests, start_vllm, vllm_params
 from lloco.errors import LlocoError
@@ -257,7 +257,7 @@ class VllmEngine:
                 f"adapter {folder} has rank {rank}, this engine takes {self._max_lora_rank}: raise max_lora_rank"
             )
         if len(self._lora) == self._max_adapters:
-            raise LlocoError(
-                f"adapter {folder} came, this engine holds {len(self._lora)}, the most it was made for: raise "
-                "max_adapters"
+            raise EngineUnavailableError(
+                f"adapter {folder} came, this vLLM has had {len(self._lora)}, replaced ones too, and has no more room: "
+                "start it anew (max_adapters sets how many)"
             )

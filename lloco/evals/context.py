@@ -29,6 +29,8 @@ class Context:
     token_ids: Tensor | None = None
     is_cut: bool = False
     """Whether the decoder's positions, not the mode, made it shorter."""
+    num_soft_prompt_tokens: int = 0
+    """Virtual tokens of the whole soft prompt."""
 
 
 class DocumentReading(Protocol):
@@ -81,7 +83,7 @@ class DocumentContext:
             return Context()
         if mode == "compressed":
             embeds = self.soft_prompt.embeds
-            return Context(soft_prompts=(embeds[:room],), is_cut=len(embeds) > room)
+            return Context((embeds[:room],), is_cut=len(embeds) > room, num_soft_prompt_tokens=len(embeds))
         if mode == "full":
             return Context(token_ids=self.token_ids[:room], is_cut=len(self.token_ids) > room)
         limit = min(self.budget, room)

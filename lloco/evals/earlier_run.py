@@ -3,7 +3,7 @@
 So one plot shows several compression ratios, compressors or adapters. Its answers are not read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from lloco.errors import DataError
 from lloco.evals.result_row import ResultRow
 from lloco.evals.run_folder import RESULTS_FILE, RUN_FILE
+from lloco.evals.run_settings import questions_digest, references_digest
+from lloco.evals.sample import Sample
 from lloco.strict_json import read_value
 
 
@@ -25,21 +27,26 @@ class EarlierRun:
     """Says what read the documents, as `reader_of` does."""
 
 
-def read_earlier_run(folder: Path, task: str, questions_digest: str) -> EarlierRun:
+def read_earlier_run(folder: Path, task: str, samples: Sequence[Sample]) -> EarlierRun:
     """Read the results in a folder of `lloco evaluate`.
 
     Raises:
-        DataError: there are none, or they are of other questions.
+        DataError: there are none, or they are of other questions, or scored by other references.
     """
     if not (folder / RESULTS_FILE).exists():
         raise DataError(f"there is no run in {folder}: name a folder that `lloco evaluate` has written to the end")
     results, run = _object(folder / RESULTS_FILE), _object(folder / RUN_FILE)
-    if (run.get("task"), run.get("samples")) != (task, questions_digest):
+    if (run.get("task"), run.get("samples")) != (task, questions_digest(samples)):
         raise DataError(
             f"a run of the same questions was wanted to stand beside this one, {folder} holds another: "
             f"{run.get('num_questions')} questions of {run.get('task')}: give the --data and --limit that it had"
         )
     try:
+        if results["options"]["references"] != references_digest(samples):
+            raise DataError(
+                f"a run scored by the same references was wanted to stand beside this one, {folder} was scored by "
+                "others: evaluate it again with this --data"
+            )
         rows = tuple(ResultRow(**row) for row in results["rows"])
         return EarlierRun(folder.resolve().name, rows, reader_of(results["options"]))
     except (KeyError, TypeError, AttributeError) as error:

@@ -23,7 +23,7 @@ from lloco.evals.plots import write_plots
 from lloco.evals.predict import PredictOptions, SoftPromptOf, predict, template_for
 from lloco.evals.results import ModeResult, Results
 from lloco.evals.run_folder import PREDICTIONS_FOLDER, RESULTS_FILE, claimed_folder
-from lloco.evals.run_settings import Settings, common_settings, digest_of, made_by
+from lloco.evals.run_settings import Settings, common_settings, digest_of, made_by, references_digest
 from lloco.evals.sample import Sample
 from lloco.evals.scorer import score
 from lloco.evals.tasks import find_task
@@ -223,6 +223,7 @@ class _Run:
         return {
             "modes": list(options.rows),
             "num_questions": len(self.samples),
+            "references": references_digest(self.samples),
             "num_documents": len({(sample.document.id, sample.document.text) for sample in self.samples}),
             "max_tokens": answer_lens[0] if len(answer_lens) == 1 else answer_lens,
             "batch_size": options.batch_size,

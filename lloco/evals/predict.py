@@ -19,7 +19,7 @@ from lloco.engine.engine import Engine, SamplingParams
 from lloco.errors import DataError, LlocoError
 from lloco.evals.context import Context, DocumentContext, DocumentReading
 from lloco.evals.longbench import DATASETS
-from lloco.evals.mode import BUDGET_MODES, MODES
+from lloco.evals.mode import BUDGET_MODES, MODES, needs_soft_prompt
 from lloco.evals.run_settings import common_settings, digest_of, made_by
 from lloco.evals.sample import Sample
 from lloco.evals.tasks import find_task
@@ -69,7 +69,7 @@ class _Question:
     prompt: Prompt
     sampling: SamplingParams
     num_document_tokens: int
-    is_cut: bool
+    context: Context
 
 
 def template_for(task: str, sample: Sample | None = None) -> Template:
@@ -151,6 +151,11 @@ class _Contexts:
         self.decoder, self.options = decoder, options
         self._soft_prompt_of, self._budget_of, self._reading_of = soft_prompt_of, budget_of, reading_of
         self._current: DocumentContext | None = None
+
+    @property
+    def needs_soft_prompts(self) -> bool:
+        """Whether soft prompts decide what is read, if only by their lengths."""
+        return self._soft_prompt_of is not None and needs_soft_prompt(self.options.mode, self.options.context_budget)
 
     def of(self, document: Document) -> DocumentReading:
         """Return what of the document is read."""
@@ -237,7 +242,7 @@ def _question(sample: Sample, contexts: _Contexts, template: Template | None) ->
         options=sample.options,
     )
     sampling = SamplingParams(max_tokens=max_tokens, stop=template.stop)
-    return _Question(sample, template, prompt, sampling, len(document.token_ids), context.is_cut)
+    return _Question(sample, template, prompt, sampling, len(document.token_ids), context)
 
 
 def _batches(questions: Iterator[_Question], batch_size: int) -> Iterator[list[_Question]]:
@@ -265,7 +270,8 @@ def _answer(batch: Sequence[_Question], engine: Engine, adapter: str | None) -> 
             num_context_tokens=question.prompt.num_context_tokens,
             num_virtual_tokens=question.prompt.num_virtual_tokens,
             num_document_tokens=question.num_document_tokens,
-            is_cut=question.is_cut,
+            num_soft_prompt_tokens=question.context.num_soft_prompt_tokens,
+            is_cut=question.context.is_cut,
             seconds=seconds,
         )
         for question, generation in zip(batch, generations, strict=True)
@@ -291,7 +297,7 @@ def _settings(
         "mode": options.mode,
         "max_tokens": options.max_tokens,
         "context_budget": document.budget if options.mode in BUDGET_MODES else None,
-        "soft_prompts": made_by(document.soft_prompt.provenance) if options.mode == "compressed" else None,
+        "soft_prompts": made_by(document.soft_prompt.provenance) if contexts.needs_soft_prompts else None,
         "template": "by sample" if template is None else digest_of(template.to_json()),
         "seed": options.seed,
     }

@@ -117,22 +117,42 @@ def headline(results: Results) -> str:
     """Say in a sentence what reading vectors cost and gained, or what was measured where no vectors were read."""
     row = _headline_row(results)
     metric = results.main_metric
-    what = f"{metric.replace('_', ' ')} {row.value(metric)}"
+    what = (
+        f"{metric.replace('_', ' ')} {row.value(metric)} on {row.scores.num_samples[metric]} questions of "
+        f"{results.task}"
+    )
     if row.compression_ratio is None:
-        return f"Mode {row.mode} scores {what} on {row.scores.n} questions of {results.task}."
-    others = {"full": "the full text", "retrieval": "retrieved passages", "truncated": "truncated text"}
-    others["none"] = "no document at all"
-    compared = [
-        f"{other.value(metric)} with {name}{_cut_text(other)}"
-        for mode, name in others.items()
-        if (other := results.row(mode))
-    ]
-    reader = " with its adapter" if row.mode.endswith(ADAPTER_SUFFIX) else " without an adapter"
+        return f"Mode {row.mode} scores {what}."
+    suffix = ADAPTER_SUFFIX if row.mode.endswith(ADAPTER_SUFFIX) else ""
+    alike = _others(results, suffix)
+    plain = _others(results, "") if suffix else []
+    reader = " with its adapter" if suffix else " without an adapter"
+    end = f" Without the adapter: {', '.join(plain)}." if plain else ""
     return (
         f"Reading {row.virtual_tokens:,.0f} virtual tokens in place of {row.document_tokens:,.0f} document tokens "
-        f"({row.compression_ratio:.1f} times fewer){_cut_text(row)}, the model{reader} scores {what} on {row.scores.n} "
-        f"questions of {results.task}{': ' + ', '.join(compared) if compared else ''}."
+        f"({row.compression_ratio:.1f} times fewer){_cut_text(row)}, the model{reader} scores {what}"
+        f"{': ' + ', '.join(alike) if alike else ''}.{end}"
     )
+
+
+_READ = {
+    "compressed": "the virtual tokens",
+    "full": "the full text",
+    "retrieval": "retrieved passages",
+    "truncated": "truncated text",
+    "none": "no document at all",
+}
+
+
+def _others(results: Results, suffix: str) -> list[str]:
+    """Say what the rows beside the headline's score that have this suffix."""
+    named = ((results.row(f"{mode}{suffix}"), read) for mode, read in _READ.items())
+    headed = _headline_row(results)
+    return [
+        f"{row.value(results.main_metric)} with {read}{_cut_text(row)}"
+        for row, read in named
+        if row is not None and row is not headed
+    ]
 
 
 def _cut_text(row: ModeResult) -> str:
@@ -147,7 +167,8 @@ def _compared(results: Results) -> tuple[str, ...]:
     """Return the mode of the headline and what it is to be as good as."""
     first = _headline_row(results).mode
     others = [row.mode for row in results.rows if row.mode != first]
-    return (first, "full" if "full" in others else others[0]) if others else (first,)
+    texts = [f"full{ADAPTER_SUFFIX}", "full"] if first.endswith(ADAPTER_SUFFIX) else ["full"]
+    return (first, next((one for one in [*texts, *others] if one in others), others[0])) if others else (first,)
 
 
 def _section(results: Results) -> Section:

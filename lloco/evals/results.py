@@ -49,8 +49,9 @@ class ModeResult:
 
     @property
     def compression_ratio(self) -> float | None:
-        """Document tokens per virtual token; None where no soft prompt was read."""
-        return self.document_tokens / self.virtual_tokens if self.virtual_tokens else None
+        """Document tokens per virtual token, of soft prompts as they are before a cut; None where none was read."""
+        num_virtual = _mean([one.num_soft_prompt_tokens for one in self.predictions])
+        return self.document_tokens / num_virtual if num_virtual else None
 
     @property
     def num_cut(self) -> int:
@@ -124,7 +125,8 @@ class Results:
     def save(self, path: Path) -> None:
         """Write the JSON file, atomically."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        write_durably(path, (text + "\n").encode())
+        # A path that is not UTF-8 stands as escapes, which JSON reads back.
+        write_durably(path, (text + "\n").encode(errors="backslashreplace"))
 
 
 def score_of(score: Score, metric: str) -> float | None:

@@ -35,9 +35,17 @@ def common_settings(samples: Sequence[Sample], engine: Engine, adapter: Path | N
 
 def questions_digest(samples: Sequence[Sample]) -> str:
     """Return a digest of what is asked, about which texts."""
-    digests = {id(sample.document): sample.document.digest for sample in samples}
+    documents = {id(sample.document): sample.document for sample in samples}
+    digests = {key: document.digest for key, document in documents.items()}
     return digest_of(
         [[one.id, one.task, one.question, one.options, one.dataset, digests[id(one.document)]] for one in samples]
+    )
+
+
+def references_digest(samples: Sequence[Sample]) -> str:
+    """Return a digest of what answers are compared with; predictions do not depend on it, scores do."""
+    return digest_of(
+        [[one.id, one.references, one.gold_letter, one.is_difficult, one.supporting_facts] for one in samples]
     )
 
 

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Prediction:
     num_virtual_tokens: int
     num_document_tokens: int
     """Tokens that the document has."""
+    num_soft_prompt_tokens: int = 0
+    """Virtual tokens of the whole soft prompt, of which a cut context has the first."""
     is_cut: bool = False
     """Whether the context was shortened because the decoder has too few positions."""
     seconds: float = 0.0
@@ -80,7 +82,7 @@ class WorkLog:
         if was := differences(begun, self._settings):
             raise DataError(
                 f"unfinished predictions in {self.partial} belong to another run, which had {was}: finish that run as "
-                "it was begun, remove the file, or choose another --out"
+                "it was begun, remove the file, or write to another place"
             )
         return predictions
 
@@ -118,13 +120,17 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 def _parse(data: bytes, path: Path) -> tuple[dict[str, Any], list[Prediction]]:
     names = {field.name for field in fields(Prediction)}
+    needed = {field.name for field in fields(Prediction) if field.default is MISSING}
     values = []
     for number, line in enumerate(data.splitlines(), start=1):
         try:
             value = json.loads(line)
         except ValueError as error:
             raise _damaged(path, number) from error
-        if not isinstance(value, dict) or set(value) != ({"run"} if number == 1 else names):
+        if not isinstance(value, dict):
+            raise _damaged(path, number)
+        is_whole = set(value) == {"run"} if number == 1 else needed <= set(value) <= names
+        if not is_whole:
             raise _damaged(path, number)
         values.append(value)
     return values[0]["run"], [Prediction(**value) for value in values[1:]]

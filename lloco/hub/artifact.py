@@ -18,6 +18,7 @@ from typing import Any
 from lloco.errors import CheckpointError
 
 MANIFEST = "lloco_artifact.json"
+SOFT_PROMPTS = "soft_prompts/"
 CARD = "README.md"
 FORMAT = "lloco-artifact"
 FORMAT_VERSION = 1
@@ -33,16 +34,10 @@ KINDS: Mapping[str, re.Pattern[str]] = {
     ),
     "adapter": re.compile(rf"{_ADAPTER}|{_LEGAL}"),
     "corpus": re.compile(
-        rf"corpus\.json|documents\.jsonl|soft_prompts/[0-9a-f]{{64}}\.safetensors|adapter/({_ADAPTER})"
+        rf"corpus\.json|documents\.jsonl|{SOFT_PROMPTS}[0-9a-f]{{64}}\.safetensors|adapter/({_ADAPTER})"
     ),
 }
 """Every file name that a kind may have."""
-PATTERNS: Mapping[str, tuple[str, ...]] = {
-    "compressor": ("*.json", "model*.safetensors", "*.model", "merges.txt", "*.jinja", "LICENSE*", "NOTICE*"),
-    "adapter": ("adapter_*", "template.json", "lloco.json", "LICENSE*", "NOTICE*"),
-    "corpus": ("corpus.json", "documents.jsonl", "soft_prompts/*", "adapter/*"),
-}
-"""What to ask a hub for; what comes beyond the list of files is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)

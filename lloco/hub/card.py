@@ -3,6 +3,7 @@
 Says only what the files and the user say: kind, widths, digests, the licence as stated, scores from a results.json.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,8 +23,8 @@ _USE = {
 }
 
 
-def card_text(artifact: Artifact, place: str, licence: str | None, results: Path | None) -> str:
-    """Return the card.
+def card_of(artifact: Artifact, place: str, licence: str | None, results: Path | None) -> bytes:
+    """Return the card; its last line holds a digest of the others, which tells whether it was edited since.
 
     Raises:
         DataError: the licence is no identifier, or the results cannot be read.
@@ -52,7 +53,19 @@ def card_text(artifact: Artifact, place: str, licence: str | None, results: Path
         f"| licence | {licence or 'not stated'} |",
         f"\n```sh\n{_USE[artifact.kind].format(place=place)}\n```",
     ]
-    return "\n".join([*text, *_results_lines(results)]) + "\n"
+    written = "\n".join([*text, *_results_lines(results)]) + "\n\n"
+    return (written + _mark(written)).encode()
+
+
+def is_edited(card: bytes) -> bool:
+    """Whether a card is not as a push wrote it; one from before cards had a digest counts as edited."""
+    text = card.decode(errors="replace")
+    lines = text.splitlines(keepends=True)
+    return not lines or lines[-1] != _mark("".join(lines[:-1]))
+
+
+def _mark(text: str) -> str:
+    return f"<!-- lloco push {hashlib.sha256(text.encode()).hexdigest()[:16]} -->\n"
 
 
 def _results_lines(path: Path | None) -> list[str]:

@@ -16,9 +16,10 @@ from typing import Protocol
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
+from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
 from lloco.errors import CheckpointError
-from lloco.hub.artifact import CARD, MANIFEST, MAX_MANIFEST_BYTES, Artifact, read_artifact
+from lloco.hub.artifact import CARD, MANIFEST, MAX_MANIFEST_BYTES, SOFT_PROMPTS, Artifact, read_artifact
+from lloco.hub.card import is_edited
 from lloco.models.decoder import quiet_transformers
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -32,8 +33,11 @@ class Place(Protocol):
         """What the user calls it."""
         ...
 
-    def put(self, artifact: Artifact, folder: Path, card: str) -> bool:
-        """Write the artifact, whose files are in `folder`; False where it was there and nothing was done."""
+    def put(self, artifact: Artifact, folder: Path, card: bytes, *, keeps_card: bool) -> bool:
+        """Write the artifact, whose files are in `folder`; False where it was there and nothing was done.
+
+        With `keeps_card` the card that is there stays as it is where the files have not changed, or it was edited.
+        """
         ...
 
     def find(self) -> Artifact:
@@ -71,20 +75,24 @@ class FolderPlace:
     name: str
     path: Path
 
-    def put(self, artifact: Artifact, folder: Path, card: str) -> bool:
+    def put(self, artifact: Artifact, folder: Path, card: bytes, *, keeps_card: bool) -> bool:
         """Copy the files, whole or not at all; refuses a folder that holds something else."""
         if self.path.exists():
-            manifest = self.path / MANIFEST
+            manifest, old_card = self.path / MANIFEST, self.path / CARD
             if manifest.is_file() and manifest.read_bytes() == artifact.to_json():
                 artifact.check_files(self.path, self.name)
-                return False
+                old = old_card.read_bytes() if old_card.is_file() else None
+                if old is not None and (keeps_card or old == card):
+                    return False
+                write_durably(old_card, card)
+                return True
             raise CheckpointError(
                 f"a new folder was wanted for the {artifact.kind}, {self.name} exists and holds something else: choose "
                 "another, or remove it"
             )
         with new_folder(self.path) as temporary:
             copy_files(artifact, folder, temporary, self.name)
-            (temporary / CARD).write_text(card, encoding="utf-8")
+            (temporary / CARD).write_bytes(card)
         return True
 
     def find(self) -> Artifact:
@@ -104,8 +112,8 @@ class HubPlace:
     revision: str | None = None
     is_private: bool = False
 
-    def put(self, artifact: Artifact, folder: Path, card: str) -> bool:
-        """Commit the files at once, what is no longer listed removed by the same commit."""
+    def put(self, artifact: Artifact, folder: Path, card: bytes, *, keeps_card: bool) -> bool:
+        """Commit the files at once; those that the last push listed and this one does not go by the same commit."""
         with _hub(f"push to {self.name}"):
             api = HfApi()
             api.create_repo(self.name, private=self.is_private or None, exist_ok=True)
@@ -117,18 +125,27 @@ class HubPlace:
                     f"a private repository was wanted, {self.name} is there and public: make it private on the Hub, or "
                     "choose another name"
                 )
-            there = {one.rfilename for one in info.siblings or []} - {".gitattributes", CARD}
-            if there and MANIFEST not in there:
+            there = {one.rfilename for one in info.siblings or []}
+            if (others := there - {".gitattributes", CARD}) and MANIFEST not in there:
                 raise CheckpointError(
-                    f"an empty repository or one of `lloco push` was wanted, {self.name} holds {sorted(there)[0]} and "
+                    f"an empty repository or one of `lloco push` was wanted, {self.name} holds {sorted(others)[0]} and "
                     f"no {MANIFEST}: choose another name, so that nothing there is lost"
                 )
-            if there and self._manifest(api, info.sha).read_bytes() == artifact.to_json():
+            added: list[CommitOperationAdd] = []
+            gone: list[CommitOperationDelete] = []
+            manifest = self._file(api, MANIFEST, info.sha) if MANIFEST in there else None
+            is_changed = manifest is None or manifest.read_bytes() != artifact.to_json()
+            if is_changed:
+                added = [CommitOperationAdd(name, str(folder / name)) for name in artifact.files]
+                added.append(CommitOperationAdd(MANIFEST, artifact.to_json()))
+                listed = () if manifest is None else read_artifact(manifest, self.name).files
+                gone = [CommitOperationDelete(name) for name in sorted(there & {*listed} - {*artifact.files})]
+            old = self._file(api, CARD, info.sha).read_bytes() if CARD in there else None
+            is_kept = old is not None and keeps_card and (not is_changed or is_edited(old))
+            if old != card and not is_kept:
+                added.append(CommitOperationAdd(CARD, card))
+            if not added:
                 return False
-            new = {MANIFEST: artifact.to_json(), CARD: card.encode()}
-            added = [CommitOperationAdd(name, data) for name, data in new.items()]
-            added += [CommitOperationAdd(name, str(folder / name)) for name in artifact.files]
-            gone = [CommitOperationDelete(name) for name in sorted(there - {MANIFEST, *artifact.files})]
             message = f"lloco push: {artifact.kind}"
             api.create_commit(
                 self.name, [*added, *gone], commit_message=message, revision=self.revision, parent_commit=info.sha
@@ -148,7 +165,7 @@ class HubPlace:
                     f"something that `lloco push` wrote was wanted, {self.name} has no {MANIFEST}: a published "
                     "checkpoint or adapter is fetched by `lloco import`"
                 )
-            artifact = read_artifact(self._manifest(api, info.sha), self.name)
+            artifact = read_artifact(self._file(api, MANIFEST, info.sha), self.name)
         for name, record in artifact.files.items():
             if sizes.get(name) not in (None, record.num_bytes):
                 raise CheckpointError(
@@ -159,11 +176,13 @@ class HubPlace:
     def fetch(self, artifact: Artifact) -> Path:
         """Download the files that the manifest lists into the client's cache."""
         with _hub(f"pull {self.name}"):
-            patterns = [MANIFEST, CARD, *artifact.files]
+            # Every file of the repository is compared with every pattern: the many files of a corpus get one.
+            names = {f"{one.rpartition('/')[0]}/*" if one.startswith(SOFT_PROMPTS) else one for one in artifact.files}
+            patterns = [MANIFEST, CARD, *sorted(names)]
             return Path(snapshot_download(self.name, revision=self.revision, allow_patterns=patterns))
 
-    def _manifest(self, api: HfApi, sha: str | None) -> Path:
-        return Path(api.hf_hub_download(self.name, MANIFEST, revision=sha))
+    def _file(self, api: HfApi, name: str, sha: str | None) -> Path:
+        return Path(api.hf_hub_download(self.name, name, revision=sha))
 
 
 def progress_bars(*, is_on: bool) -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lloco.corpus_folder import import_corpus
 from lloco.documents import Document
 from lloco.errors import CheckpointError
-from lloco.hub.artifact import MANIFEST, Artifact
+from lloco.hub.artifact import MANIFEST, SOFT_PROMPTS, Artifact
 from lloco.hub.corpus_texts import fill_texts
 from lloco.hub.place import Place, copy_files, new_folder
 from lloco.models.adapter import read_adapter
@@ -91,12 +91,12 @@ def pull_corpus(
         listed.mkdir()
         copy_files(artifact, folder, listed, place.name)
         folder = listed
+        if not replace and chosen in store and _holds(store, chosen, artifact):
+            return chosen, len(store.corpus(chosen).document_ids()), False
         if artifact.summary.get("has_text") is not True:
             filled.mkdir()
             fill_texts(listed, filled, {one.digest: one for one in documents})
             folder = filled
-        if not replace and chosen in store and _holds(store, chosen, artifact):
-            return chosen, len(store.corpus(chosen).document_ids()), False
         return (*import_corpus(store, folder, chosen, replace=replace), True)
 
 
@@ -106,4 +106,4 @@ def _holds(store: Store, name: str, artifact: Artifact) -> bool:
     if corpus.summary().adapter_digest != artifact.summary.get("adapter_digest"):
         return False
     held = sorted(file_digest(corpus.soft_prompt(one).to_bytes()) for one in corpus.document_ids())
-    return held == sorted(Path(file).stem for file in artifact.files if file.startswith("soft_prompts/"))
+    return held == sorted(Path(file).stem for file in artifact.files if file.startswith(SOFT_PROMPTS))

@@ -18,7 +18,7 @@ from lloco.compressors.load import design_of, named_folder
 from lloco.corpus_folder import export_corpus
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import Artifact, describe, known_files
-from lloco.hub.card import card_text
+from lloco.hub.card import card_of
 from lloco.hub.corpus_texts import strip_texts
 from lloco.hub.place import Place
 from lloco.models.adapter import read_adapter
@@ -49,8 +49,9 @@ def push(what: "Path | str | Corpus", kind: str, place: Place, options: PushOpti
         StoreError: the corpus's files are damaged.
     """
     with _prepared(what, kind, options) as (artifact, folder):
-        card = card_text(artifact, place.name, options.licence, options.results)
-        return artifact, place.put(artifact, folder, card)
+        card = card_of(artifact, place.name, options.licence, options.results)
+        is_told = options.licence is not None or options.results is not None
+        return artifact, place.put(artifact, folder, card, keeps_card=not is_told)
 
 
 @contextmanager

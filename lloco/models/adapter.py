@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from peft import LoraConfig, PeftModel, PeftModelForCausalLM, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
+from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -101,6 +102,7 @@ def attach_adapter(decoder: Decoder, options: LoraOptions, start: Path | None = 
         bias="none",
         task_type="CAUSAL_LM",
     )
+    _check_has_no_adapter(decoder)
     return _peft_model(decoder, config, "default")
 
 
@@ -153,12 +155,18 @@ def load_adapter(decoder: Decoder, folder: Path, adapter_name: str) -> Decoder:
         )
     weights = check_adapter(folder, decoder)
     config = _lora_config(folder)
-    if isinstance(decoder.model, PeftModel):
-        model = decoder.model
-        model.add_adapter(adapter_name, config)
-    else:
-        model = _peft_model(decoder, config, adapter_name)
-    set_peft_model_state_dict(model, weights, adapter_name=adapter_name)
+    if not isinstance(decoder.model, PeftModel):
+        _check_has_no_adapter(decoder)
+    try:
+        if isinstance(decoder.model, PeftModel):
+            model = decoder.model
+            model.add_adapter(adapter_name, config)
+        else:
+            model = _peft_model(decoder, config, adapter_name)
+        set_peft_model_state_dict(model, weights, adapter_name=adapter_name)
+    except Exception:  # such as too little memory for a layer in the middle
+        _take_out(decoder.model, adapter_name)
+        raise
     model.eval()
     return replace(decoder, model=cast(PreTrainedModel, model))
 
@@ -171,11 +179,15 @@ def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     """
     config = _lora_config(folder)
     weights = _read_weights(folder)
-    ranks = {tensor.shape[0 if ".lora_A." in key else 1] for key, tensor in weights.items()}
-    if not config.rank_pattern and ranks != {config.r}:
-        raise CheckpointError(
-            f"rank {config.r} was wanted as {folder / CONFIG_FILE} says, the weights have {ranks}: fetch it again"
-        )
+    patterns = config.rank_pattern or {}
+    for key, tensor in weights.items():
+        module = _module_of(key)
+        wanted, rank = patterns.get(get_pattern_key(patterns, module), config.r), tensor.shape[".lora_B." in key]
+        if rank != wanted:
+            raise CheckpointError(
+                f"rank {wanted} was wanted for {module} as {folder / CONFIG_FILE} says, its weights have {rank}: fetch "
+                "it again"
+            )
     return config, weights
 
 
@@ -248,16 +260,32 @@ def base_model(model: Any) -> PreTrainedModel:
     return base
 
 
-def _peft_model(decoder: Decoder, config: LoraConfig, adapter_name: str) -> PeftModel:
+def _check_has_no_adapter(decoder: Decoder) -> None:
     if any(isinstance(module, BaseTunerLayer) for module in decoder.model.modules()):
         raise LlocoError(
             f"a model without an adapter was wanted, {decoder.name} carries one: use the decoder that load_adapter "
             "returned, or load the decoder again"
         )
+
+
+def _peft_model(decoder: Decoder, config: LoraConfig, adapter_name: str) -> PeftModel:
     with warnings.catch_warnings():
         # PEFT asks transformers 5 under an old name, and nobody who reads the warning can change that.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         return PeftModelForCausalLM(decoder.model, config, adapter_name=adapter_name)
+
+
+def _take_out(model: torch.nn.Module, adapter_name: str) -> None:
+    """Leave a model as it was before an adapter of this name was put into it and that failed midway."""
+    if isinstance(model, PeftModel):
+        if adapter_name in model.peft_config:
+            model.delete_adapter(adapter_name)
+        return
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            model.set_submodule(name, layer.get_base_layer())
+    if hasattr(model, "peft_config"):  # PEFT would take over what it says
+        del model.peft_config
 
 
 def _linear_modules(decoder: Decoder) -> dict[str, tuple[int, int]]:
@@ -279,7 +307,7 @@ def _shape_mismatch(
 ) -> str | None:
     """Say how the weights differ from what this model needs, or None."""
     wanted = {name for name in modules if check_target_module_exists(config, name)}
-    found = {key.removeprefix("base_model.model.").rpartition(".lora_")[0] for key in weights}
+    found = set(map(_module_of, weights))
     if foreign := sorted(found - set(modules)):
         return f"it changes {foreign[0]}, which the decoder does not have"
     if missing := sorted(wanted - found):
@@ -291,6 +319,11 @@ def _shape_mismatch(
         if a[1] != in_features or b[0] != out_features:
             return f"its {name} maps {a[1]} to {b[0]} features, the decoder's maps {in_features} to {out_features}"
     return None
+
+
+def _module_of(key: str) -> str:
+    """Return the base model's name of the module that a weight belongs to."""
+    return key.removeprefix("base_model.model.").rpartition(".lora_")[0]
 
 
 def _width(weights: Mapping[str, Tensor]) -> int | None:

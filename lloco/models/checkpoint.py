@@ -156,6 +156,8 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
         with file.open("rb+") as written:
             os.fsync(written.fileno())
     if not folder.exists():
+        for one in (temporary, *(one for one in temporary.rglob("*") if one.is_dir())):
+            fsync_folder(one)
         temporary.rename(folder)
     else:
         for name in WEIGHT_FILES:

@@ -9,7 +9,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,13 @@ class Decoder:
         if max_len is None:
             raise CheckpointError(f"the config of {self.name} has no max_position_embeddings: add it to config.json")
         return int(max_len)
+
+    @property
+    def scales_by_longest(self) -> bool:
+        """Whether positions of a short row are encoded otherwise beside a long one, as transformers does longrope."""
+        parameters = getattr(self.model.config.get_text_config(), "rope_parameters", None) or {}
+        nested = [one for one in parameters.values() if isinstance(one, Mapping)]
+        return any(one.get("rope_type") == "longrope" for one in (parameters, *nested))
 
     @property
     def device(self) -> torch.device:

@@ -35,7 +35,7 @@ def render_page(template: str, **shown: Any) -> str:
 def write_page(path: Path, page: str) -> None:
     """Write the page, whole or not at all."""
     make_folder_durably(path.parent)
-    write_durably(path, page.encode())
+    write_durably(path, page.encode(errors="backslashreplace"))
 
 
 def described(values: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -7,7 +7,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lloco.compressors.compressor import Compressor
@@ -17,7 +19,7 @@ from lloco.engine.streaming import StreamingEngine
 from lloco.engine.vllm_connection import VllmConnection
 from lloco.engine.vllm_engine import VllmEngine
 from lloco.engine.vllm_server import VllmServerEngine
-from lloco.errors import MismatchError
+from lloco.errors import CheckpointError, MismatchError
 from lloco.models.adapter_digest import adapter_digest
 from lloco.server.errors import ApiError
 from lloco.store.corpus import Corpus
@@ -55,7 +57,7 @@ class Engines:
         self._options = options
         self._engines: dict[str, AsyncEngine] = {}
         self._compressors: dict[str, Compressor] = {}
-        self._added: set[tuple[str, str]] = set()
+        self._added: set[tuple[str, str, Path]] = set()
         self._refused: dict[str, tuple[float, str]] = {}
         """Decoders that the vLLM does not run: until when that stands, and why."""
         self._loading = threading.RLock()
@@ -109,7 +111,8 @@ class Engines:
 
     def add_adapter(self, engine: AsyncEngine, name: str, folder: Path) -> None:
         """Make an adapter known to the engine, the first time it is used."""
-        place = (engine.decoder.digest, name)
+        # The same adapter may be another corpus's too, and lie elsewhere when the first corpus is gone.
+        place = (engine.decoder.digest, name, folder)
         if place not in self._added:
             engine.add_adapter(name, folder)
             self._added.add(place)
@@ -123,8 +126,7 @@ class Engines:
         with self._loading:
             known = corpus.compressor_digest or ""
             if known not in self._compressors:
-                name = None if known else self._options.compressor
-                loaded = load_corpus_compressor(corpus, name, device=self._options.device, dtype=self._options.dtype)
+                loaded = self._load_compressor(corpus, is_new=not known)
                 self._compressors[known] = self._sharing(loaded)
                 self._compressors.setdefault(loaded.digest, self._compressors[known])
             check_compressor(corpus, self._compressors[known])
@@ -144,6 +146,21 @@ class Engines:
         until, why = self._refused.get(digest, (0.0, ""))
         if time.monotonic() < until:
             raise MismatchError(why)
+
+    def _load_compressor(self, corpus: Corpus, *, is_new: bool) -> Compressor:
+        """Load the corpus's compressor from where it was; else, or for a new corpus, from where the options name it."""
+        options = self._options
+        load = partial(load_corpus_compressor, corpus, device=options.device, dtype=options.dtype)
+        if is_new:
+            return load(options.compressor)
+        try:
+            return load()
+        except CheckpointError:
+            if options.compressor is None:
+                raise
+            with suppress(MismatchError):
+                return load(options.compressor)
+            raise
 
     def _sharing(self, loaded: Compressor) -> Compressor:
         """Return the compressor of the same digest that is loaded already, if there is one."""

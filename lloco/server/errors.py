@@ -58,7 +58,7 @@ class ApiError(Exception):
 
 def not_found(what: str, advice: str, *, param: str, code: str) -> ApiError:
     """Say that something is not there; the same words where it is there and belongs to another key."""
-    return ApiError(404, f"{what} was wanted, this key can use none of that name: {advice}", param=param, code=code)
+    return ApiError(404, f"{what} was wanted, there is none that you can use: {advice}", param=param, code=code)
 
 
 def as_api_error(error: Exception) -> ApiError:

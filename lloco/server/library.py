@@ -150,7 +150,7 @@ class Library:
                 raise not_found(
                     f"corpus {corpus.name!r}", "it was removed meanwhile", param="model", code="model_not_found"
                 ) from None
-            if id is not None and id not in corpus.document_ids():
+            if id is not None and id not in corpus:
                 advice = "GET /v1/documents lists them"
                 raise not_found(f"document {id[:80]!r}", advice, param=param, code="document_not_found") from None
             raise

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lloco.answer import PreparedQuestion
 from lloco.engine.engine import Generation
 
+_METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -76,5 +77,7 @@ class CountRequests:
             await self._app(scope, receive, note)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(route, scope["method"] if route != "other" else "other", status).inc()
+            # Anybody may send a method of any name, and every new one would be kept for good.
+            method = scope["method"] if route != "other" and scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, status).inc()
             self._metrics.latency.labels(route).observe(time.perf_counter() - started)

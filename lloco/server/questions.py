@@ -17,7 +17,7 @@ from lloco.answer import PreparedQuestion, prepare
 from lloco.answer_text import AnswerText
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, EngineUnavailableError, Event, Ticket
-from lloco.errors import CheckpointError, LlocoError, StoreError
+from lloco.errors import CheckpointError, DataError, LlocoError, StoreError
 from lloco.evidence import NothingFoundError, find_evidence
 from lloco.prompt import History
 from lloco.routing import Route, route_by
@@ -189,5 +189,6 @@ class Questions:
 
         try:
             return prepared_now()
-        except (NothingFoundError, StoreError, CheckpointError):  # also an adapter that was replaced
+        # Also an adapter that was replaced, whose files go one by one.
+        except (NothingFoundError, StoreError, CheckpointError, DataError, OSError):
             return self._library.at_rest(corpus, prepared_now)

@@ -31,6 +31,11 @@ class StoredDocument:
     num_read_tokens: int | None
     """Tokens that the soft prompt stands for, fewer than the document's where it was truncated; None: not noted."""
 
+    @property
+    def num_compressed_tokens(self) -> int:
+        """The same; all of the document's where it was not noted."""
+        return self.num_tokens if self.num_read_tokens is None else self.num_read_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class CorpusSummary:
@@ -97,8 +102,12 @@ def active_adapter(connection: sqlite3.Connection, key: int) -> str | None:
 
 def read_passages(connection: sqlite3.Connection, corpus: int, id: str | None) -> Iterator[PassageText]:
     """Passages of the document with this id, or of all documents, in order."""
-    documents = connection.execute(
-        "SELECT key, id, text FROM documents WHERE corpus = ?1 AND (?2 IS NULL OR id = ?2) ORDER BY key", (corpus, id)
+    # A condition with OR would look through the whole corpus for one document.
+    find = "SELECT key, id, text FROM documents WHERE corpus = ? "
+    documents = (
+        connection.execute(f"{find} ORDER BY key", (corpus,))
+        if id is None
+        else connection.execute(f"{find} AND id = ?", (corpus, id))
     )
     for key, document_id, text in documents:
         spans = connection.execute('SELECT start, "end" FROM passages WHERE document = ? ORDER BY position', (key,))

@@ -222,7 +222,7 @@ def _accumulate(
     num_places = len(batches) if shares is None else math.ceil(len(batches) / state.num_processes) * state.num_processes
     for place in range(state.process_index, num_places, state.num_processes):
         index = place % len(batches)
-        torch.manual_seed((options.seed * 1_000_003 + step) * 1_009 + index)
+        torch.manual_seed(((options.seed * 1_000_003 + step) * 1_009 + index) % 2**63)
         compute = partial(stage.loss_sum, batches[index])
         with torch.autocast(parameters[0].device.type, dtype=torch.bfloat16, enabled=options.bf16):
             loss = compute() if shares is None else shares(compute)
