@@ -1,6 +1,7 @@
 """Rivals: what each way reads and keeps, and that it answers as the evaluation, or the method's own code, does."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 import transformers
 from torch.nn.functional import cross_entropy
 
+from lloco.bench.headline import headline
 from lloco.bench.kept_keys import PRESSES, KeptKeys, why_no_press
 from lloco.bench.pruned_text import PrunedText, QuestionLikelihood, highest, mean_by_group, surprisals, words_of
 from lloco.bench.rivals import RivalsOptions, measure_rivals
@@ -233,6 +235,16 @@ def test_ways_of_the_evaluation_get_its_scores_and_no_way_reads_more_than_its_bu
         {"dense"} if HAS_KVPRESS else {"dense", *PRESSES}
     )
     assert sum(done for done, _ in runs) == runs[0][1] == len(rows) * 3
+
+
+def test_n_counts_the_questions_that_the_metric_is_a_mean_of(tiny: Compressor) -> None:
+    asked = [
+        replace(one, task="longbench", dataset=name)
+        for one, name in zip(samples()[:2], ("qasper", "qmsum"), strict=True)
+    ]
+    results = measure_rivals(asked, tiny, RivalsOptions("longbench", "data", (6,), max_tokens=2))
+    assert {(row["n"], row["metric"]) for row in results.rows if row["skipped"] is None} == {(1, "longbench_f1")}
+    assert "on 1 questions" in headline(results)
 
 
 def test_bench_rivals_prints_a_row_a_way_and_says_what_is_missing(run: Run, home: Path, tiny: Compressor) -> None:

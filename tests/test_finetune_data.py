@@ -7,6 +7,7 @@ import pytest
 
 from lloco.errors import DataError
 from lloco.finetune_data import read_question_lines, read_task_data
+from tests.command import write_lines
 
 
 def write_split(folder: Path, split: str) -> None:
@@ -27,6 +28,16 @@ def test_a_folders_training_split_is_learned_and_any_other_can_be_asked_for(tmp_
     }
     assert questions == {"train": ["train?"], "test": ["test?"], None: ["validation?"]}
     assert [one.question for one in read_task_data("jsonl", str(tmp_path)).examples] == ["train?"]
+
+
+def test_an_answer_among_more_options_than_letters_is_learned_or_refused(tmp_path: Path) -> None:
+    line = {"question": "Which ship?", "options": [f"ship {number}" for number in range(28)]}
+    [last] = read_question_lines(
+        write_lines(tmp_path / "q.jsonl", {**line, "answer": "ship 25"}), lambda: ["a"]
+    ).examples
+    assert last.answer == "Z"
+    with pytest.raises(DataError, match=r"q\.jsonl, line 1: .* letters ABC.*Z, as answer, got 'ship 26'"):
+        read_question_lines(write_lines(tmp_path / "q.jsonl", {**line, "answer": "ship 26"}), lambda: ["a"])
 
 
 @pytest.mark.parametrize("text", ["[]", "[ ]\n"])

@@ -96,6 +96,11 @@ def test_loss_falls_and_every_step_is_logged(tmp_path: Path) -> None:
     assert log[3].figures == {"validation_loss": 0.25, "exact_match": 30.0}
 
 
+def test_a_date_with_its_time_is_a_seed(tmp_path: Path) -> None:
+    _, log = run(tmp_path / "dated", replace(OPTIONS, num_steps=2, seed=20260115093000))
+    assert len(log) == 2 and losses(log) != losses(run(tmp_path / "other", replace(OPTIONS, num_steps=2))[1])
+
+
 def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
     class Whole(LineStage):
         def micro_batches(self, step: int) -> Sequence[Tensor]:

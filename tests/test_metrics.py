@@ -209,6 +209,11 @@ def test_parse_letter_knows_the_options_own_words() -> None:
     assert metrics.parse_letter("same", ("Same", "same")) is None
 
 
+def test_an_option_beyond_the_letters_has_none() -> None:
+    options = [f"ship {number}" for number in range(28)]
+    assert [metrics.parse_letter(f"ship {number}", options) for number in (1, 25, 26, 27)] == ["B", "Z", None, None]
+
+
 def test_needle_is_found_whatever_the_case() -> None:
     assert metrics.needle("It is the AMBER Lantern.", ["amber lantern"]) == 1.0
     assert metrics.needle("an amber lamp", ["amber lantern", "lamp"]) == 1.0

@@ -1,5 +1,6 @@
 """The report page: self-contained, everything escaped, every number with its error, every question to look at."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lloco.cli.results_table import results_table
 from lloco.documents import Document
 from lloco.errors import DataError
 from lloco.evals.earlier_run import EarlierRun, reader_of
@@ -131,6 +133,51 @@ def test_headline_compares_with_the_same_questions_read_otherwise() -> None:
     assert headline(only_none) == "Mode none scores answer f1 0.0 ± 0.0 on 12 questions of jsonl."
 
 
+def test_n_counts_the_questions_that_the_main_metric_is_a_mean_of() -> None:
+    results = stories(4)
+    asked = tuple(
+        replace(one, task="longbench", dataset="qasper" if number < 2 else "gov_report")
+        for number, one in enumerate(results.samples)
+    )
+    rows = tuple(
+        replace(row, scores=score("longbench", asked, {one.id: one.text for one in row.predictions}))
+        for row in results.rows
+    )
+    results = replace(results, task="longbench", rows=rows, samples=asked)
+    assert "scores longbench f1 50.0 ± 50.0 on 2 questions of longbench." in headline(results)
+    assert {line.split("│")[2].strip() for line in results_table(results).splitlines() if "│" in line} == {"2"}
+
+
+def test_a_row_with_the_adapter_is_compared_with_others_that_have_it() -> None:
+    results = stories()
+    compressed, full, retrieval, none = results.rows
+    adapted = [replace(one, mode=f"{one.mode}+adapter") for one in (full, none)]
+    plain = (replace(none, mode="compressed"), full, retrieval)
+    said = headline(replace(results, rows=(compressed, *plain, *adapted)))
+    beside, alone = said.split(" Without the adapter: ")
+    assert beside.endswith(
+        "12 questions of jsonl: 100.0 ± 0.0 with the full text (cut to what fits in 12 of 12 questions), "
+        "0.0 ± 0.0 with no document at all."
+    )
+    assert alone.startswith("0.0 ± 0.0 with the virtual tokens, 100.0 ± 0.0 with the full text (cut")
+    assert alone.endswith(", 0.0 ± 0.0 with retrieved passages.")
+    assert "Without" not in headline(replace(results, rows=(plain[0], full)))
+
+
+def test_the_filters_offer_the_full_text_as_the_headlines_row_reads_it() -> None:
+    results = stories()
+    compressed, full, retrieval, none = results.rows
+    adapted, unadapted = replace(full, mode="full+adapter"), replace(compressed, mode="compressed")
+    for rows, offered in (
+        ((none, full, adapted, compressed), ["compressed+adapter", "full+adapter"]),
+        ((none, full, compressed), ["compressed+adapter", "full"]),
+        ((adapted, full, unadapted), ["compressed", "full"]),
+        ((retrieval, compressed), ["compressed+adapter", "retrieval"]),
+        ((compressed,), ["compressed+adapter"]),
+    ):
+        assert re.findall("<option selected>([^<]+)", render_report([replace(results, rows=rows)])) == offered
+
+
 def test_bars_stand_on_the_scale_that_is_shown_and_metrics_that_are_0_everywhere_are_named_alone() -> None:
     parsed = Page(render_report([stories()]))
     fills = [str(one["style"]).split(";")[0] for _, one in parsed.tags if one.get("class") == "fill ink"]
@@ -208,6 +255,14 @@ def test_several_tasks_stand_on_one_page_and_needles_get_a_heat_map(tmp_path: Pa
     assert {link.removeprefix("#") for link in links} <= {attributes.get("id") for _, attributes in parsed.tags}
     assert sum(attributes.get("class") == "heat" for _, attributes in parsed.tags) == 2
     assert "50 %" in parsed.text
+
+
+def test_paths_that_are_not_utf_8_are_written_as_escapes(tmp_path: Path) -> None:
+    results = replace(stories(1), options={"data": "q\udce9.jsonl"})
+    results.save(tmp_path / "results.json")
+    assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8")) == results.to_dict()
+    write_report([results], tmp_path / "report.html", command="lloco evaluate --data 'q\udce9.jsonl'")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count(r"q\udce9.jsonl") == 2
 
 
 def test_no_results_are_no_report() -> None:
