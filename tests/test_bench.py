@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from lloco.bench.columns import skipped_rows
 from lloco.bench.compress import (
     CompressBenchOptions,
     compress_work,
@@ -25,7 +27,7 @@ from lloco.bench.naive_compress import compress_naively
 from lloco.bench.report import render_bench_report
 from lloco.bench.results import BenchResults
 from lloco.bench.retrieval import questions_and_documents, recall_of_documents
-from lloco.bench.store import StoreBenchOptions, measure_store
+from lloco.bench.store import StoreBenchOptions, measure_store, synthetic_document
 from lloco.bench.turns import Way, take_turns
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import LocalDesign, new_local_encoder
@@ -205,7 +207,9 @@ def test_bench_store_grows_one_corpus_a_storage_dtype_and_leaves_nothing_behind(
     assert plain["quantisation_error"] == 0 < small["quantisation_error"]
     assert list(tmp_path.iterdir()) == []
     assert "With 100 documents stored as int8, one is looked up in" in said_of(results)
-    assert "stored as float32" in said_of(replace(results, rows=(plain,)))
+    for row, end in ((plain, " KB of disk."), (small, "times less than in float32.")):
+        said = said_of(replace(results, rows=(row, {**row, "documents": 300})))
+        assert said.startswith(f"With 300 documents stored as {row['storage_dtype']}, one is") and said.endswith(end)
 
 
 def test_a_way_that_runs_out_of_memory_later_is_left_out_and_the_others_go_on() -> None:
@@ -248,12 +252,43 @@ def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: 
     assert (tmp_path / "out" / "recall.png").stat().st_size > 1000
     shown = Page((tmp_path / "out" / "report.html").read_text()).text
     assert "finds the passage for 66.7 % of 3 questions, bm25 for 33.3 %: 2.00 times as many." in shown
-    flags = ("--task", "jsonl", "--data", data, "--top-k", "1", "--out", tmp_path / "words")
+    flags = ("--task", "jsonl", "--data", data, "--top-k", "1,2", "--out", tmp_path / "words")
     assert lloco("bench", "retrieval", *flags) == 0
     shown = Page((tmp_path / "words" / "report.html").read_text()).text
-    assert "Among the first 1, bm25 finds the " in shown and "times as many" not in shown
+    assert "Among the first 2, bm25 finds the " in shown
+    assert "times as many" not in shown and "the best ratio of" not in shown
     assert lloco("bench", "retrieval", "--task", "jsonl", "--data", write_lines(tmp_path / "one.jsonl", lines[0])) == 1
     assert "several documents" in lloco.err
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system has only UTF-8 names")
+def test_data_whose_name_is_not_utf_8_is_told_of_in_every_file(tmp_path: Path, lloco: Run) -> None:
+    asked = {"text": "The brig left.", "questions": [{"question": "Which brig?", "answers": ["brig"]}]}
+    data = write_lines(tmp_path / "q\udce9.jsonl", {**asked, "id": "sea"}, {**asked, "id": "land", "text": "A loaf."})
+    printed = lloco.json("bench", "retrieval", "--task", "jsonl", "--data", data, "--out", tmp_path / "out")
+    assert printed["machine"]["options"]["data"] == str(data)
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == printed
+    assert r"q\udce9.jsonl" in (tmp_path / "out" / "report.html").read_text()
+    results = BenchResults("store", ({"data": str(data)},), {}, {}, {})
+    results.save(tmp_path / "rows")
+    assert json.loads((tmp_path / "rows" / "results.json").read_text()) == results.to_dict()
+    assert (tmp_path / "rows" / "store.csv").read_text().endswith("q\\udce9.jsonl\n")
+
+
+def test_a_row_of_no_ratio_and_no_length_is_named_by_its_way_alone() -> None:
+    row = {"mode": "full", "wanted_ratio": None, "document_tokens": None, "skipped": "too long"}
+    asked = [{**row, "mode": "dense", "wanted_ratio": ratio} for ratio in (6, 12)]
+    long = {**row, "document_tokens": 9000}
+    assert skipped_rows([row, *asked]) == [
+        "full: not measured: too long", "ratios 6, 12, dense: not measured: too long"
+    ]  # fmt: skip
+    assert skipped_rows([long]) == ["9,000 tokens, full: not measured: too long"]
+
+
+def test_a_date_with_its_time_is_a_seed() -> None:
+    options = [StoreBenchOptions(virtual_tokens=2, hidden_size=4, seed=seed) for seed in (20260115093000, 0)]
+    dated, other = (synthetic_document(1, one)[1].embeds for one in options)
+    assert not torch.equal(dated, other)
 
 
 def test_bench_retrieval_looks_for_the_paragraphs_of_supporting_facts() -> None:

@@ -167,6 +167,11 @@ def test_the_headline_says_what_soft_prompts_reached_where_the_text_reached_noth
     said = headline(replace(results, rows=alone))
     assert "at 4 requests a second (compressed), and at no rate that was tried when it reads the text" in said
     assert headline(replace(results, rows=alone[:1])) == "There was nothing to compare."
+    skipped = {**alone[0], "offered_per_second": None, "skipped": "the model read only 9 tokens"}
+    said = headline(replace(results, rows=(skipped, alone[1])))
+    assert said.endswith(
+        "(compressed); the text was not measured. There was nothing to compare: the model read only 9 tokens."
+    )
 
 
 def test_the_command_measures_given_rates_and_writes_files(lloco: Run, tmp_path: Path) -> None:

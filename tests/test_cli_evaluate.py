@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -155,6 +157,45 @@ def test_evaluate_shows_earlier_runs_of_the_same_questions_beside_its_own(
     assert run(*both) == 0 and "this run" in run.out and "at-8" in run.out
     Path("at-8/results.json").write_text('{"rows": [{"mode": "full"}], "options": {}}')
     assert "evaluate again" in run.fails(*both)
+
+
+def test_a_run_that_was_scored_by_other_references_does_not_stand_beside(run: Run, qa: Path, compressor: Path) -> None:
+    argv = ["evaluate", "--task", "fairytaleqa", "--data", qa, "--compressor", compressor, "--max-tokens", "3"]
+    argv += ["--modes", "none"]
+    assert run(*argv, "--out", "first") == 0
+    qa.write_text(qa.read_text().replace('"Petrel"', '"Crane"'))
+    assert "first was scored by others: evaluate it again" in run.fails(*argv, "--out", "second", "--beside", "first")
+    assert run(*argv, "--out", "first") == 0
+    assert run(*argv, "--out", "second", "--beside", "first") == 0
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system has only UTF-8 names")
+def test_paths_that_are_not_utf_8_come_back_from_every_file_and_from_standard_output(
+    run: Run, qa: Path, compressor: Path, tmp_path: Path
+) -> None:
+    data, out = str(qa.rename(tmp_path / "q\udce9.jsonl")), Path("o\udce9")
+    argv = ["evaluate", "--task", "fairytaleqa", "--data", data, "--max-tokens", "3", "--modes", "none,compressed"]
+    command = [
+        sys.executable,
+        "-m",
+        "lloco.cli.main",
+        *argv,
+        "--compressor",
+        str(compressor),
+        "--out",
+        str(out),
+        "--json",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, check=True
+    )
+    printed = json.loads(done.stdout)
+    assert printed["options"]["data"] == data and shlex.quote(data) in printed["options"]["command"]
+    assert json.loads((out / "results.json").read_text()) == printed
+    assert r"q\udce9.jsonl" in (out / "report.html").read_text()
+    other = save_compressor(tmp_path / "other", seed=1)
+    assert run(*argv, "--compressor", other, "--out", "beside", "--beside", out) == 0
+    assert r"compressed, o\udce9" in Path("beside/tokens.csv").read_text()
 
 
 def test_a_compressor_of_another_width_than_the_model_is_refused(

@@ -22,13 +22,14 @@ from lloco.evals.mode import MODES
 from lloco.evals.needle import build_needles
 from lloco.evals.plots import needle_grid, needle_grids, write_plots
 from lloco.evals.results import ModeResult, Results, score_of
+from lloco.evals.run_settings import questions_digest
 from lloco.evals.sample import Sample
 from lloco.evals.scorer import score
 from lloco.evals.work_log import Prediction
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.prompt import DEFAULT_TEMPLATE
 from lloco.soft_prompt import SoftPrompt
-from tests.test_predict import CountingEngine, compressor, num_tokens, samples
+from tests.test_predict import CountingEngine, compressor, document, num_tokens, samples
 
 OPTIONS = EvaluateOptions(max_tokens=6, batch_size=4)
 
@@ -225,7 +226,7 @@ def test_a_second_process_in_the_folder_is_refused_until_the_first_is_gone(tmp_p
     assert len(counting.prompts) == 5
 
 
-def test_rows_that_need_only_a_budget_fetch_no_soft_prompt_again() -> None:
+def test_rows_that_need_only_a_budget_fetch_no_soft_prompt_again(tmp_path: Path) -> None:
     tiny, fetched = compressor(), list[str]()
 
     def soft_prompt_of(document: Document) -> SoftPrompt:
@@ -233,8 +234,10 @@ def test_rows_that_need_only_a_budget_fetch_no_soft_prompt_again() -> None:
         return tiny.compress(document)
 
     options = replace(OPTIONS, modes=("compressed", "truncated", "retrieval"))
-    evaluate("jsonl", samples(), TransformersEngine(tiny.decoder), options, soft_prompt_of=soft_prompt_of)
-    assert fetched == ["story-0", "story-1", "story-2"]
+    for out in (None, tmp_path):
+        fetched.clear()
+        evaluate("jsonl", samples(), TransformersEngine(tiny.decoder), options, soft_prompt_of=soft_prompt_of, out=out)
+        assert fetched == ["story-0", "story-1", "story-2"]
 
 
 def test_an_explicit_template_words_every_row(adapter: Path) -> None:
@@ -362,3 +365,27 @@ def test_a_row_counts_the_questions_that_were_cut() -> None:
     results = evaluate("jsonl", asked, TransformersEngine(small.decoder), replace(OPTIONS, modes=("full",)))
     assert {one.id for one in results.rows[0].predictions if one.is_cut} == {sample.id for sample in too_long}
     assert results.rows[0].num_cut == results.rows[0].means().num_cut == len(too_long) == 6
+
+
+def test_a_cut_soft_prompt_has_the_ratio_that_it_was_made_at() -> None:
+    small = compressor(max_position_embeddings=160)
+    asked = [replace(one, document=document(1, 40)) for one in samples(1)]
+    options = replace(OPTIONS, modes=("compressed",))
+    [row] = evaluate("jsonl", asked, TransformersEngine(small.decoder), options, soft_prompt_of=small.compress).rows
+    length = num_tokens(small, asked[0].document.text)
+    assert row.num_cut == 3 and row.virtual_tokens < small.num_virtual_tokens(length)
+    assert row.compression_ratio == pytest.approx(length / small.num_virtual_tokens(length))
+
+
+def test_a_document_is_digested_once_for_all_its_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, digested = samples(), list[str]()
+    digest_of_text = Document.digest.fget
+
+    def digest(one: Document) -> str:
+        digested.append(one.id)
+        return str(digest_of_text(one))
+
+    before = questions_digest(asked)
+    monkeypatch.setattr(Document, "digest", property(digest))
+    assert questions_digest(asked) == before
+    assert digested == ["story-0", "story-1", "story-2"]

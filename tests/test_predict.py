@@ -15,7 +15,7 @@ import torch
 
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.documents import Document
-from lloco.engine.engine import Generation, SamplingParams
+from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, DocumentError, LlocoError, MismatchError
 from lloco.evals.context import DocumentContext, max_words_of
@@ -27,6 +27,7 @@ from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
 from lloco.soft_prompt import SoftPrompt
 from lloco.template import Template
+from tests.command import write_lines
 from tests.tiny import tiny_decoder, tiny_llama
 
 NUM_DOCUMENTS = 3
@@ -208,6 +209,9 @@ def test_context_that_does_not_fit_is_cut_and_marked() -> None:
         for one in predict(asked, engine, DEFAULT_TEMPLATE, options(mode), soft_prompt_of=soft_prompt_of):
             assert one.is_cut, mode
             assert one.num_context_tokens + one.num_virtual_tokens > 80
+            whole = small.num_virtual_tokens(one.num_document_tokens)
+            assert one.num_soft_prompt_tokens == (whole if mode == "compressed" else 0)
+            assert whole > one.num_virtual_tokens
     assert {prompt.length for prompt in engine.prompts} <= {153, 154}
 
 
@@ -281,6 +285,50 @@ def test_another_run_on_an_unfinished_log_is_refused(
         predict(asked, stranger, None, options("full"), out=out)
     assert len(predict(asked, engine, None, options("full"), out=out)) == len(asked)
     assert predict(asked, engine, None, options("none"), out=out)[0].num_context_tokens == 0
+
+
+@pytest.mark.parametrize("mode", ["truncated", "retrieval"])
+def test_a_budget_from_soft_prompts_that_are_made_otherwise_makes_it_another_run(
+    tiny: AutoCompressor, engine: TransformersEngine, tmp_path: Path, mode: str
+) -> None:
+    def run(one: Engine, budget: int | None = None, **made_as: object) -> list[Prediction]:
+        def soft_prompt_of(document: Document) -> SoftPrompt:
+            made = tiny.compress(document)
+            return replace(made, provenance=replace(made.provenance, **made_as))  # type: ignore[arg-type]
+
+        chosen = options(mode, context_budget=budget)
+        return predict(samples(), one, None, chosen, soft_prompt_of=soft_prompt_of, out=tmp_path / "out.json")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(CountingEngine(engine, fail_after=1))
+    with pytest.raises(DataError, match=r"had soft_prompts \S+ segment_len 32 .*\(now \S+ segment_len 16 "):
+        run(engine, segment_len=16)
+    with pytest.raises(DataError, match=r"\(now other segment_len 32 "):
+        run(engine, compressor_digest="other")
+    assert len(run(engine)) == len(samples())
+    with pytest.raises(KeyboardInterrupt):
+        run(CountingEngine(engine, fail_after=1), budget=9)
+    assert len(run(engine, budget=9, segment_len=16)) == len(samples())
+
+
+def test_a_log_that_does_not_tell_of_whole_soft_prompts_is_gone_on_with(
+    tiny: AutoCompressor, engine: TransformersEngine, tmp_path: Path
+) -> None:
+    out, asked = tmp_path / "out.json", samples()
+    with pytest.raises(KeyboardInterrupt):
+        predict(
+            asked, CountingEngine(engine, fail_after=1), None, options("compressed"), soft_prompt_of=tiny.compress,
+            out=out,
+        )  # fmt: skip
+    log = out.with_name("out.json.partial.jsonl")
+    begun, *lines = map(json.loads, log.read_text().splitlines())
+    for line in lines:
+        del line["num_soft_prompt_tokens"]
+    write_lines(log, begun, *lines)
+    counting = CountingEngine(engine)
+    resumed = predict(asked, counting, None, options("compressed"), soft_prompt_of=tiny.compress, out=out)
+    assert len(counting.prompts) == 5
+    assert all(one.num_soft_prompt_tokens == one.num_virtual_tokens > 0 for one in resumed)
 
 
 def test_a_damaged_log_is_refused(engine: TransformersEngine, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def headline(results: BenchResults) -> str:
     """Return the sentence about the row with the best ratio."""
     measured = [row for row in results.rows if row["ratio"] is not None]
     compared = [row for row in measured if not _is_reference(results.bench, row)]
-    if not compared and measured and results.bench in _SIZES:  # these say something without a second method or type
+    if results.bench in _SIZES and len({row[_REFERENCES[results.bench][0]] for row in measured}) == 1:
         return _SENTENCES[results.bench](max(measured, key=lambda row: int(row[_SIZES[results.bench]])), results)
     if not compared:
         reasons = [row["skipped"] for row in results.rows if row.get("skipped")]
@@ -26,7 +26,7 @@ def headline(results: BenchResults) -> str:
 
 
 _SIZES = {"retrieval": "top_k", "store": "documents"}
-"""Of rows of one method or type the largest is told of."""
+"""Of rows of one method or type, whose ratios say nothing, the largest is told of."""
 
 
 def _without_reference(results: BenchResults) -> str:
@@ -34,10 +34,10 @@ def _without_reference(results: BenchResults) -> str:
     if results.bench == "open_loop" and (kept := [row for row in results.rows if row["is_best"]]):
         best = max(kept, key=lambda row: float(row["offered_per_second"]))
         is_tried = any(_is_reference("open_loop", row) and not row["skipped"] for row in results.rows)
-        text = "and at no rate that was tried when it reads the text" if is_tried else "reading the text not measured"
+        text = ", and at no rate that was tried when it reads the text" if is_tried else "; the text was not measured"
         return (
             f"The server keeps the bound on 95 of 100 answers at {short(best['offered_per_second'])} requests a second "
-            f"({best['mode']}), {text}. "
+            f"({best['mode']}){text}. "
         )
     if results.bench == "rivals" and (read := [row for row in results.rows if row["quality"] is not None]):
         best = max(read, key=lambda row: float(row["quality"]))
@@ -153,11 +153,11 @@ def _rivals(best: Row, results: BenchResults) -> str:
 
 
 def _store(best: Row, results: BenchResults) -> str:
+    vectors = "" if _is_reference("store", best) else f", its vectors {best['ratio']:.2f} times less than in float32"
     return (
         f"With {best['documents']:,} documents stored as {best['storage_dtype']}, one is looked up in "
         f"{_ms(best, 'lookup_seconds')} and found by its words in {_ms(best, 'retrieval_seconds')}; it takes "
-        f"{short(1e-3 * best['disk_bytes_per_document'])} KB of disk, its vectors {best['ratio']:.2f} times less than "
-        "in float32."
+        f"{short(1e-3 * best['disk_bytes_per_document'])} KB of disk{vectors}."
     )
 
 

@@ -141,7 +141,7 @@ def synthetic_document(number: int, options: StoreBenchOptions) -> tuple[Documen
     # Some words are frequent and most are rare, as in a language.
     chosen = [_word(int(NUM_WORDS * words.random() ** 6)) for _ in range(WORDS)]
     document = Document(name, f"{name} {' '.join(chosen)}.", name, f"{name}.txt")
-    generator = torch.Generator().manual_seed(options.seed * 1_000_003 + number)
+    generator = torch.Generator().manual_seed((options.seed * 1_000_003 + number) % 2**63)
     embeds = torch.randn(options.virtual_tokens, options.hidden_size, generator=generator)
     provenance = Provenance(
         document_id=document.id,

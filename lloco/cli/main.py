@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import typer
 
@@ -60,6 +61,9 @@ app.add_typer(bench_app, name="bench")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A path that is not UTF-8 stands as escapes, which JSON reads back, as it does on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(args=None if argv is None else list(argv), prog_name="lloco")
     except SystemExit as end:

@@ -48,7 +48,9 @@ def read_earlier_run(folder: Path, task: str, samples: Sequence[Sample]) -> Earl
                 "others: evaluate it again with this --data"
             )
         rows = tuple(ResultRow(**row) for row in results["rows"])
-        return EarlierRun(folder.resolve().name, rows, reader_of(results["options"]))
+        # No plot shows a name that is not UTF-8.
+        name = folder.resolve().name.encode(errors="backslashreplace").decode()
+        return EarlierRun(name, rows, reader_of(results["options"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"results of this version were wanted, {folder / RESULTS_FILE} has others ({error}): evaluate again"

@@ -141,19 +141,20 @@ def evaluate(
 class _KnownSoftPrompts:
     """Remembers how long soft prompts are, so that rows that only need a budget do not fetch or make them again.
 
-    The last one itself is kept too: what is asked about first is fetched before the first row, to see how it was made.
+    The first one itself is kept too, by which a run sees how they were made, and the last.
     """
 
     def __init__(self, soft_prompt_of: SoftPromptOf) -> None:
         self._soft_prompt_of = soft_prompt_of
         self._num_virtual_tokens: dict[tuple[str, str], int] = {}
-        self._last: tuple[Document, SoftPrompt] | None = None
+        self._kept: list[tuple[Document, SoftPrompt]] = []
 
     def soft_prompt(self, document: Document) -> SoftPrompt:
         """Fetch a document's soft prompt."""
-        if self._last is None or self._last[0] != document:
-            self._last = document, self._soft_prompt_of(document)
-        soft_prompt = self._last[1]
+        soft_prompt = next((kept for one, kept in self._kept if one == document), None)
+        if soft_prompt is None:
+            soft_prompt = self._soft_prompt_of(document)
+            self._kept = [*self._kept[:1], (document, soft_prompt)]
         self._num_virtual_tokens[document.id, document.digest] = soft_prompt.num_virtual_tokens
         return soft_prompt
 

@@ -133,7 +133,9 @@ def _parse(data: bytes, path: Path) -> tuple[dict[str, Any], list[Prediction]]:
         if not is_whole:
             raise _damaged(path, number)
         values.append(value)
-    return values[0]["run"], [Prediction(**value) for value in values[1:]]
+    # Logs of before do not tell of the whole soft prompt.
+    lines = [{"num_soft_prompt_tokens": value["num_virtual_tokens"], **value} for value in values[1:]]
+    return values[0]["run"], [Prediction(**line) for line in lines]
 
 
 def _damaged(path: Path, number: int) -> DataError:
