@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 import safetensors.torch
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from lloco.errors import CheckpointError, LlocoError, MismatchError
+from lloco.models import adapter
 from lloco.models.adapter import (
     LoraOptions,
     adapter_digest,
@@ -21,10 +24,12 @@ from lloco.models.adapter import (
     check_adapter,
     load_adapter,
     other_model_named,
+    read_adapter,
     save_adapter,
 )
 from lloco.models.decoder import Decoder
 from lloco.prompt import DEFAULT_TEMPLATE, Template
+from tests.command import raiser
 from tests.tiny import ARCHITECTURES, tiny_decoder, tiny_llama, tiny_model
 
 IDS = torch.arange(4, 20)[None]
@@ -253,9 +258,52 @@ def test_a_second_adapter_needs_a_name_of_its_own_and_the_decoder_that_has_the_f
     for name in ("a", "__base__", "", "x.y", "lora_x"):
         with pytest.raises(LlocoError, match="taken or reserved"):
             load_adapter(decoder, folder, name)
-    for attempt in (lambda: load_adapter(raw, folder, "c"), lambda: attach_adapter(decoder, LoraOptions())):
+    for attempt in (
+        lambda: load_adapter(raw, folder, "c"),
+        lambda: attach_adapter(decoder, LoraOptions()),
+        lambda: attach_adapter(decoder, LoraOptions(), folder),
+    ):
         with pytest.raises(LlocoError, match="without an adapter was wanted"):
             attempt()
+
+
+@pytest.mark.parametrize("is_second", [False, True])
+@pytest.mark.parametrize("failing", ["set_peft_model_state_dict", "update_layer"])
+def test_an_adapter_that_fails_midway_leaves_the_model_as_it_was_and_room_for_a_good_one(
+    saved: tuple[Path, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, is_second: bool
+) -> None:
+    decoder = tiny_decoder()
+    if is_second:
+        first = trained_adapter(tiny_decoder(), LoraOptions(r=2, target_modules=("q_proj", "up_proj")))
+        save_adapter(first, tmp_path / "first", decoder=decoder, template=DEFAULT_TEMPLATE)
+        decoder = load_adapter(decoder, tmp_path / "first", "first")
+    before, modules = logits(decoder.model), repr(decoder.model)
+    with monkeypatch.context() as patch:
+        if failing == "update_layer":
+            patch.setattr(LoraLayer, failing, fails_at_third(LoraLayer.update_layer))
+        else:
+            patch.setattr(adapter, failing, raiser(RuntimeError("out of memory")))
+        with pytest.raises(RuntimeError, match="out of memory"):
+            load_adapter(decoder, saved[0], "b")
+    assert torch.equal(logits(decoder.model), before)
+    assert repr(decoder.model) == modules
+    assert hasattr(decoder.model, "peft_config") == is_second
+    model = load_adapter(decoder, saved[0], "b").model
+    if is_second:
+        assert torch.equal(logits(model), before)
+        model.set_adapter("b")
+    assert torch.equal(logits(model), saved[1])
+
+
+def fails_at_third(call: Callable[..., None]) -> Callable[..., None]:
+    calls = iter(range(3))
+
+    def fail(*args: Any, **options: Any) -> None:
+        if next(calls) == 2:
+            raise RuntimeError("out of memory")
+        call(*args, **options)
+
+    return fail
 
 
 @pytest.mark.parametrize(
@@ -275,6 +323,21 @@ def test_what_is_not_plain_lora_is_refused(folder: Path, changes: dict[str, Any]
     edit_json(folder / "adapter_config.json", **changes)
     with pytest.raises(CheckpointError, match=message):
         load_adapter(tiny_decoder(), folder, "a")
+
+
+def test_ranks_are_held_to_the_pattern_that_names_them(folder: Path) -> None:
+    config = folder / "adapter_config.json"
+    edit_json(config, r=8, rank_pattern={"[qk]_proj": 4, "layers.0.self_attn.v_proj": 4})
+    with pytest.raises(CheckpointError, match=r"rank 8 was wanted for model\.layers\.\d\..*, its weights have 4"):
+        read_adapter(folder)
+    edit_json(config, rank_pattern={"q_proj": 5, ".*": 4})
+    with pytest.raises(CheckpointError, match=r"rank 5 was wanted for .*q_proj .*, its weights have 4"):
+        read_adapter(folder)
+
+
+def test_an_adapter_with_ranks_by_a_pattern_loads(folder: Path, saved: tuple[Path, Tensor]) -> None:
+    edit_json(folder / "adapter_config.json", r=8, rank_pattern={"[qkv]_proj": 4, "o_proj": 4}, alpha_pattern={".*": 8})
+    assert torch.equal(logits(load_adapter(tiny_decoder(), folder, "a").model), saved[1])
 
 
 def test_options_of_a_newer_peft_at_their_defaults_are_no_obstacle(folder: Path) -> None:

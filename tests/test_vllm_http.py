@@ -365,6 +365,34 @@ def test_the_gateway_answers_with_it_says_when_it_is_down_and_answers_again(
             assert http.post(CHAT_URL, json=chat()).json()["choices"][0]["message"]["content"] == wanted
 
 
+def test_an_adapter_of_two_corpora_is_loaded_from_the_one_that_is_left(
+    compressor_of_gateway: Path, tmp_path: Path
+) -> None:
+    store = fill_store(tmp_path / "store", compressor_of_gateway, ships=lease_and_voyage(), others=lease_and_voyage())
+    adapter = save_random_adapter(tmp_path / "adapter", 1)
+    (adapter / "lloco.json").unlink()
+    with standing_in(load_compressor(compressor_of_gateway).decoder) as there:
+        server = HttpVllm(there.url, retry_seconds=QUICKLY)
+        with serving(store, vllm=server) as site, site.http() as http:
+            for corpus in ("ships", "others"):
+                site.store.corpus(corpus).set_adapter(adapter)
+                assert http.post(CHAT_URL, json=chat(corpus=corpus)).status_code == 200
+            site.store.remove_corpus("ships")
+            there.begin_anew()
+            assert http.post(CHAT_URL, json=chat(corpus="others")).status_code == 200
+            assert list(there.adapters.values()) == [str(site.store.corpus("others").adapter_folder())]
+
+
+def test_the_gateway_finds_a_compressor_that_has_moved_where_its_new_place_is_named(tmp_path: Path) -> None:
+    old, new = save_compressor(tmp_path / "old", seed=20), tmp_path / "new"
+    store = fill_store(tmp_path / "store", old, ships=lease_and_voyage())
+    old.rename(new)
+    with standing_in(load_compressor(new).decoder) as there:
+        server = HttpVllm(there.url, retry_seconds=QUICKLY)
+        with serving(store, vllm=server, compressor=str(new)) as site, site.http() as http:
+            assert http.post(CHAT_URL, json=chat()).status_code == 200
+
+
 def test_a_decoder_that_the_server_does_not_run_is_not_read_for_every_question(
     compressor_of_gateway: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def attach_adapter(decoder: Decoder, options: LoraOptions, start: Path | None = 
         CheckpointError: `start` is incomplete, damaged, or not plain LoRA.
         MismatchError: `start` was made for another model.
     """
+    _check_has_no_adapter(decoder)
     if start is not None:
         weights, config = check_adapter(start, decoder), _lora_config(start)
         config.lora_dropout, config.inference_mode = options.dropout, False
@@ -102,7 +103,6 @@ def attach_adapter(decoder: Decoder, options: LoraOptions, start: Path | None = 
         bias="none",
         task_type="CAUSAL_LM",
     )
-    _check_has_no_adapter(decoder)
     return _peft_model(decoder, config, "default")
 
 
@@ -278,14 +278,16 @@ def _peft_model(decoder: Decoder, config: LoraConfig, adapter_name: str) -> Peft
 def _take_out(model: torch.nn.Module, adapter_name: str) -> None:
     """Leave a model as it was before an adapter of this name was put into it and that failed midway."""
     if isinstance(model, PeftModel):
-        if adapter_name in model.peft_config:
-            model.delete_adapter(adapter_name)
-        return
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, BaseTunerLayer):
-            model.set_submodule(name, layer.get_base_layer())
-    if hasattr(model, "peft_config"):  # PEFT would take over what it says
+        model.peft_config.pop(adapter_name, None)
+    elif hasattr(model, "peft_config"):  # PEFT would take over what it says
         del model.peft_config
+    base = base_model(model)
+    # Not PEFT's own way: where its layers were not all made it has forgotten the name, and keeps those that were.
+    for name, layer in list(base.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.delete_adapter(adapter_name)
+            if not layer.lora_A:
+                base.set_submodule(name, layer.get_base_layer())
 
 
 def _linear_modules(decoder: Decoder) -> dict[str, tuple[int, int]]:

@@ -6,11 +6,12 @@ Corpora whose decoder is the same share an engine, and where a compressor is its
 import asyncio
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from lloco.compressors.compressor import Compressor
 from lloco.corpus_models import check_compressor, decoder_digest_of, load_corpus_compressor, load_corpus_decoder
@@ -24,6 +25,7 @@ from lloco.models.adapter_digest import adapter_digest
 from lloco.server.errors import ApiError
 from lloco.store.corpus import Corpus
 
+Model = TypeVar("Model")
 VLLM_ADAPTERS = 8
 """Adapters that one vLLM makes room for."""
 REFUSED_SECONDS = 600.0
@@ -39,7 +41,8 @@ class EngineOptions:
     max_waiting: int = 256
     """Questions that may wait for a place."""
     compressor: str | None = None
-    """Folder or hub id of the compressor for corpora without documents; the bundled one when not given."""
+    """Folder or hub id of the compressor for corpora without documents, the bundled one when not given, and of that for
+    corpora whose own has moved there."""
     device: str | None = None
     dtype: str | None = None
     prefix_cache_bytes: int = 256 << 20
@@ -148,18 +151,20 @@ class Engines:
             raise MismatchError(why)
 
     def _load_compressor(self, corpus: Corpus, *, is_new: bool) -> Compressor:
-        """Load the corpus's compressor from where it was; else, or for a new corpus, from where the options name it."""
+        """Load the corpus's compressor; for a new corpus the one that the options name."""
         options = self._options
         load = partial(load_corpus_compressor, corpus, device=options.device, dtype=options.dtype)
-        if is_new:
-            return load(options.compressor)
+        return load(options.compressor) if is_new else self._found(load)
+
+    def _found(self, load: Callable[[str | None], Model]) -> Model:
+        """Load a corpus's model, given None from where its compressor was, else from where the options name it."""
         try:
-            return load()
+            return load(None)
         except CheckpointError:
-            if options.compressor is None:
+            if self._options.compressor is None:
                 raise
             with suppress(MismatchError):
-                return load(options.compressor)
+                return load(self._options.compressor)
             raise
 
     def _sharing(self, loaded: Compressor) -> Compressor:
@@ -171,7 +176,11 @@ class Engines:
         if self._is_closed:
             raise ApiError(503, "the server is shutting down: ask another one")
         if options.vllm is not None:
-            shell = load_corpus_decoder(corpus, adapter=adapter, dtype=options.dtype, is_shell=True)
+            shell = self._found(
+                lambda place: load_corpus_decoder(
+                    corpus, adapter=adapter, compressor=place, dtype=options.dtype, is_shell=True
+                )
+            )
             try:
                 return VllmServerEngine(
                     shell, options.vllm, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting
