@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lloco.answer import ask
+from lloco.answer import Answer, ask
 from lloco.compress import compress_into
 from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
@@ -18,7 +18,7 @@ from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError, StoreError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.prompt import DEFAULT_TEMPLATE, History, build_prompt
-from lloco.retriever import Retriever
+from lloco.retriever import Retriever, split_passages
 from lloco.room import NoRoomError
 from lloco.segment_rows import rows_of_segments, segments_of_span, token_starts
 from lloco.soft_prompt import Provenance, SoftPrompt
@@ -77,6 +77,27 @@ def test_of_a_truncated_document_it_is_not_said_that_all_was_read(corpus: Corpus
     engine = TransformersEngine(compressor.decoder)
     answer = ask(corpus, "Which brig?", engine=engine, document_id="long", max_tokens=2)
     assert answer.num_virtual_tokens <= stored.num_virtual_tokens and not answer.is_whole
+
+
+def test_what_a_truncated_soft_prompt_does_not_stand_for_is_neither_counted_nor_cited(
+    corpus: Corpus, compressor: Compressor
+) -> None:
+    filler = " ".join(f"On day {number} nothing was written in the log." for number in range(150))
+    options = CompressOptions(segment_len=480, long_documents="truncate")
+    compress_into(corpus, [Document("log", f"{LEASE} {filler} {VOYAGE}")], compressor, options)
+    stored = corpus.document("log")
+    engine = TransformersEngine(compressor.decoder)
+
+    def asked(question: str) -> Answer:
+        answer = ask(corpus, question, engine=engine, document_id="log", max_tokens=2)
+        assert answer.num_virtual_tokens == stored.num_virtual_tokens and not answer.is_whole
+        assert answer.num_document_tokens == stored.num_read_tokens < stored.num_tokens
+        return answer
+
+    [nothing] = asked("Who was master of the brig Petrel?").documents
+    assert (nothing.start, nothing.text) == (None, "")
+    [lease] = asked("Webb, or the master of the brig Petrel, lost off Stavanger?").documents
+    assert "Webb" in lease.text
 
 
 def test_a_corpus_that_was_emptied_is_not_answered_from_nothing(corpus: Corpus, compressor: Compressor) -> None:
@@ -284,6 +305,21 @@ def test_a_document_that_was_found_and_not_read_is_not_cited(narrow: tuple[Corpu
     assert answer.num_virtual_tokens == SUMMARY_LENGTH
     assert answer.num_document_tokens == corpus.document(cited.document_id).num_tokens
     assert not answer.is_whole
+
+
+def test_a_document_of_fewer_vectors_than_a_segment_has_needs_room_for_these_alone(
+    corpus: Corpus, compressor: Compressor
+) -> None:
+    document = Document("note", "The sloop Tern.")
+    made = corpus.soft_prompt("lease").provenance
+    made = replace(made, document_id="note", text_digest=document.digest, num_document_tokens=6)
+    corpus.add(document, SoftPrompt(torch.ones(2, 48), made), split_passages(document.text))
+    assert made.summary_length == 4
+    options: dict[str, Any] = {"engine": TransformersEngine(compressor.decoder), "max_tokens": 2}
+    answer = ask(corpus, "Tern?", max_virtual_tokens=2, **options)
+    assert (answer.documents[0].document_id, answer.num_virtual_tokens, answer.is_whole) == ("note", 2, True)
+    with pytest.raises(NoRoomError, match="the first segment of 'note' takes 2 virtual tokens"):
+        ask(corpus, "Tern?", max_virtual_tokens=1, **options)
 
 
 @pytest.mark.parametrize(

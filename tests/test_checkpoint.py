@@ -224,6 +224,23 @@ def test_writing_replaces_the_checkpoint_and_keeps_other_files(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_new_folder_is_flushed_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    flushed: list[tuple[str, bool]] = []
+    monkeypatch.setattr("lloco.models.checkpoint.fsync_folder", lambda one: flushed.append((one.name, folder.exists())))
+
+    def write(temporary: Path) -> None:
+        shutil.copytree(GOLDEN, temporary)
+        shutil.copytree(GOLDEN, temporary / "inner")
+
+    write_checkpoint(folder, write)
+    assert [name.startswith(".model.") or (name, is_there) for name, is_there in flushed] == [
+        True,
+        ("inner", False),
+        (tmp_path.name, True),
+    ]
+
+
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     folder = write_bin(tmp_path / "model")
     before = weights_digest(folder)

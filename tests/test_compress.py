@@ -1,10 +1,13 @@
 """Documents into a corpus, soft prompts out of it, and a corpus moved to another store."""
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -163,6 +166,35 @@ def test_a_text_is_tokenised_no_further_than_it_takes_to_know_that_it_is_too_lon
     start = tokenize(compressor.decoder, document, 1000, done.append)
     assert 1000 < len(start) < len(whole) and torch.equal(start, whole[: len(start)])
     assert sum(done) == len(document.text)
+
+
+@pytest.mark.parametrize(
+    ("factor", "storage_dtype", "what"),
+    [(math.nan, None, "NaN or infinite"), (1e6, "float16", "stored as float16: .* NaN or infinite"), (0, None, "zero")],
+)
+def test_a_document_whose_vectors_cannot_be_stored_is_named_and_the_others_are_stored(
+    store: Store,
+    compressor: Compressor,
+    monkeypatch: pytest.MonkeyPatch,
+    factor: float,
+    storage_dtype: str | None,
+    what: str,
+) -> None:
+    def spoil_lease(compressor: Compressor, made: SoftPrompt, *args: Any, **options: Any) -> SoftPrompt:
+        is_lease = made.provenance.document_id == "lease"
+        return replace(made, embeds=made.embeds * factor) if is_lease else made
+
+    corpus = store.corpus("c")
+    with monkeypatch.context() as patch:
+        patch.setattr("lloco.compress.refine", spoil_lease)
+        report = compress_into(corpus, lease_and_voyage(), compressor, storage_dtype=storage_dtype)
+    assert (report.num_new, corpus.document_ids()) == (1, ["voyage"])
+    assert report.num_virtual_tokens == corpus.document("voyage").num_virtual_tokens
+    [skipped] = report.skipped
+    assert skipped.source == "lease.txt" and re.search(what, skipped.reason)
+    assert store.verify() == []
+    again = compress_into(corpus, lease_and_voyage(), compressor)
+    assert (again.num_new, again.num_unchanged, again.skipped) == (1, 1, ())
 
 
 @pytest.mark.parametrize("long_documents", ["windows", "truncate", "refuse"])

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -118,6 +119,22 @@ def test_a_worker_that_finds_other_weights_and_a_cluster_that_is_not_there_are_t
     with pytest.raises(LlocoError, match=r"RAY_ADDRESS=127\.0\.0\.1:1"):
         compress_with_ray(store.corpus("c"), plan, loaded)
     assert store.corpus("c").document_ids() == []
+
+
+@pytest.mark.parametrize(("device", "of_workers"), [("cuda:1", "cuda"), ("cuda", "cuda"), ("cpu", "cpu"), (None, None)])
+def test_a_worker_counts_the_gpu_that_ray_gives_it_from_zero(
+    store: Store, compressor: Path, monkeypatch: pytest.MonkeyPatch, device: str | None, of_workers: str | None
+) -> None:
+    cluster = MagicMock()
+    cluster.cluster_resources.return_value = {"CPU": 4.0, "GPU": 2.0}
+    cluster.wait.side_effect = lambda running, num_returns: (running, [])
+    cluster.get.return_value = ([], [])
+    monkeypatch.setitem(sys.modules, "ray", cluster)
+    loaded = load_compressor(compressor)
+    plan = plan_documents(store.corpus("c"), documents()[:1], loaded)
+    compress_with_ray(store.corpus("c"), plan, loaded, device=device)
+    [made] = cluster.remote.return_value.return_value.options.return_value.remote.call_args_list
+    assert made.args[2] == of_workers
 
 
 def test_workers_without_ray_are_a_wrong_command_line(filled: Run, docs: Path) -> None:

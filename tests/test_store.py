@@ -248,6 +248,26 @@ def test_what_is_asked_at_every_question_reads_no_text(store: Store) -> None:
     connection.close()
 
 
+def test_passages_of_one_document_take_as_long_to_read_among_many(store: Store) -> None:
+    def num_steps(num_documents: int) -> int:
+        corpus, steps = store.corpus(f"of-{num_documents}"), 0
+        for number in range(num_documents):
+            document = make_document(f"d{number}")
+            corpus.add(document, make_soft_prompt(document), PASSAGES)
+
+        def count() -> None:
+            nonlocal steps
+            steps += 1
+
+        with corpus._catalogue.read() as connection:
+            connection.set_progress_handler(count, 1)
+        assert len(corpus.document_passages("d0")) == len(PASSAGES)
+        connection.set_progress_handler(None, 1)
+        return steps
+
+    assert 0 < num_steps(20) == num_steps(2)
+
+
 def test_contents_digest_follows_texts_and_passages(store: Store) -> None:
     corpus, document = store.corpus("c"), make_document()
     digests = [corpus.contents_digest()]

@@ -17,11 +17,13 @@ from lloco.compressors.load import load_compressor
 from lloco.documents import Document
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.server.engines import EngineOptions, Engines
 from lloco.server.errors import as_api_error
 from lloco.server.listen import open_socket
+from lloco.store.store import Store
 from lloco.template import Template
-from tests.corpora import VOYAGE, lease_and_voyage
-from tests.serving import CHAT_URL, QUESTION, Site, chat, direct, error_of
+from tests.corpora import VOYAGE, lease_and_voyage, save_compressor
+from tests.serving import CHAT_URL, QUESTION, Site, chat, direct, error_of, fill_store, serving
 
 
 def test_the_official_client_gets_the_answer_that_ask_gives_and_cites(site: Site, client: openai.OpenAI) -> None:
@@ -226,6 +228,18 @@ def test_corpora_of_one_decoder_share_one_model_with_its_compressor(site: Site, 
     assert engines.compressor(wills).decoder.lock is engines.engine(ships, None).decoder.lock
 
 
+def test_a_corpus_whose_compressor_has_moved_is_served_where_its_new_place_is_named(tmp_path: Path) -> None:
+    old, new = save_compressor(tmp_path / "old"), tmp_path / "new"
+    store = fill_store(tmp_path / "store", old, ships=lease_and_voyage())
+    old.rename(new)
+    with serving(store, compressor=str(new)) as site, site.http() as http:
+        assert http.post(CHAT_URL, json=chat(max_tokens=2)).status_code == 200
+        assert http.put("/v1/documents/ships/new", json={"text": VOYAGE}).status_code == 201
+    for named in (None, str(save_compressor(tmp_path / "other", seed=1))):
+        with Store(store) as opened, pytest.raises(CheckpointError, match=r"no checkpoint at .*old"):
+            Engines(EngineOptions(compressor=named)).compressor(opened.corpus("ships"))
+
+
 def test_small_pieces_are_sent_without_delay() -> None:
     with open_socket("127.0.0.1", 0) as bound:
         assert bound.proto == socket.IPPROTO_TCP
@@ -242,6 +256,14 @@ def test_metrics_count_requests_tokens_and_time_without_naming_corpora(site: Sit
         assert f"lloco_{name} " in text
     assert f'lloco_request_seconds_bucket{{le="0.5",route="{CHAT_URL}"}}' in text
     assert "ships" not in text
+
+
+def test_methods_that_clients_invent_are_one_label(http: httpx.Client) -> None:
+    for method in ("LOCK", "MKCOL", "PROPFIND"):
+        assert http.request(method, CHAT_URL).status_code == 405
+    text = http.get("/metrics").text
+    assert f'lloco_requests_total{{method="other",route="{CHAT_URL}",status="405"}} 3.0' in text
+    assert "LOCK" not in text
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
 """Documents and corpora that are added, replaced and removed while they are served."""
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import docx
 import httpx
 import openai
 import pytest
 
+from lloco.compressors.compressor import Compressor
+from lloco.soft_prompt import SoftPrompt
 from tests.corpora import LEASE, VOYAGE
 from tests.serving import WILL, Site, chat, error_of
 
@@ -65,6 +70,23 @@ def test_a_document_is_replaced_by_put_alone(http: httpx.Client, client: openai.
     assert replaced.status_code == 200
     answer = client.chat.completions.create(**chat(corpus="put", max_tokens=2))
     assert answer.choices[0].message.model_extra["citations"][0]["document_id"] == "one"
+
+
+def test_a_document_whose_vectors_cannot_be_stored_is_refused_and_the_one_before_stays(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(compressor: Compressor, made: SoftPrompt, *args: Any, **options: Any) -> SoftPrompt:
+        return replace(made, embeds=made.embeds * math.nan)
+
+    http.post("/v1/corpora", json={"name": "spoilt"})
+    assert http.put("/v1/documents/spoilt/one", json={"text": LEASE}).status_code == 201
+    monkeypatch.setattr("lloco.compress.refine", spoil)
+    for id in ("one", "two"):
+        refused = http.put(f"/v1/documents/spoilt/{id}", json={"text": VOYAGE})
+        assert (refused.status_code, error_of(refused)["param"]) == (400, "text")
+        assert "NaN" in error_of(refused)["message"]
+    assert http.get("/v1/documents/spoilt/one").json()["text"] == LEASE
+    assert http.get("/v1/documents/spoilt/two").status_code == 404
 
 
 def docx_bytes(path: Path) -> bytes:

@@ -13,8 +13,10 @@ import httpx
 import openai
 import pytest
 
+from lloco.answer import PreparedQuestion, prepare
 from lloco.compress import compress_into
 from lloco.compressors.load import load_compressor
+from lloco.errors import DataError
 from lloco.retriever import Retriever
 from lloco.server.access import Access
 from lloco.server.service import Service
@@ -117,6 +119,22 @@ def test_questions_during_removals_and_additions_are_answered_or_told_why(site: 
         is_done.set()
         thread.join()
     assert codes and set(codes) <= {200}
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("adapter_model.safetensors"), DataError("template.json")])
+def test_a_question_that_meets_an_adapter_half_replaced_is_prepared_again(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    errors = [error]
+
+    def fail_once(*args: Any, **options: Any) -> PreparedQuestion:
+        if errors:
+            raise errors.pop()
+        return prepare(*args, **options)
+
+    monkeypatch.setattr("lloco.server.questions.prepare", fail_once)
+    assert http.post(CHAT_URL, json=chat(max_tokens=2)).status_code == 200
+    assert not errors
 
 
 def test_documents_are_not_looked_through_for_every_question(

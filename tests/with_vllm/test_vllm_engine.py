@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lloco.engine.engine import Generation, SamplingParams
-from lloco.engine.request_queue import Event, OnEvent, QueueFullError
+from lloco.engine.request_queue import EngineUnavailableError, Event, OnEvent, QueueFullError
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.engine.vllm_engine import VllmEngine
 from lloco.engine.vllm_start import BLOCK_LEN
@@ -138,7 +138,7 @@ def test_adapters_that_vllm_has_no_room_for_are_refused(
     engine.add_adapter("again", adapters["a"])
     with pytest.raises(LlocoError, match="'a' stands for another adapter"):
         engine.add_adapter("a", adapters["b"])
-    with pytest.raises(LlocoError, match="this engine holds 2"):
+    with pytest.raises(EngineUnavailableError, match="this vLLM has had 2"):
         engine.add_adapter("c", adapters["c"])
     with pytest.raises(LlocoError, match="rank 16, this engine takes 8"):
         engine.add_adapter("wide", save_random_adapter(tmp_path / "wide", 9, r=16))
