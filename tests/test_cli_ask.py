@@ -2,14 +2,19 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lloco.cli.output import Output, printable
+from lloco.corpus_models import load_corpus_decoder
 from tests.command import QUICK, Run, raiser, write_lines
-from tests.corpora import save_compressor
+from tests.corpora import LEASE, save_compressor
 from tests.embedders import save_synonym_embedder
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -178,6 +183,69 @@ def test_an_adapter_without_its_wording_is_told_of_and_takes_a_template(
 
 def test_nothing_in_an_answer_or_a_title_reaches_the_terminal_as_a_command() -> None:
     assert printable("a\x1b[2Jb\rc\x07\td\n\x9bé水") == "a�[2Jb�c�\td\n�é水"
+    turned = "\N{RIGHT-TO-LEFT OVERRIDE}\N{LEFT-TO-RIGHT ISOLATE}\ud800"
+    assert printable(turned) == "�" * 3
+
+
+def test_spaces_and_joiners_of_any_script_are_printed() -> None:
+    text = "100\N{NO-BREAK SPACE}€ 水\N{IDEOGRAPHIC SPACE}火 نمی\N{ZERO WIDTH NON-JOINER}خواهم co\N{SOFT HYPHEN}op"
+    assert printable(text) == text
+
+
+def test_an_id_that_holds_commands_is_printed_without_them(run: Run, compressor: Path, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "d.jsonl", {"id": "a\x1b[2Jb", "title": "", "text": LEASE})
+    run.json("compress", lines, "--corpus", "c", "--compressor", compressor)
+    assert run("ask", "--corpus", "c", "Who signed?", "--max-tokens", "2") == 0
+    assert "from a�[2Jb" in run.out and "\x1b" not in run.out
+
+
+def test_as_many_documents_as_there_are_are_read_however_many_are_asked_for(filled: Run) -> None:
+    argv = ["ask", "--corpus", "c", "Who signed the lease of the brig?", "--max-tokens", "2", "--top-k"]
+    assert filled.json(*argv, 10**30)["documents"] == filled.json(*argv, 2)["documents"]
+
+
+def test_a_question_that_is_no_text_is_refused_and_chat_goes_on_after_it(
+    filled: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "a question in UTF-8 was wanted" in filled.fails("ask", "--corpus", "c", "caf\udce9?")
+    typed = "Qui a signé?\n".encode("latin-1") + b"Who signed the lease?\n"
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(typed), encoding="utf-8"))
+    assert filled("chat", "--corpus", "c", "--max-tokens", "2", "--json") == 0
+    failed, answered = [json.loads(line) for line in filled.out.splitlines()]
+    assert "a question in UTF-8 was wanted" in failed["error"] and answered["corpus"] == "c"
+
+
+def test_chat_finds_what_another_process_adds_meanwhile(
+    filled: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def typed() -> Iterator[str]:
+        yield "Where is the zeppelin?"
+        (docs / "new.txt").write_text("The zeppelin is moored in Bremen.")
+        arguments = [sys.executable, "-m", "lloco", "compress", docs, "--corpus", "c", "--compressor", compressor]
+        subprocess.run(arguments, check=True, capture_output=True)
+        yield "Where is the zeppelin?"
+        yield "/quit"
+
+    lines = typed()
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert filled("chat", "--corpus", "c", "--max-tokens", "2", "--json") == 0
+    before, after = [json.loads(line) for line in filled.out.splitlines()]
+    assert "has a word of it" in before["error"] and after["documents"][0]["document_id"] == "new.txt"
+
+
+def test_corpora_of_one_decoder_share_it(
+    filled: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.json("compress", docs / "voyage.md", "--corpus", "ships", "--compressor", compressor)
+    loaded: list[str] = []
+    monkeypatch.setattr(
+        "lloco.corpus_models.load_corpus_decoder",
+        lambda corpus, *args, **kwargs: loaded.append(corpus.name) or load_corpus_decoder(corpus, *args, **kwargs),
+    )
+    lines = iter(["/corpus ships", "Who was lost?", "/corpus c", "Who signed the lease?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert filled("chat", "--max-tokens", "2") == 0
+    assert filled.out.count("corpus ships") and loaded == ["ships"]
 
 
 def test_chat_answers_until_it_is_told_to_quit(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +291,16 @@ def test_chat_reads_what_was_said_before_only_as_far_as_it_is_told_to(
     _, second, again = answers("--turns", 2)
     assert second["answer"] != again["answer"]
     assert second["documents"] == again["documents"]
+
+
+def test_chat_about_one_document_stays_in_its_corpus(
+    filled: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.json("compress", docs / "voyage.md", "--corpus", "ships", "--compressor", compressor)
+    lines = iter(["/corpus c ships", "Who signed?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert filled("chat", "--corpus", "c", "--document", "lease.txt", "--max-tokens", "2") == 0
+    assert "error: --document is in one corpus" in filled.out and "read 24 virtual tokens" in filled.err
 
 
 def test_chat_shows_and_chooses_the_corpora(filled: Run, docs: Path, compressor: Path, monkeypatch: Any) -> None:

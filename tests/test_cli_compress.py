@@ -120,7 +120,8 @@ def test_a_ratio_is_reached_and_warned_of(run: Run, docs: Path, compressor: Path
     shown = run.json("corpus", "show", "c")
     for one in shown["documents"]:
         assert one["num_virtual_tokens"] == -(-one["num_tokens"] // 40) * 4
-    assert "a ratio above 1" in run.fails(*argv[:-1], "0.5")
+    for ratio in ("0.5", "nan", "inf", "1e300"):
+        assert "a ratio above 1" in run.fails(*argv[:-1], ratio)
 
 
 def test_a_corpus_keeps_its_ratio_until_another_is_named_and_then_says_what_that_means(

@@ -85,6 +85,7 @@ def test_a_gzipped_text_is_read_like_the_text(tmp_path: Path) -> None:
         ("---\n# comment\ntags: [a]\n---\n# Real\n", "Real"),
         ("```\n# code\n```\n~~~\n# code\n```\n# still\n~~~\n# C#\n", "C#"),
         ("#hashtag and no heading\n", "file"),
+        ("#" + " " * 500_000 + "\n", "file"),  # once looked through again from every space
     ],
 )
 def test_the_title_of_markdown_is_its_first_heading(tmp_path: Path, text: str, title: str) -> None:

@@ -98,6 +98,26 @@ def test_a_corpus_with_texts_is_pulled_bit_for_bit_and_again_without_work(run: A
     assert run("corpus", "show", "renamed", "--store", home)["num_documents"] == 2
 
 
+def test_a_corpus_pulled_without_texts_is_left_alone_the_second_time(run: Any, made: Path, tmp_path: Path) -> None:
+    run("push", "corpus", "stories", "./out/stories")
+    home = tmp_path / "other"
+    assert run("pull", "./out/stories", "--store", home, "--documents", made / "texts")["is_new"]
+    assert not run("pull", "./out/stories", "--store", home)["is_new"]
+
+
+def test_flags_of_a_corpus_are_refused_for_an_adapter(run: Any, made: Path) -> None:
+    run("push", "adapter", made / "adapter", "./out/adapter")
+    for flags in (["--corpus", "stories"], ["--documents", made / "texts"], ["--replace"]):
+        assert "out/adapter is of kind adapter" in run("pull", "./out/adapter", *flags, code=2)
+
+
+def test_a_card_is_written_anew_where_the_licence_changes(run: Any, made: Path, tmp_path: Path) -> None:
+    run("push", "adapter", made / "adapter", "./a")
+    assert run("push", "adapter", made / "adapter", "./a", "--license", "mit")["is_new"]
+    assert "license: mit" in (tmp_path / "a/README.md").read_text()
+    assert not run("push", "adapter", made / "adapter", "./a", "--license", "mit")["is_new"]
+
+
 def test_an_adapter_that_the_manifest_does_not_list_is_not_pulled(run: Any, made: Path, tmp_path: Path) -> None:
     """It would answer every question of the corpus, and nobody has checked it."""
     run("push", "corpus", "stories", "./out/stories", "--with-text")
@@ -294,6 +314,32 @@ def test_a_hub_repository_gets_one_commit_a_push_and_gives_back_what_went(made: 
         assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == hub.files("me/a", "v2")[
             "adapter_model.safetensors"
         ]
+
+
+def test_a_second_push_keeps_what_is_not_of_lloco_and_a_card_that_was_edited(made: Path, tmp_path: Path) -> None:
+    with running_hub() as hub:
+        compressor, adapter = str(made / "compressor"), str(made / "adapter")
+        on_hub(hub, tmp_path, made / "home", ["push", "compressor", compressor, "me/c", "--license", "mit", "--quiet"])
+        commits = hub.repositories["me/c"]["main"]
+        commits.append({**commits[-1], "figure.png": b"mine"})
+        on_hub(
+            hub, tmp_path, made / "home",
+            ["push", "compressor", compressor, "me/c", "--quiet"],
+            ["push", "compressor", compressor, "me/c", "--license", "mit", "--quiet"],
+        )  # fmt: skip
+        assert len(commits) == 3, "nothing new to say"
+        on_hub(
+            hub, tmp_path, made / "home", ["push", "compressor", compressor, "me/c", "--license", "gpl-3.0", "--quiet"]
+        )
+        assert b"license: gpl-3.0" in hub.files("me/c")["README.md"] and hub.files("me/c")["figure.png"] == b"mine"
+        on_hub(hub, tmp_path, made / "home", ["push", "adapter", adapter, "me/c", "--quiet"])
+        files = hub.files("me/c")
+        assert b"# An adapter" in files["README.md"], "a card of our own is renewed"
+        assert files["figure.png"] == b"mine" and "model.safetensors" not in files
+        edited = files["README.md"].replace(b"lloco", b"LLoCO", 1)
+        commits.append({**files, "README.md": edited})
+        on_hub(hub, tmp_path, made / "home", ["push", "compressor", compressor, "me/c", "--quiet"])
+        assert hub.files("me/c")["README.md"] == edited and "model.safetensors" in hub.files("me/c")
 
 
 def test_what_a_hub_refuses_or_offers_wrongly_is_explained(made: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def card_of(artifact: Artifact, place: str, licence: str | None, results: Path |
     text = [
         *head,
         "---",
-        f"# A {artifact.kind} of lloco\n",
+        f"# {'An' if artifact.kind == 'adapter' else 'A'} {artifact.kind} of lloco\n",
         f"| | |\n|---|---|\n| kind | {artifact.kind} |",
         *table,
         f"| licence | {licence or 'not stated'} |",
