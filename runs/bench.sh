@@ -12,6 +12,9 @@ lloco bench latency --contexts 1024,3840 --repeats 5 --out "$OUT/latency"
 # The text at 32,768 takes two minutes a time.
 lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 1024,8192,32768 --repeats 2 \
   --out "$OUT/latency-100m"
+# 24 minutes.
+lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 8192,32768 --batch-size 4 --repeats 2 \
+  --out "$OUT/latency-100m-batch-4"
 # A quarter of an hour.
 lloco bench latency --random-weights "$OUT/llama-100m.json" --contexts 65536 --repeats 1 --out "$OUT/latency-100m-64k"
 lloco bench compress --random-weights "$OUT/llama-100m.json" --segment-len 512 --summary-length 16 --lengths 2048 \
