@@ -66,8 +66,8 @@ def pull(
     if artifact.kind != "corpus":
         if corpus is not None or documents or replace:
             raise typer.BadParameter(
-                f"--corpus, --documents and --replace are for a corpus, {source} is of kind {artifact.kind}; an adapter "
-                "in a folder becomes a corpus's own by `lloco import adapter DIR --corpus NAME`"
+                f"--corpus, --documents and --replace are for a corpus, {source} is of kind {artifact.kind}; an "
+                "adapter in a folder becomes a corpus's own by `lloco import adapter DIR --corpus NAME`"
             )
         folder = out or Path(Path(source).resolve().name if Path(source).is_dir() else source.rpartition("/")[2])
         with progress_bars(is_on=not quiet):
