@@ -79,7 +79,9 @@ def compress_with_ray(
         num_gpus = int(resources.get("GPU", 0)) if device is None or device.startswith("cuda") else 0
         num_workers = min(num_workers or num_gpus or max(1, int(resources.get("CPU", 1)) // 2), len(batches))
         num_threads = 1 if num_gpus else max(1, int(resources.get("CPU", 1)) // num_workers)
-        actor = ray.remote(num_cpus=0 if num_gpus else 1, num_gpus=min(1.0, num_gpus / num_workers))(Worker)
+        # Shares of a processor where there are fewer than workers: one that Ray has no place for would be waited for.
+        num_cpus = 0.0 if num_gpus else min(1.0, resources.get("CPU", 1.0) / num_workers)
+        actor = ray.remote(num_cpus=num_cpus, num_gpus=min(1.0, num_gpus / num_workers))(Worker)
         made = actor.options(max_restarts=-1, max_task_retries=MAX_RETRIES)
         dtype = dtype_name(compressor.decoder.dtype)
         name = str(Path(compressor.name).resolve()) if Path(compressor.name).is_dir() else compressor.name

@@ -22,7 +22,7 @@ FILES = {
     "squad_articles": "squad_articles/validation.jsonl.gz",
     "hotpotqa": "hotpot_qa/hotpot_dev_distractor_v1.json",
 }
-OUT = Path("bench-retrieval")
+OUT = Path("work-retrieval")
 
 
 def make_embedder(wheel: Path, folder: Path) -> Path:

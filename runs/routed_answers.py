@@ -18,9 +18,9 @@ from lloco.compressors.load import load_compressor
 from lloco.demo import DOCUMENTS, run_demo
 from lloco.documents import Document
 from lloco.engine.transformers_engine import TransformersEngine
-from lloco.errors import LlocoError
 from lloco.evals.metrics import exact_match
 from lloco.evals.tasks import load_samples
+from lloco.evidence import NothingFoundError
 from lloco.retriever import Retriever
 from lloco.routing import route_by
 from lloco.store.store import Store
@@ -57,7 +57,7 @@ def report(store: Store, asked: list[Asked], engine: TransformersEngine) -> None
     def is_right(corpus: str, question: str, answers: tuple[str, ...]) -> float:
         try:
             made = ask(store.corpus(corpus), question, engine=engine, retriever=retrievers[corpus], max_tokens=16)
-        except LlocoError:
+        except NothingFoundError:
             return 0.0
         return float(exact_match(made.text, answers))
 
@@ -80,4 +80,4 @@ def _error(values: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "routed-answers"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "work-routed-answers"))

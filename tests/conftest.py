@@ -1,11 +1,16 @@
 """What tests of the command line share: a home of their own, small documents, a corpus of them, a task."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.command import Run, write_lines
 from tests.corpora import LEASE, VOYAGE, save_compressor
+
+# Servers of tests are on this machine, whatever proxy leads out of it.
+for name in ("NO_PROXY", "no_proxy"):
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 
 
 @pytest.fixture(scope="session")

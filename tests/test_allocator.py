@@ -1,5 +1,6 @@
 """What the allocator is told, in a process of its own: it holds for all that the process does afterwards."""
 
+import os
 import platform
 import re
 import subprocess
@@ -32,12 +33,18 @@ del tensors
 ctypes.CDLL(None).malloc_stats()
 """
 FREED_BYTES = 8 * 24 << 20
+ENV = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("LD_PRELOAD", "GLIBC_TUNABLES") and not name.startswith("MALLOC_")
+}
+"""Of a process whose allocator is glibc's, as it comes."""
 only_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
 
 
 @only_glibc
 def test_threads_share_two_arenas() -> None:
-    done = subprocess.run([sys.executable, "-c", ARENAS], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", ARENAS], capture_output=True, text=True, check=True, env=ENV)
     assert 1 <= done.stderr.count("Arena ") <= 2
 
 
@@ -45,7 +52,7 @@ def test_threads_share_two_arenas() -> None:
 def test_freed_memory_of_large_tensors_is_kept() -> None:
     held = []
     for program in (FREED_TENSORS, FREED_TENSORS.replace("assert keep_freed_memory()\n", "")):
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=ENV)
         held.append(max(int(size) for size in re.findall(r"system bytes +=\s+(\d+)", done.stderr)))
     kept, not_kept = held
     assert kept >= FREED_BYTES > not_kept

@@ -124,7 +124,7 @@ def test_a_server_that_is_too_slow_lets_questions_wait_ever_longer(compressor: C
 
 
 def test_questions_beyond_those_that_may_wait_are_refused_and_break_the_bound(compressor: Compressor) -> None:
-    served = replace(TINY, max_batch_size=1, max_waiting=1, new_tokens=20)
+    served = replace(TINY, max_batch_size=1, max_waiting=1, new_tokens=60)
     options = OpenLoopOptions(served, rates=(1000.0,), p95_seconds=0.001, requests=20, repeats=1)
     for row in measure_open_loop(compressor, options).rows:
         assert row["refused"] > 1 and row["failed"] == 0

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import MagicMock
 
+import psutil
 import pytest
 import torch
 
@@ -44,8 +45,11 @@ def vectors(corpus: Corpus) -> dict[str, torch.Tensor]:
     return {id: corpus.soft_prompt(id).embeds for id in sorted(corpus.document_ids())}
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[id], other[id]) for id in one)
+def check_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float = 1e-5) -> None:
+    """A worker may compute with another number of threads, which some processors round otherwise for."""
+    assert one.keys() == other.keys()
+    for id, embeds in one.items():
+        torch.testing.assert_close(embeds, other[id], atol=tolerance, rtol=tolerance)
 
 
 def test_workers_make_the_vectors_of_a_local_run_though_they_die(store: Store, compressor: Path) -> None:
@@ -56,14 +60,18 @@ def test_workers_make_the_vectors_of_a_local_run_though_they_die(store: Store, c
 
     def kill_the_workers(num_now: int, total: int) -> None:
         if not told:
-            assert subprocess.run(["pkill", "-9", "-f", "ray::Worker"]).returncode == 0
+            processes = psutil.Process().children(recursive=True)
+            workers = [one for one in processes if any("ray::Worker" in word for word in one.cmdline())]
+            assert workers
+            for one in workers:
+                one.kill()
         told.append((num_now, total))
 
     plan = plan_documents(target, documents(), loaded, TWO)
     report = compress_with_ray(target, plan, loaded, num_workers=2, on_tokens=kill_the_workers)
     assert report.num_new == len(TEXTS)
     assert sum(now for now, _ in told) == told[0][1] == plan.num_tokens
-    assert same(vectors(store.corpus("local")), vectors(target))
+    check_same(vectors(store.corpus("local")), vectors(target))
     assert not ray.is_initialized()
     again = compress_with_ray(target, plan_documents(target, documents(), loaded, TWO), loaded)
     assert (again.num_new, again.num_unchanged) == (0, len(TEXTS))
@@ -77,13 +85,20 @@ def test_workers_refine_to_the_vectors_of_a_local_run(store: Store, compressor: 
     told: list[tuple[int, int]] = []
     compress_with_ray(target, plan, loaded, num_workers=1, on_tokens=lambda now, total: told.append((now, total)))
     assert sum(now for now, _ in told) == told[0][1] == 3 * plan.num_tokens
-    assert vectors(target).keys() == vectors(store.corpus("local")).keys() and target.refine_steps() == 2
-    for id, embeds in vectors(target).items():
-        torch.testing.assert_close(embeds, vectors(store.corpus("local"))[id], atol=1e-4, rtol=1e-3)
+    assert target.refine_steps() == 2
+    check_same(vectors(target), vectors(store.corpus("local")), 1e-3)
+
+
+def test_more_workers_than_processors_end_all_the_same(store: Store, compressor: Path) -> None:
+    loaded, target = load_compressor(compressor), store.corpus("ray")
+    plan = plan_documents(target, documents(), loaded, TWO)
+    report = compress_with_ray(target, plan, loaded, num_workers=(os.cpu_count() or 1) + 2)
+    assert report.num_new == len(TEXTS)
 
 
 def test_a_killed_run_goes_on_and_doubles_nothing(filled: Run, tmp_path: Path, compressor: Path, home: Path) -> None:
-    lines = write_lines(tmp_path / "all.jsonl", *({"id": id, "text": text} for id, text in TEXTS.items()))
+    texts = {f"d{number:03}": f"The brig number {number} left Leith. " * 40 for number in range(400)}
+    lines = write_lines(tmp_path / "all.jsonl", *({"id": id, "text": text} for id, text in texts.items()))
     flags = ["--compressor", compressor, "--batch-size", "1"]
     argv = ["compress", lines, "--corpus", "r", *flags, "--engine", "ray", "--workers", "1"]
     running = subprocess.Popen([sys.executable, "-m", "lloco.cli.main", *map(str, argv)], start_new_session=True)
@@ -98,12 +113,12 @@ def test_a_killed_run_goes_on_and_doubles_nothing(filled: Run, tmp_path: Path, c
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     before = num_stored()
-    assert 2 <= before < len(TEXTS)
+    assert 2 <= before < len(texts)
     done = filled.json(*argv)
-    assert (done["num_new"], done["num_unchanged"]) == (len(TEXTS) - before, before)
+    assert (done["num_new"], done["num_unchanged"]) == (len(texts) - before, before)
     filled.json("compress", lines, "--corpus", "local", *flags)
     with Store(home) as store:
-        assert same(vectors(store.corpus("local")), vectors(store.corpus("r")))
+        check_same(vectors(store.corpus("local")), vectors(store.corpus("r")))
 
 
 def test_a_worker_that_finds_other_weights_and_a_cluster_that_is_not_there_are_told_of(

@@ -51,9 +51,9 @@ def write(root: Path, *names: str) -> None:
 
 
 def test_a_folder_is_read_recursively_in_sorted_order_with_ids_relative_to_it(tmp_path: Path) -> None:
-    write(tmp_path, "b.txt", "a/z.txt", "a/b/c.md", "c.txt", "B.txt")
+    write(tmp_path, "b.txt", "a/z.txt", "a/b/c.md", "c.txt", "B2.txt")
     documents, skipped = read(tmp_path)
-    assert [document.id for document in documents] == ["B.txt", "a/b/c.md", "a/z.txt", "b.txt", "c.txt"]
+    assert [document.id for document in documents] == ["B2.txt", "a/b/c.md", "a/z.txt", "b.txt", "c.txt"]
     assert [document.text for document in documents][1] == "text of a/b/c.md"
     assert documents[2].source == (tmp_path / "a/z.txt").as_posix()
     assert skipped == []

@@ -41,8 +41,9 @@ def span_row(number: int, context: str) -> dict[str, Any]:
 
 
 def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
-    arrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
     path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(arrow.Table.from_pylist(rows), path)
 
@@ -256,7 +257,8 @@ class FakeStream:
 
 @pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.archive is None])
 def test_the_hub_is_asked_by_id_configuration_split_and_revision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     source, stream, asked = SOURCES[name], FakeStream([{"a": 1}]), []
 
     def load(*args: object, **named: object) -> FakeStream:
@@ -275,7 +277,8 @@ def test_the_hub_is_asked_by_id_configuration_split_and_revision(name: str, monk
 def test_the_real_library_streams_the_layout(
     name: str, copies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     source, folder = SOURCES[name], copies[name]
@@ -288,7 +291,8 @@ def test_the_real_library_streams_the_layout(
 
 
 def test_an_archive_is_fetched_from_beside_the_script(copies: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = pytest.importorskip("huggingface_hub")
+    import huggingface_hub as hub
+
     archive = copies["meetings"] / "qmsum.zip"
     monkeypatch.setattr(hub, "hf_hub_download", lambda id, name, repo_type: str(archive.parent / name))
     assert len(list(hub_rows(SOURCES["meetings"], "train", 0))) == 2
@@ -297,7 +301,8 @@ def test_an_archive_is_fetched_from_beside_the_script(copies: dict[str, Path], m
 def test_a_hub_that_fails_midway_leaves_the_older_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     rows = [{"text": prose("x"), "title": "t"}]
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: FakeStream(rows, ConnectionError("gone")))
     (tmp_path / "text.jsonl.gz").write_bytes(b"older")

@@ -37,10 +37,11 @@ def test_it_serves_until_it_is_told_to_end_and_finishes_what_runs(store: Path) -
     env = {**os.environ, "PYTHONWARNINGS": "default"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stderr is not None
-        said = process.stderr.readline() + process.stderr.readline()
-        assert "corpora: ships" in said
-        address = re.search(r"http://127\.0\.0\.1:\d+", said)
-        assert address is not None
+        said, address = "", None
+        while address is None and (line := process.stderr.readline()):
+            said += line
+            address = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert address is not None and "corpora: ships" in said
         assert httpx.get(f"{address[0]}/health").json() == {"status": "ok"}
         with openai.OpenAI(base_url=f"{address[0]}/v1", api_key="none", max_retries=0) as client:
             messages = [{"role": "user", "content": QUESTION}]

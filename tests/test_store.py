@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time  # noqa: F401 - for the scripts below
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -550,7 +550,10 @@ def test_a_read_only_store_is_read_and_refuses_to_be_written() -> None:
             path.chmod(0o555 if path.is_dir() else 0o444)
         user = os.geteuid()
         if user == 0:
-            os.seteuid(65534)  # permissions do not bind root
+            try:
+                os.seteuid(65534)  # permissions do not bind root
+            except OSError:
+                pytest.skip("root may not become another user here")
         try:
             with Store(folder / "store") as store:
                 corpus = store.corpus("c")
@@ -656,12 +659,13 @@ def test_two_writers_and_two_readers_in_processes_create_and_use_a_store_at_once
 
 
 def test_kill_9_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    moments, acknowledged = random.Random(0), 0
+    moments = random.Random(0)
     for _ in range(4):
         process = run_script(WRITER, str(tmp_path))
         assert process.stdout is not None
-        lines = [process.stdout.readline()]
-        threading.Timer(moments.uniform(0.05, 0.6), process.kill).start()
+        lines = [process.stdout.readline() for _ in range(moments.randint(1, 40))]
+        time.sleep(moments.uniform(0, 0.02))
+        process.kill()
         lines += process.stdout.readlines()
         process.stdout.close()
         assert process.wait() == -9, lines
@@ -670,7 +674,6 @@ def test_kill_9_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None
             if line.endswith("\n"):
                 id, number = line.split()
                 latest[id] = int(number)
-        acknowledged += len(lines)
         with Store(tmp_path) as store:
             corpus = store.corpus("c", create=False)
             # The one being written may or may not be there; nothing acknowledged may be older than that.
@@ -681,4 +684,3 @@ def test_kill_9_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None
                 assert torch.equal(corpus.soft_prompt(id).embeds, make_soft_prompt(document).embeds)
             assert {problem.kind for problem in store.verify(repair=True)} <= {"orphan_file", "orphan_temp"}
             assert store.verify() == []
-    assert acknowledged > 20

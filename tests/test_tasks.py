@@ -102,7 +102,8 @@ def write_lines(path: Path, rows: list[Any]) -> Path:
 @pytest.fixture
 def datasets_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The real `datasets`, without network and with its cache in the test's folder."""
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()

@@ -172,8 +172,9 @@ def test_an_answer_that_is_given_up_is_no_answer(engine: VllmServerEngine, there
 
 
 def test_a_server_that_is_silent_is_not_waited_for_longer_than_was_said(there: StandIn) -> None:
-    with closing(HttpVllm(there.url, timeout_seconds=0.5)) as server:
-        engine = VllmServerEngine(tiny_decoder(), server)
+    with closing(HttpVllm(there.url)) as known, closing(HttpVllm(there.url, timeout_seconds=0.5)) as server:
+        engine = VllmServerEngine(tiny_decoder(), known)
+        engine._server = server  # what is asked at first may take longer
         there.asked.clear()
         there.silent_seconds = 30
         with pytest.raises(EngineUnavailableError, match=r"was silent for 0\.5 seconds"):
