@@ -90,8 +90,8 @@ def largest_difference(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b.double()).abs().max())
 
 
-# Golden parity: https://github.com/princeton-nlp/AutoCompressors computes the expected numbers in float32. How near one is
-# to them depends on the processor's vector instructions: 1.0e-5 with AVX2.
+# Golden parity: https://github.com/princeton-nlp/AutoCompressors computes the expected numbers in float32. How near we
+# come depends on the processor's vector instructions: 1.0e-5 with AVX2.
 
 
 def test_vectors_equal_the_published_code(golden: Golden) -> None:
