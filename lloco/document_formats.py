@@ -110,7 +110,9 @@ def _read_bytes(path: Path, max_bytes: int) -> bytes:
         raise UnreadableError(f"too large: {size:,} bytes, the limit is {max_bytes:,} bytes; split it")
     try:
         with open_file(path) as file:
-            data = file.read(max_bytes + 1)
+            data = file.read(size + 1)  # takes memory for as much as it is asked for
+            if len(data) > size:  # as of a gzip file
+                data += file.read(max_bytes - size)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UnreadableError(f"damaged or cut gzip file: {error}") from error
     if len(data) > max_bytes:

@@ -110,7 +110,8 @@ def test_a_stored_soft_prompt_is_the_compressors_own(store: Store, compressor: C
     corpus = store.corpus("c")
     compress_into(corpus, lease_and_voyage(), compressor, CompressOptions(batch_size=2))
     for document in lease_and_voyage():
-        torch.testing.assert_close(corpus.soft_prompt(document.id).embeds, compressor.compress(document).embeds)
+        alone = compressor.compress(document).embeds
+        torch.testing.assert_close(corpus.soft_prompt(document.id).embeds, alone, atol=1e-3, rtol=1e-3)
         assert corpus.document_passages(document.id)
 
 
@@ -418,7 +419,7 @@ def test_a_source_compresses_what_the_corpus_lacks_as_the_corpus_would(store: St
     lease, voyage = lease_and_voyage()
     options = CompressOptions(segment_len=12, refine_steps=2)
     compress_into(corpus, [lease], compressor, options, storage_dtype="int8")
-    compress_into(whole, [lease, voyage], compressor, options, storage_dtype="int8")
+    compress_into(whole, [voyage], compressor, options, storage_dtype="int8")
     source = SoftPromptSource([lease, voyage], compressor, corpus=corpus)
     made, wanted = source.soft_prompt(voyage), whole.soft_prompt(voyage.id)
     assert (made.provenance.segment_len, made.provenance.refine_steps, made.provenance.dtype) == (12, 2, "int8")

@@ -181,7 +181,8 @@ def test_a_killed_run_goes_on_and_says_how_far_it_is(store: Store, compressor: P
     report = compress_into(corpus, documents, loaded, options)
     assert (report.num_new, report.num_unchanged) == (1, 1)
     with_a_break = corpus.soft_prompt("long").to_bytes()
-    compress_into(store.corpus("whole"), documents, loaded, replace(options, batch_size=8))
+    # One at a time here too: what a random model makes of 75 segments depends on the last bit of the first.
+    compress_into(store.corpus("whole"), documents, loaded, options)
     torch.testing.assert_close(
         store.corpus("whole").soft_prompt("long").embeds, SoftPrompt.from_bytes(with_a_break, "long").embeds
     )
