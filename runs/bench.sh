@@ -25,7 +25,9 @@ lloco bench compress --compressor bundled-autocompressor --lengths 512,2048,8192
 lloco bench finetune --out "$OUT/finetune"
 lloco bench serve --out "$OUT/serve"
 rates=(--context-tokens 3500 --corpora 4 --documents 2 --prefix-cache-mb 256 --repeats 1)
-lloco bench serve --p95-seconds 2 "${rates[@]}" --requests 20 --out "$OUT/serve-rates"
+for seed in 0 1; do
+  lloco bench serve --p95-seconds 2 "${rates[@]}" --requests 20 --seed "$seed" --out "$OUT/serve-rates-$seed"
+done
 # Where `make test-vllm` has made its environment.
 if [ -x .venv-vllm/bin/lloco ]; then
   for rank in 8 0; do
