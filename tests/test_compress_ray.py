@@ -97,7 +97,7 @@ def test_more_workers_than_processors_end_all_the_same(store: Store, compressor:
 
 
 def test_a_killed_run_goes_on_and_doubles_nothing(filled: Run, tmp_path: Path, compressor: Path, home: Path) -> None:
-    texts = {f"d{number:03}": f"The brig number {number} left Leith. " * 40 for number in range(400)}
+    texts = {f"d{number:03}": f"The brig number {number} left Leith. " * 4 for number in range(60)}
     lines = write_lines(tmp_path / "all.jsonl", *({"id": id, "text": text} for id, text in texts.items()))
     flags = ["--compressor", compressor, "--batch-size", "1"]
     argv = ["compress", lines, "--corpus", "r", *flags, "--engine", "ray", "--workers", "1"]
