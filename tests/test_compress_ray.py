@@ -45,11 +45,11 @@ def vectors(corpus: Corpus) -> dict[str, torch.Tensor]:
     return {id: corpus.soft_prompt(id).embeds for id in sorted(corpus.document_ids())}
 
 
-def check_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float = 1e-4) -> None:
+def check_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], rtol: float = 1e-4) -> None:
     """A worker may compute with another number of threads, which some processors round otherwise for."""
     assert one.keys() == other.keys()
     for id, embeds in one.items():
-        torch.testing.assert_close(embeds, other[id], atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(embeds, other[id], atol=1e-4, rtol=rtol)
 
 
 def test_workers_make_the_vectors_of_a_local_run_though_they_die(store: Store, compressor: Path) -> None:
@@ -86,7 +86,7 @@ def test_workers_refine_to_the_vectors_of_a_local_run(store: Store, compressor: 
     compress_with_ray(target, plan, loaded, num_workers=1, on_tokens=lambda now, total: told.append((now, total)))
     assert sum(now for now, _ in told) == told[0][1] == 3 * plan.num_tokens
     assert target.refine_steps() == 2
-    check_same(vectors(target), vectors(store.corpus("local")), 1e-3)
+    check_same(vectors(target), vectors(store.corpus("local")), rtol=1e-3)
 
 
 def test_more_workers_than_processors_end_all_the_same(store: Store, compressor: Path) -> None:

@@ -49,7 +49,8 @@ def _letter_of_option(pred: str, options: Sequence[str]) -> str | None:
     matches = [number for number, text in enumerate(words) if text and said.startswith(text + " ")]
     longest = max((len(words[number]) for number in matches), default=0)
     best = [number for number in matches if len(words[number]) == longest]
-    return string.ascii_uppercase[best[0] : best[0] + 1] or None if len(best) == 1 else None
+    has_letter = len(best) == 1 and best[0] < len(string.ascii_uppercase)
+    return string.ascii_uppercase[best[0]] if has_letter else None
 
 
 def quality_accuracy(

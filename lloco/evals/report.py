@@ -168,7 +168,7 @@ def _compared(results: Results) -> tuple[str, ...]:
     first = _headline_row(results).mode
     others = [row.mode for row in results.rows if row.mode != first]
     texts = [f"full{ADAPTER_SUFFIX}", "full"] if first.endswith(ADAPTER_SUFFIX) else ["full"]
-    return (first, next((one for one in [*texts, *others] if one in others), others[0])) if others else (first,)
+    return (first, next(one for one in [*texts, *others] if one in others)) if others else (first,)
 
 
 def _section(results: Results) -> Section:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -120,22 +120,18 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 def _parse(data: bytes, path: Path) -> tuple[dict[str, Any], list[Prediction]]:
     names = {field.name for field in fields(Prediction)}
-    needed = {field.name for field in fields(Prediction) if field.default is MISSING}
     values = []
     for number, line in enumerate(data.splitlines(), start=1):
         try:
             value = json.loads(line)
         except ValueError as error:
             raise _damaged(path, number) from error
-        if not isinstance(value, dict):
-            raise _damaged(path, number)
-        is_whole = set(value) == {"run"} if number == 1 else needed <= set(value) <= names
-        if not is_whole:
+        if number > 1 and isinstance(value, dict) and "num_soft_prompt_tokens" not in value:
+            value["num_soft_prompt_tokens"] = value.get("num_virtual_tokens")  # logs of before do not tell
+        if not isinstance(value, dict) or set(value) != ({"run"} if number == 1 else names):
             raise _damaged(path, number)
         values.append(value)
-    # Logs of before do not tell of the whole soft prompt.
-    lines = [{"num_soft_prompt_tokens": value["num_virtual_tokens"], **value} for value in values[1:]]
-    return values[0]["run"], [Prediction(**line) for line in lines]
+    return values[0]["run"], [Prediction(**value) for value in values[1:]]
 
 
 def _damaged(path: Path, number: int) -> DataError:

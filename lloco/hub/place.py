@@ -177,7 +177,7 @@ class HubPlace:
         """Download the files that the manifest lists into the client's cache."""
         with _hub(f"pull {self.name}"):
             # Every file of the repository is compared with every pattern: the many files of a corpus get one.
-            names = {f"{one.rpartition('/')[0]}/*" if one.startswith(SOFT_PROMPTS) else one for one in artifact.files}
+            names = {f"{SOFT_PROMPTS}*" if one.startswith(SOFT_PROMPTS) else one for one in artifact.files}
             patterns = [MANIFEST, CARD, *sorted(names)]
             return Path(snapshot_download(self.name, revision=self.revision, allow_patterns=patterns))
 

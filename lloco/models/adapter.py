@@ -182,7 +182,8 @@ def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     patterns = config.rank_pattern or {}
     for key, tensor in weights.items():
         module = _module_of(key)
-        wanted, rank = patterns.get(get_pattern_key(patterns, module), config.r), tensor.shape[".lora_B." in key]
+        wanted = patterns.get(get_pattern_key(patterns, module), config.r)
+        rank = tensor.shape[0 if ".lora_A." in key else 1]
         if rank != wanted:
             raise CheckpointError(
                 f"rank {wanted} was wanted for {module} as {folder / CONFIG_FILE} says, its weights have {rank}: fetch "
