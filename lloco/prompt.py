@@ -29,6 +29,7 @@ __all__ = [
     "answer_ids",
     "build_prompt",
     "collate",
+    "question_ids",
 ]
 
 IGNORED_LABEL = -100
@@ -117,6 +118,17 @@ def build_prompt(
         num_context_tokens=0 if context_ids is None else len(context_ids),
         num_virtual_tokens=sum(len(embeds) for embeds in soft_prompts),
     )
+
+
+def question_ids(
+    template: Template, tokenizer: PreTrainedTokenizerBase, question: str, options: Sequence[str] = ()
+) -> tuple[Tensor, Tensor]:
+    """Return the token ids before and after a context that is read, as `build_prompt` lays them out."""
+    context = torch.zeros(1, dtype=torch.int64)
+    pieces = build_prompt(template, tokenizer, question, context_ids=context, options=options).pieces
+    index = next(index for index, piece in enumerate(pieces) if piece is context)
+    nothing = torch.empty(0, dtype=torch.int64)
+    return (pieces[0] if index else nothing), (pieces[-1] if index + 1 < len(pieces) else nothing)
 
 
 def answer_ids(template: Template, tokenizer: PreTrainedTokenizerBase, answer: str) -> Tensor:
@@ -236,7 +248,8 @@ def _texts_around_context(
 
 def _render_chat(template: Template, tokenizer: PreTrainedTokenizerBase, user_text: str) -> str:
     try:
-        messages = [{"role": "user", "content": user_text}]
+        messages = [] if template.system is None else [{"role": "system", "content": template.system}]
+        messages.append({"role": "user", "content": user_text})
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     except (ValueError, TemplateError) as error:
         raise LlocoError(

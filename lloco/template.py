@@ -41,6 +41,8 @@ class Template:
     """Strings that end an answer, beside EOS."""
     option: str = DEFAULT_OPTION
     """The wording of one option, with {letter} and {option}; each stands on a line of its own."""
+    system: str | None = None
+    """The system turn in front of a chat template's user turn; the chat template's own where it is None."""
 
     def __post_init__(self) -> None:
         where = f"template {self.name!r}"
@@ -53,6 +55,8 @@ class Template:
                 raise DataError(f"{where}: {field} must hold {{{field}}}, it is {getattr(self, field)!r}: add it")
         if self.answer.count("{answer}") > 1:
             raise DataError(f"{where}: answer must hold {{answer}} once, it is {self.answer!r}: remove the others")
+        if self.system is not None and not self.use_chat_template:
+            raise DataError(f"{where}: system needs use_chat_template to be true: set it, or remove system")
         if "{option}" not in self.option:
             raise DataError(f"{where}: option must hold {{option}}, it is {self.option!r}: add it")
         if "" in self.stop:
@@ -92,8 +96,9 @@ class Template:
         return _parse_template((folder / f"{name}.json").read_text(encoding="utf-8"), f"packaged template {name}")
 
     def to_json(self) -> str:
-        """Return the text of the template's file, the same as before templates could word their options."""
-        values = {key: value for key, value in asdict(self).items() if (key, value) != ("option", DEFAULT_OPTION)}
+        """Return the text of the template's file, the same as before templates had these newer fields."""
+        newer = {"option": DEFAULT_OPTION, "system": None}
+        values = {key: value for key, value in asdict(self).items() if key not in newer or value != newer[key]}
         return json.dumps(values, indent=2) + "\n"
 
     def save(self, path: str | Path) -> None:
