@@ -170,7 +170,7 @@ def test_a_template_survives_its_file_byte_for_byte(tmp_path: Path) -> None:
 def test_packaged_templates_load_and_the_default_is_the_default() -> None:
     assert Template.packaged("default") == DEFAULT_TEMPLATE
     published = ("lloco_hotpotqa", "lloco_narrativeqa", "lloco_qasper", "lloco_qmsum", "lloco_quality")
-    names = ("default", "icae", *published, "multiple_choice", "summarize")
+    names = ("default", "icae", *published, "multiple_choice", "short_answer", "summarize")
     for name in names:
         assert Template.packaged(name).name == name
     with pytest.raises(DataError, match=f"'x': use {', '.join(names)}"):
