@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from lloco.compressors.compressor import Compressor
+from lloco.compressors.delta import checkpoint_digest
 from lloco.compressors.load import load_compressor, load_named_decoder, named_folder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.adapter_origin import read_origin
-from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import Decoder, resolve_device
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary
@@ -54,7 +54,7 @@ def check_made_for(compressor: Compressor, model: str | Path) -> None:
     An autocompressor is a decoder with summary tokens: what it makes is read by its own weights.
     """
     folder = named_folder(model)
-    digest, width = weights_digest(folder), _width(folder)
+    digest, width = checkpoint_digest(folder), _width(folder)
     if digest != compressor.digest:
         raise MismatchError(
             f"soft prompts for {model} ({width} wide, digest {digest[:12]}) were wanted, {compressor.name} makes them "
@@ -165,7 +165,7 @@ def _own_decoder(
 
 def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> None:
     folder = named_folder(compressor)
-    digest = weights_digest(folder)
+    digest = checkpoint_digest(folder)
     if digest != summary.compressor_digest:
         raise MismatchError(
             f"corpus {summary.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("durable", "document_formats", "documents", "soft_prompt", "strict_json", "template", "text_encoding"),
     ("models",),
-    ("bm25", "compressors", "dense", "embedder", "index_folder", "prompt", "retriever", "segment_rows", "store"),
+    ("bm25", "branched_rows", "compressors", "dense", "embedder", "index_folder", "prompt", "retriever", "segment_rows", "store"),
     ("engine", "training"),
     (
         "answer",

@@ -6,20 +6,19 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from lloco.compressors.autocompressor import SUMMARY_KEY, AutoCompressor, load_autocompressor
+from lloco.compressors.autocompressor import SUMMARY_KEY, load_autocompressor
 from lloco.compressors.decoder_based import config_design
+from lloco.compressors.delta import TrainableCompressor, is_delta, load_delta, read_delta_settings
 from lloco.compressors.icae import DESIGN as ICAE
 from lloco.compressors.icae import IcaeCompressor, load_icae
-from lloco.compressors.local import LocalCompressor, load_local_compressor, local_design
+from lloco.compressors.local import load_local_compressor, local_design
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
 from lloco.models.shell import load_shell
 
-Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
+Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional", "pyramid"]
 """The designs that training makes."""
-TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
-"""The compressors that training can reach through: torch modules whose `read_documents` keeps gradients."""
 AnyCompressor: TypeAlias = TrainableCompressor | IcaeCompressor
 BUNDLED = "bundled"
 """Name of the compressor that comes with lloco; a folder of this name is written ./bundled."""
@@ -49,6 +48,8 @@ def design_of(folder: Path) -> Design | Literal["icae"] | None:
     Raises:
         CheckpointError: the folder's weights cannot be read, or its config names no design that there is.
     """
+    if is_delta(folder):
+        return read_delta_settings(folder).design
     if config_design(folder) == ICAE:
         return "icae"
     design = local_design(folder)
@@ -70,7 +71,9 @@ def load_compressor(
     name, place = _locate(path_or_hub_id)
     folder = checkpoint_folder(place)
     compressor: AnyCompressor
-    if config_design(folder) == ICAE:
+    if is_delta(folder):
+        compressor = load_delta(folder, device=device, dtype=dtype)
+    elif config_design(folder) == ICAE:
         compressor = load_icae(place, device=device, dtype=dtype)
     elif local_design(folder) is None:
         compressor = load_autocompressor(place, device=device, dtype=dtype)
@@ -93,6 +96,13 @@ def load_named_decoder(
         CheckpointError: no such checkpoint, or it cannot be read as a causal language model.
     """
     name, place = _locate(path_or_hub_id)
+    if is_delta(checkpoint_folder(place)):
+        if is_shell:
+            raise CheckpointError(
+                f"{name} is a delta, which another process cannot read: write it whole first with `lloco pretrain "
+                f"--init {name} --compressor-steps 0 --merged --out DIR`, and name DIR/merged"
+            )
+        return replace(load_delta(checkpoint_folder(place), device=device, dtype=dtype).decoder, name=name)
     decoder = load_shell(place, dtype=dtype) if is_shell else load_decoder(place, device=device, dtype=dtype)
     return replace(decoder, name=name)
 
