@@ -127,6 +127,53 @@ def test_loss_of_a_ragged_batch_is_the_models_own_loss_over_answer_and_eos(archi
     torch.testing.assert_close(stage.loss_sum(batch), torch.stack([*wanted.values()]).sum())
 
 
+MANY = [
+    Example(name, f"Question {number} of {name}?", answer) for name, answer in ANSWERS.items() for number in (1, 2, 3)
+]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_questions_in_one_row_have_the_losses_and_gradients_of_rows_of_their_own(architecture: str) -> None:
+    decoder = tiny_decoder(tiny_model(architecture, initializer_range=0.1))
+    shared = stage_of(decoder, MANY, batch_size=9, micro_batch_size=9, questions_a_row=3)
+    apart = stage_of(decoder, MANY, batch_size=9, micro_batch_size=9)
+    [batch] = shared.micro_batches(0)
+    assert len({measured.example.document_id for measured in batch}) == 3
+    parameters = [value for value in decoder.model.parameters() if value.requires_grad]
+    one, other = shared.loss_sum(batch), apart.loss_sum(batch)
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-5)
+    gradients = (torch.autograd.grad(loss, parameters) for loss in (one, other))
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right, atol=1e-3, rtol=1e-3)
+
+
+def test_a_document_is_read_once_for_the_questions_of_its_row() -> None:
+    decoder = tiny_decoder()
+    stage = stage_of(decoder, MANY, batch_size=9, micro_batch_size=9, questions_a_row=3)
+    [batch] = stage.micro_batches(0)
+    lengths: list[int] = []
+    body = decoder.model.get_decoder()  # type: ignore[no-untyped-call]
+    handle = body.register_forward_pre_hook(
+        lambda _, __, given: lengths.append(given["inputs_embeds"].shape[0]), with_kwargs=True
+    )
+    stage.loss_sum(batch)
+    handle.remove()
+    assert lengths == [3]
+
+
+def test_rows_are_shared_in_every_epoch_and_no_example_is_lost() -> None:
+    stage = stage_of(tiny_decoder(), MANY, batch_size=6, num_samples=36, questions_a_row=2)
+    drawn = [measured.example for step in range(6) for batch in stage.micro_batches(step) for measured in batch]
+    assert len(drawn) == 36
+    for epoch in (drawn[:18], drawn[18:]):
+        assert sorted(map(str, epoch)) == sorted(map(str, MANY))
+    assert str(drawn[:18]) != str(drawn[18:])
+
+
+def test_a_model_that_sees_a_window_only_reads_each_question_in_a_row_of_its_own() -> None:
+    assert stage_of(tiny_decoder(tiny_model("gemma2")), MANY, questions_a_row=3).questions_a_row == 1
+
+
 def test_targets_are_the_worded_answer_and_eos() -> None:
     decoder = tiny_decoder()
     _, target_ids = stage_of(decoder).target_logits(stage_of(decoder).examples[:2])

@@ -62,6 +62,9 @@ class _Recipe:
     num_steps: Annotated[int | None, _number("--num-steps", "Optimiser steps in all, instead of passes.")] = None
     batch_size: Annotated[int, _number("--batch-size", "Examples of one optimiser step, over all processes.")] = 8
     micro_batch_size: Annotated[int, _number("--micro-batch-size", "Examples that one process computes at once.")] = 4
+    questions_a_row: Annotated[
+        int, _number("--questions-a-row", "Questions about one document that share a reading of it.")
+    ] = 4
     learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="X", help="Peak learning rate.")] = 2e-5
     warmup_ratio: Annotated[
         float,

@@ -24,6 +24,7 @@ from lloco.compressors.pyramid_encoder import PyramidEncoder
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import iter_tensors, weights_digest, write_checkpoint
 from lloco.models.decoder import Decoder, load_decoder
+from lloco.template import TEMPLATE_FILE, Template
 
 DELTA_FILE = "lloco_delta.json"
 FORMAT = 1
@@ -121,8 +122,8 @@ def new_compressor_around(decoder: Decoder, settings: DeltaSettings, seed: int =
     )
 
 
-def save_delta(compressor: TrainableCompressor, settings: DeltaSettings, folder: Path) -> None:
-    """Write what was learned, in bfloat16; the base model is only named.
+def save_delta(compressor: TrainableCompressor, settings: DeltaSettings, template: Template, folder: Path) -> None:
+    """Write what was learned, in bfloat16, and the wording that it learned; the base model is only named.
 
     A folder that is there gets the new files when all of them are whole; other files stay.
     """
@@ -135,6 +136,7 @@ def save_delta(compressor: TrainableCompressor, settings: DeltaSettings, folder:
         save_file(tensors, temporary / "model.safetensors")
         text = json.dumps({"format": FORMAT, **asdict(settings)}, indent=1)
         (temporary / DELTA_FILE).write_text(text + "\n", encoding="utf-8")
+        template.save(temporary / TEMPLATE_FILE)
 
     write_checkpoint(folder, write)
 
@@ -211,14 +213,14 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def segment_lens_of(ratios: Sequence[float]) -> tuple[int, ...]:
-    """Return segment lengths of these ratios.
+def segment_lens_of(ratios: Sequence[float], summary_length: int = 1) -> tuple[int, ...]:
+    """Return segment lengths of these ratios; of a pyramid, whose segments become one vector, powers of 2.
 
     Raises:
-        CheckpointError: one is no power of 2 from 2 on.
+        CheckpointError: a ratio gives no whole number of tokens, or no power of 2 where it must be one.
     """
-    lens = tuple(round(ratio) for ratio in ratios)
-    if wrong := [ratio for ratio, length in zip(ratios, lens, strict=True) if length != ratio or length < 2
-                 or length & (length - 1)]:  # fmt: skip
-        raise CheckpointError(f"ratios of a pyramid must be powers of 2 from 2 on, got {wrong[0]:g}")
+    lens = tuple(round(ratio * summary_length) for ratio in ratios)
+    for ratio, length in zip(ratios, lens, strict=True):
+        if summary_length == 1 and (length != ratio or length < 2 or length & (length - 1)):
+            raise CheckpointError(f"a pyramid's ratios must be powers of 2 from 2 on, got {ratio:g}")
     return lens

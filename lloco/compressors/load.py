@@ -17,8 +17,8 @@ from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
 from lloco.models.shell import load_shell
 
-Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional", "pyramid"]
-"""The designs that training makes."""
+Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
+"""The designs that are trained together with their decoder."""
 AnyCompressor: TypeAlias = TrainableCompressor | IcaeCompressor
 BUNDLED = "bundled"
 """Name of the compressor that comes with lloco; a folder of this name is written ./bundled."""
@@ -42,7 +42,7 @@ def named_folder(name: str | Path) -> Path:
     return bundled_names().get(str(name)) or checkpoint_folder(name)
 
 
-def design_of(folder: Path) -> Design | Literal["icae"] | None:
+def design_of(folder: Path) -> Design | Literal["pyramid", "icae"] | None:
     """Return the design of the folder's compressor, or None where it is a plain language model.
 
     Raises:

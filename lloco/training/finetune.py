@@ -60,6 +60,8 @@ class FinetuneOptions:
     """Examples of one optimiser step, over all processes."""
     micro_batch_size: int = 4
     """Examples that one process computes at once; batch_size / micro_batch_size processes can share a step."""
+    questions_a_row: int = 4
+    """Questions about one document that share a row, in which the document is read once."""
     learning_rate: float = 2e-5
     """Peak learning rate; it falls along a cosine to 0."""
     warmup_ratio: float = 0.04
@@ -81,7 +83,15 @@ class FinetuneOptions:
     """Compute activations again in the backward pass: less memory, the same gradients."""
 
     def __post_init__(self) -> None:
-        counts = ("num_epochs", "num_steps", "batch_size", "micro_batch_size", "save_every", "evaluate_every")
+        counts = (
+            "num_epochs",
+            "num_steps",
+            "batch_size",
+            "micro_batch_size",
+            "questions_a_row",
+            "save_every",
+            "evaluate_every",
+        )
         for name in (*counts, "learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -150,6 +160,7 @@ def finetune(
         micro_batch_size=options.micro_batch_size,
         num_samples=num_samples,
         seed=options.seed,
+        questions_a_row=options.questions_a_row,
         bf16=bool(options.bf16),
         validation=held_out.examples,
         evaluate_every=options.evaluate_every,
@@ -210,6 +221,7 @@ def _run(
         },
         "batch_size": options.batch_size,
         "micro_batch_size": options.micro_batch_size,
+        "questions_a_row": options.questions_a_row,
     }
 
 

@@ -26,7 +26,7 @@ from lloco.compressors.delta import (
 from lloco.errors import DataError
 from lloco.models.checkpoint import checkpoint_folder, weights_digest
 from lloco.models.decoder import dtype_name, load_decoder, resolve_device
-from lloco.template import Template
+from lloco.template import DEFAULT_TEMPLATE, Template
 from lloco.training.adapt.samples import SampleOptions, Samples
 from lloco.training.adapt.stage import AdaptOptions, AdaptStage
 from lloco.training.adapt.validation import Measured
@@ -77,8 +77,8 @@ class AdaptRunOptions:
     """Seed of new weights and of what is drawn."""
     device: str | None = None
     """Where to train."""
-    template: Template = field(default_factory=lambda: Template.packaged("short_answer"))
-    """Wording of the questions."""
+    template: Template | None = None
+    """Wording of the questions; that for short answers in chat form, or the plain one of a model without a chat."""
 
 
 def adapt(
@@ -115,7 +115,9 @@ def _adapt(
     options = replace(options, bf16=chosen_bf16(options.bf16, [out / "steps"], state))
     compressor, settings = load_trainable(options)
     nn.Module.to(compressor, resolve_device(options.device))
-    samples = Samples(lines, options.samples, options.template, compressor.decoder.require_tokenizer())
+    tokenizer = compressor.decoder.require_tokenizer()
+    template = options.template or (Template.packaged("short_answer") if tokenizer.chat_template else DEFAULT_TEMPLATE)
+    samples = Samples(lines, options.samples, template, tokenizer)
     if on_note is not None:
         on_note(_summary(compressor, settings, lines, options))
     held_out = list(iter_lines(options.validation))
@@ -138,13 +140,13 @@ def _adapt(
         _loop_options(options),
         out / "steps",
         on_step,
-        run=_identity(options, settings, lines),
+        run=_identity(options, settings, template, lines),
         rate_factor=lambda name: _rate_factor(name, options),
     )
     compressor.eval()
     if state.is_main_process:
         write_curves(out, log)
-        save_delta(compressor, settings, out / "model")
+        save_delta(compressor, settings, template, out / "model")
         text = json.dumps({"options": asdict(options), "num_lines": len(lines)}, indent=2, default=str)
         (out / "pretrain.json").write_text(text + "\n", encoding="utf-8")
     state.wait_for_everyone()
@@ -183,7 +185,9 @@ def _rate_factor(name: str, options: AdaptRunOptions) -> float:
     return options.encoder_rate if name.startswith("encoder.") else 1.0
 
 
-def _identity(options: AdaptRunOptions, settings: DeltaSettings, lines: list[Line]) -> dict[str, object]:
+def _identity(
+    options: AdaptRunOptions, settings: DeltaSettings, template: Template, lines: list[Line]
+) -> dict[str, object]:
     """Say what a resumed run must share with the run it goes on with, beside its loop's options."""
     digest = hashlib.sha256()
     for text, pairs in lines:
@@ -194,7 +198,7 @@ def _identity(options: AdaptRunOptions, settings: DeltaSettings, lines: list[Lin
         "samples": json.loads(json.dumps(asdict(options.samples))),
         "steps": json.loads(json.dumps(asdict(options.steps))),
         "rates": [options.encoder_rate, options.merge_rate],
-        "template": options.template.to_json(),
+        "template": template.to_json(),
         "lines": digest.hexdigest(),
     }
 

@@ -1,0 +1,265 @@
+"""A compressor trained around a pretrained decoder: where it begins, that it learns, resumes, and comes back whole."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lloco.compressors.delta import (
+    DELTA_FILE,
+    DeltaDesign,
+    DeltaSettings,
+    checkpoint_digest,
+    load_delta,
+    new_compressor_around,
+    segment_lens_of,
+)
+from lloco.compressors.load import design_of, load_compressor, load_named_decoder
+from lloco.compressors.local import LocalCompressor
+from lloco.errors import CheckpointError, DataError, LlocoError
+from lloco.models.checkpoint import weights_digest
+from lloco.models.decoder import load_decoder
+from lloco.template import DEFAULT_TEMPLATE
+from lloco.training.adapt.run import AdaptRunOptions, adapt
+from lloco.training.adapt.samples import SampleOptions, Samples
+from lloco.training.adapt.stage import AdaptOptions
+from lloco.training.adapt.windows import cut_line
+from lloco.training.loop import LogLine
+from tests.command import Run
+from tests.tiny import tiny_llama, tiny_tokenizer
+
+PLACES = ("Rome", "Oslo", "Lima", "Kyiv")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    tiny_llama(initializer_range=0.05).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    file = tmp_path / "lines.jsonl"
+    made = []
+    for number, name in enumerate(("Ada", "Bob", "Cleo", "Dan") * 3):
+        place = PLACES[number % len(PLACES)]
+        pairs = [{"question": f"Where is {name}?", "answers": [place]}]
+        made.append(json.dumps({"text": f"{name} is in {place}.", "questions": pairs}))
+    file.write_text("\n".join(made) + "\n", encoding="utf-8")
+    return file
+
+
+def options_for(base: Path, lines: Path, *, design: DeltaDesign = "pyramid", num_steps: int = 4) -> AdaptRunOptions:
+    lens = (4, 2) if design == "pyramid" else (8, 16)
+    return AdaptRunOptions(
+        data=(lines,),
+        validation=(lines,),
+        init=str(base),
+        delta=DeltaSettings(
+            base=str(base), base_digest="", design=design, segment_lens=lens,
+            summary_length=1 if design == "pyramid" else 4, window_len=64, encoder_layers=1, encoder_lora_r=2,
+            reader_lora_r=2, num_levels=2, merge_size=16,
+        ),
+        samples=SampleOptions(mix={"repeat": 1, "continue": 1, "questions": 2, "plain": 1}, span_lens=(4, 8),
+                              text_ratio=0.5, distractor_ratio=0.3, not_answerable_ratio=0.3, hybrid_ratio=0.3),
+        steps=AdaptOptions(segment_lens=lens, batch_positions=200, micro_batch_positions=150),
+        num_steps=num_steps,
+        learning_rate=5e-3,
+        evaluate_every=2,
+        num_validation=4,
+        bf16=False,
+    )  # fmt: skip
+
+
+def test_a_new_vector_is_the_scaled_sum_of_its_tokens_embeddings(base: Path) -> None:
+    decoder = load_decoder(base)
+    settings = DeltaSettings(str(base), decoder.digest, segment_lens=(4,), encoder_layers=1, num_levels=2, merge_size=8)
+    compressor = new_compressor_around(decoder, settings)
+    ids = torch.randint(4, 200, (10,))
+    embeds = decoder.embed(ids)
+    [vectors] = compressor.read_documents([ids], 4)
+    torch.testing.assert_close(vectors[:2], embeds[:8].reshape(2, 4, -1).sum(dim=1) / 2)
+    torch.testing.assert_close(vectors[2], embeds[8:].sum(dim=0) / 2)
+    assert compressor.num_virtual_tokens(10, 4) == 3
+
+
+def test_only_what_is_added_learns(base: Path) -> None:
+    compressor = new_compressor_around(
+        load_decoder(base), DeltaSettings(str(base), "", encoder_layers=1, num_levels=1, merge_size=8)
+    )
+    learning = {name for name, value in compressor.named_parameters() if value.requires_grad}
+    assert learning
+    assert all("lora_" in name or ".levels." in name for name in learning)
+
+
+@pytest.mark.parametrize("design", ["pyramid", "autocompressor"])
+def test_a_run_learns_and_its_delta_comes_back_as_it_was(base: Path, lines: Path, design: DeltaDesign) -> None:
+    before = weights_digest(base)
+    told: list[LogLine] = []
+    notes: list[str] = []
+    out = base.parent / "run"
+    options = options_for(base, lines, design=design, num_steps=12)
+    trained = adapt(options, out, told.append, notes.append)
+    assert told[-1].loss < told[0].loss
+    assert any(line.figures for line in told)
+    assert "12 steps" in notes[0]
+    loaded = load_compressor(out / "model")
+    assert design_of(out / "model") == design == loaded.design
+    assert loaded.digest == checkpoint_digest(out / "model") != before == weights_digest(base)
+    ids = torch.arange(10, 40)
+    with torch.no_grad():
+        [own] = trained.read_documents([ids], trained.segment_len)
+    # Saved in bfloat16.
+    torch.testing.assert_close(own, loaded.compress_ids([ids])[0], atol=0.05, rtol=0.05)
+    assert not any("lora_" in name for name, _ in loaded.named_parameters())
+    assert load_named_decoder(out / "model").digest == loaded.decoder.digest
+
+
+def test_a_delta_taken_up_again_and_saved_whole_reads_alike(base: Path, lines: Path, tmp_path: Path) -> None:
+    adapt(options_for(base, lines), tmp_path / "run")
+    trainable = load_delta(tmp_path / "run/model", is_trainable=True)
+    merged = load_delta(tmp_path / "run/model")
+    assert isinstance(merged, LocalCompressor)
+    ids = torch.arange(10, 31)
+    expected = merged.compress_ids([ids], segment_len=4)[0]
+    with torch.no_grad():
+        torch.testing.assert_close(trainable.read_documents([ids], 4)[0], expected, atol=1e-5, rtol=1e-4)
+    merged.decoder = replace(merged.decoder, digest="")
+    merged.save(tmp_path / "whole")
+    whole = load_compressor(tmp_path / "whole")
+    torch.testing.assert_close(whole.compress_ids([ids], segment_len=4)[0], expected)
+    torch.testing.assert_close(_logits(whole, ids), _logits(merged, ids))
+
+
+def _logits(compressor: object, ids: Tensor) -> Tensor:
+    assert isinstance(compressor, LocalCompressor)
+    logits: Tensor = compressor.model(input_ids=ids[None]).logits
+    return logits.detach()
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(base: Path, lines: Path, tmp_path: Path) -> None:
+    adapt(options_for(base, lines, num_steps=4), tmp_path / "whole")
+
+    class KilledError(Exception):
+        pass
+
+    def kill(line: LogLine) -> None:
+        if line.step == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        adapt(options_for(base, lines, num_steps=4), tmp_path / "killed", kill)
+    adapt(options_for(base, lines, num_steps=4), tmp_path / "killed")
+    assert weights_digest(tmp_path / "killed/model") == weights_digest(tmp_path / "whole/model")
+    with pytest.raises(LlocoError, match="another run"):
+        adapt(replace(options_for(base, lines, num_steps=4), encoder_rate=0.1), tmp_path / "killed")
+
+
+def test_a_run_goes_on_from_a_delta_at_other_ratios(base: Path, lines: Path, tmp_path: Path) -> None:
+    adapt(options_for(base, lines), tmp_path / "first")
+    again = options_for(tmp_path / "first/model", lines)
+    adapt(replace(again, delta=replace(again.delta, segment_lens=(2,)), steps=AdaptOptions((2,), batch_positions=100)),
+          tmp_path / "second")  # fmt: skip
+    second = load_compressor(tmp_path / "second/model")
+    assert second.segment_lens == (2,)
+    assert json.loads((tmp_path / "second/model" / DELTA_FILE).read_text())["base"] == str(base)
+
+
+def test_a_delta_of_another_base_or_a_newer_format_is_refused(base: Path, lines: Path, tmp_path: Path) -> None:
+    adapt(options_for(base, lines, num_steps=1), tmp_path / "run")
+    file = tmp_path / "run/model" / DELTA_FILE
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps({**values, "format": 2}))
+    with pytest.raises(CheckpointError, match="format 2, this lloco reads format 1: upgrade"):
+        load_compressor(tmp_path / "run/model")
+    file.write_text(json.dumps({**values, "unknown": 2}))
+    with pytest.raises(CheckpointError, match="no others"):
+        load_compressor(tmp_path / "run/model")
+    file.write_text(json.dumps({**values, "merge_size": 20}))
+    with pytest.raises(CheckpointError, match="do not fit its settings"):
+        load_compressor(tmp_path / "run/model")
+    file.write_text(json.dumps(values))
+    tiny_llama(seed=3).save_pretrained(base)
+    with pytest.raises(CheckpointError, match="fetch the same version"):
+        load_compressor(tmp_path / "run/model")
+
+
+def test_a_pyramids_ratios_are_powers_of_2(base: Path) -> None:
+    assert segment_lens_of((4.0, 2.0)) == (4, 2)
+    assert segment_lens_of((30.0,), 4) == (120,)
+    for wrong in (3.0, 1.0, 2.5):
+        with pytest.raises(CheckpointError, match=f"powers of 2 from 2 on, got {wrong:g}"):
+            segment_lens_of((wrong,))
+
+
+def test_questions_of_a_long_text_stay_with_the_window_that_answers_them() -> None:
+    parts = [f"Part {number} is about {name}. " + "Words fill it up. " * 30 for number, name in enumerate(PLACES)]
+    pairs = [(f"What is part {number} about?", name) for number, name in enumerate(PLACES)]
+    text = "\n".join(parts)
+    asked = set()
+    for seed in range(40):
+        window, own = cut_line((text, pairs), 160, random.Random(seed), with_questions=True)
+        assert len(window) <= 640
+        assert own
+        assert all(answer in window for _, answer in own)
+        asked |= {question for question, _ in own}
+    assert asked == {question for question, _ in pairs}
+
+
+def test_samples_are_the_same_for_a_seed_and_ask_as_served(base: Path, lines: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    made = Samples(
+        [("Ada is in Rome.", [("Where is Ada?", "Rome")])],
+        SampleOptions(mix={"questions": 1}),
+        DEFAULT_TEMPLATE,
+        tokenizer,
+    )
+    sample = made.draw(random.Random(1))
+    [branch] = sample.branches
+    assert tokenizer.decode(branch.ids) == "\nQuestion: Where is Ada?\nAnswer: Rome</s>"
+    assert tokenizer.decode(branch.ids[branch.weights > 0]) == " Rome</s>"
+    assert tokenizer.decode(sample.documents[0]) == "Ada is in Rome."
+
+
+def test_questions_are_wanted_and_there_are_none(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plain.jsonl"
+    file.write_text('{"text": "No question here."}\n')
+    with pytest.raises(DataError, match="no line of --data has any"):
+        adapt(options_for(base, file), tmp_path / "run")
+
+
+def test_pretrain_around_a_model_from_the_command_line(
+    base: Path, lines: Path, tmp_path: Path, home: Path, run: Run
+) -> None:
+    common = ("pretrain", "--init", base, "--data", lines, "--encoder-layers", 1, "--no-bf16")
+    values = run.json(
+        *common, "--out", tmp_path / "run", "--ratios", "2", "--reader-lora-r", 2, "--encoder-lora-r", 0,
+        "--compressor-steps", 2, "--batch-tokens", 100, "--merged",
+    )  # fmt: skip
+    assert values["step"] == 2
+    assert "million weights around" in run.err
+    assert load_compressor(tmp_path / "run/model").design == "pyramid"
+    assert load_compressor(tmp_path / "run/merged").design == "pyramid"
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (("--mix", "other=1"), 2, "--mix must be such as"),
+        (("--span-lens", "9,3"), 2, "--span-lens must be such as 8,24"),
+        (("--ratios", "3"), 1, "powers of 2 from 2 on, got 3"),
+        (("--encoder-layers", "9"), 1, "1 to 2 layers"),
+    ],
+)
+def test_wrong_flags_of_training_around_a_model_write_nothing(
+    base: Path, lines: Path, tmp_path: Path, home: Path, run: Run, flags: tuple[str, str], code: int, message: str
+) -> None:
+    error = run.fails("pretrain", "--init", base, "--data", lines, "--out", tmp_path / "x", *flags, code=code)
+    assert message in " ".join(error.split())
+    assert not (tmp_path / "x/model").exists()
