@@ -90,7 +90,7 @@ def test_contexts_that_the_decoder_cannot_hold_are_counted_and_told_of_once_a_mo
     value = run.json("evaluate", *argv, "--modes", "none,full")
     assert [row["num_cut"] for row in value["rows"]] == [0, 2]
     assert run("evaluate", *argv, "--modes", "none,full", "--quiet") == 0
-    [told] = [line for line in run.err.splitlines() if "were cut" in line]
+    [told] = [line for line in run.err.splitlines() if "contexts were cut" in line]
     assert told.startswith("warning: mode full: 2 of 3 contexts were cut to 4")
     assert run("predict", *argv, "--mode", "full") == 0
     assert told in run.err.splitlines()
