@@ -73,21 +73,18 @@ def serve(
     mode: Annotated[
         str, options.choice("--mode", MODES, "What is read for a question that does not say it in lloco.mode.")
     ] = "compressed",
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="DIR|ID", help="Decoder for modes full and retrieval: folder or hub id "
-                     "[default: the one that reads the soft prompts]."),
-    ] = None,
+    model: options.Model = None,
     compressor: options.CompressorName = None,
     store: options.StorePath = None,
     device: options.Device = None,
     dtype: options.DtypeName = None,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
-) -> None:  # fmt: skip
+) -> None:
     """Serve corpora to OpenAI clients: each corpus is a model.
 
-    Answers carry citations. Documents can be added while it runs. Ctrl-C finishes what runs, then ends.
+    Answers carry citations. Documents can be added while it runs. Ctrl-C finishes what runs, then ends. With --model,
+    that decoder reads text in modes full and retrieval.
 
     \b
     Examples:
