@@ -1,7 +1,7 @@
 """A question to a corpus: find its documents, read their soft prompts with the corpus's adapter, answer and cite.
 
 `ask` answers one question; `prepare` does all of it up to the engine, for those who run one of their own. Only vectors
-are read, unless the mode is "full": then the text of the same documents is, to compare the two.
+are read, unless the mode is "full" or "retrieval": then text of the same documents is, by any decoder.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 
 from lloco.answer_text import AnswerText
-from lloco.corpus_models import load_corpus_decoder
+from lloco.corpus_models import adapter_of, load_corpus_decoder
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, Event
 from lloco.engine.streaming import StreamingEngine, embedded_engine
@@ -23,14 +23,15 @@ from lloco.evidence import Evidence, Unit, find_evidence
 from lloco.models.adapter import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.prompt import NO_HISTORY, History, Prompt, build_prompt
-from lloco.read_text import read_text
+from lloco.read_text import read_passages, read_text
 from lloco.read_vectors import read_vectors
 from lloco.retriever import Hit, Retriever
-from lloco.room import Room
+from lloco.room import DEFAULT_BUDGET, Room
 from lloco.store.corpus import Corpus
-from lloco.template import DEFAULT_TEMPLATE, Template
+from lloco.template import Kind, Template, default_template
 
-Mode = Literal["compressed", "full"]
+Mode: TypeAlias = Literal["compressed", "full", "retrieval"]
+"""What of the documents is read: their soft prompts, their text, or the best passages of their text within a budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Answer:
     """Whether the answer ended because it was as long as it may be."""
     adapter: str | None
     """Digest of the adapter that read them."""
+    mode: Mode = "compressed"
+    """What of the documents was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class PreparedQuestion:
             is_whole=self.is_whole,
             is_cut=generation.finish_reason == "length",
             adapter=self.adapter,
+            mode=self.mode,
         )
 
 
@@ -110,14 +114,16 @@ def ask(
     adapter: Path | None = None,
     template: Template | None = None,
     max_tokens: int = 64,
+    mode: Mode = "compressed",
     max_virtual_tokens: int | None = None,
+    budget: int | None = None,
     history: History = NO_HISTORY,
     on_text: Callable[[str], None] | None = None,
 ) -> Answer:
-    """Answer a question from the soft prompts of the documents that it is about.
+    """Answer a question from the soft prompts of the documents that it is about, or from their text.
 
     Args:
-        corpus: where to look; its adapter reads.
+        corpus: where to look; its adapter reads, text only if it was trained on the engine's decoder.
         question: words in common with the documents find them.
         document_id: read this document, whatever the question says.
         top_k: number of documents to read otherwise; of passages, where these are the unit.
@@ -126,16 +132,18 @@ def ask(
         engine: reads the prompts; by default the corpus's own decoder is loaded for this one question.
         retriever: an open index of the corpus; by default the one in the store.
         adapter: folder of another adapter than the corpus's.
-        template: wording of the prompt; by default the adapter's own, else the packaged one.
+        template: wording of the prompt; by default the adapter's own, else the packaged one that suits the tokenizer.
         max_tokens: tokens that the answer may have.
+        mode: "full" and "retrieval" read text in place of vectors; any engine's decoder can.
         max_virtual_tokens: vectors that may be read; by default as many as fit the decoder.
+        budget: positions that passages may take in mode "retrieval"; by default as many as the soft prompts have.
         history: what was said before; its questions help to find documents where this one alone finds none.
         on_text: told of the answer's text piece by piece; a given engine must then be an `AsyncEngine`.
 
     Raises:
         LlocoError: an empty question, nothing found for it, no such document, or no room to read anything.
-        MismatchError: the adapter is of another model; or the engine's decoder is neither the one that the soft
-            prompts were made for, nor the one that the adapter was trained on.
+        MismatchError: the adapter is of another model; or, unless text is read, the engine's decoder is neither the
+            one that the soft prompts were made for, nor the one that the adapter was trained on.
     """
     evidence = find_evidence(
         corpus,
@@ -146,8 +154,8 @@ def ask(
         retriever=retriever,
         earlier=[earlier for earlier, _ in history.turns],
     )
-    adapter = adapter or corpus.adapter_folder()
     engine = engine or _new_engine(load_corpus_decoder(corpus, adapter=adapter), is_streamed=on_text is not None)
+    adapter = adapter or adapter_of(corpus, engine.decoder, reads_text=mode != "compressed")
     prepared = prepare(
         corpus,
         question,
@@ -157,8 +165,10 @@ def ask(
         adapter=adapter,
         template=template,
         options=options,
-        max_virtual_tokens=max_virtual_tokens,
         history=history,
+        mode=mode,
+        max_virtual_tokens=max_virtual_tokens,
+        budget=budget,
     )
     if prepared.adapter is not None and prepared.adapter_folder is not None:
         engine.add_adapter(prepared.adapter, prepared.adapter_folder)
@@ -204,6 +214,7 @@ def prepare(
     history: History = NO_HISTORY,
     mode: Mode = "compressed",
     max_virtual_tokens: int | None = None,
+    budget: int | None = None,
 ) -> PreparedQuestion:
     """Lay out the question behind its evidence, for an engine of this decoder.
 
@@ -214,24 +225,32 @@ def prepare(
         decoder: reads them.
         sampling: how the answer is generated; its length is kept free behind the prompt.
         adapter: folder of the adapter that reads; none when not given, not even the corpus's own.
-        template: wording of the prompt; by default the adapter's own, else the packaged one.
-        options: answers to choose from, for an adapter that was trained on such.
+        template: wording of the prompt; by default the adapter's own, else the packaged one that suits the tokenizer.
+        options: answers to choose from.
         history: what was said before.
-        mode: "full" reads the documents' text instead of their vectors; adapters are trained on vectors alone.
+        mode: "full" and "retrieval" read the documents' text instead of their vectors, whatever the decoder.
         max_virtual_tokens: vectors that may be read; by default as many as fit.
+        budget: positions that passages may take in mode "retrieval"; by default as many as the soft prompts have.
 
     Raises:
         NoRoomError: there is no room to read anything.
         MismatchError: the decoder is neither the one that the soft prompts were made for, nor the one that the adapter
             was trained on.
     """
-    template = template or Template.of_adapter(adapter) or DEFAULT_TEMPLATE
+    if budget is not None and budget < 1:
+        raise LlocoError(f"budget must be at least 1 position, got {budget}: give a higher one")
     tokenizer = decoder.require_tokenizer()
+    kind: Kind = "multiple choice" if options else "short answer"
+    template = template or Template.of_adapter(adapter) or default_template(tokenizer, kind)
     lay_out = partial(build_prompt, template, tokenizer, question, options=options)
     alone, with_history = (_num_around(lay_out, one) for one in (NO_HISTORY, history))
     room = Room(decoder.name, decoder.max_len, alone, with_history - alone, sampling.max_tokens, max_virtual_tokens)
-    if mode == "full":
+    if mode == "retrieval":
+        budget = _budget_of(evidence, max_virtual_tokens) if budget is None else budget
+        text, read, is_whole = read_passages(evidence, question, decoder, room, budget)
+    elif mode == "full":
         text, read, is_whole = read_text(corpus, evidence, decoder, room)
+    if mode != "compressed":
         prompt = lay_out(context_ids=text, history=history)
     else:
         vectors, read = read_vectors(corpus, evidence, decoder, room, adapter=adapter)
@@ -248,11 +267,17 @@ def prepare(
         adapter_folder=adapter,
         documents=tuple(citation for one in read for citation in _citations(one)),
         num_document_tokens=sum(
-            one.document.num_tokens if mode == "full" else one.document.num_compressed_tokens for one in read
+            one.document.num_compressed_tokens if mode == "compressed" else one.document.num_tokens for one in read
         ),
         is_whole=is_whole,
         mode=mode,
     )
+
+
+def _budget_of(evidence: Sequence[Evidence], max_virtual_tokens: int | None) -> int:
+    """Return how many positions the documents' soft prompts would take."""
+    num_virtual_tokens = sum(found.document.num_virtual_tokens for found in evidence) or DEFAULT_BUDGET
+    return num_virtual_tokens if max_virtual_tokens is None else min(num_virtual_tokens, max_virtual_tokens)
 
 
 def _num_around(lay_out: Callable[..., Prompt], history: History) -> int:

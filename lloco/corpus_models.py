@@ -82,6 +82,12 @@ def decoder_digest_of(adapter: Path | None) -> str | None:
     return None if origin is None else origin.base_model_digest
 
 
+def adapter_of(corpus: Corpus, decoder: Decoder, *, reads_text: bool) -> Path | None:
+    """Return the adapter that reads the corpus: its own, but for text only if it was trained on this decoder."""
+    adapter = corpus.adapter_folder()
+    return None if reads_text and decoder_digest_of(adapter) != decoder.digest else adapter
+
+
 def load_corpus_decoder(
     corpus: Corpus,
     model: str | Path | None = None,

@@ -24,7 +24,7 @@ from lloco.models.adapter import LoraOptions
 from lloco.models.decoder import Decoder
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
-from lloco.template import DEFAULT_TEMPLATE
+from lloco.template import default_template
 from lloco.training.finetune import Example, FinetuneOptions, finetune
 from lloco.training.loop import LogLine
 
@@ -144,7 +144,7 @@ class _Demo:
             self.decoder,
             [Example(one.document.id, one.question, one.references[0], one.options) for one in samples],
             lambda document_id: self.corpus.soft_prompt(document_id).embeds,
-            DEFAULT_TEMPLATE,
+            default_template(self.decoder.require_tokenizer(), "short answer"),
             self._finetune_options(),
             self.out / f"finetune-{self.task.name}",
             _progress(self.say, self.task.num_steps),

@@ -12,24 +12,24 @@ from pathlib import Path
 
 from lloco.documents import Document
 from lloco.errors import DataError
-from lloco.evals.predict import template_for
+from lloco.evals.predict import kind_of
 from lloco.evals.row import Row, as_row
 from lloco.evals.sample import Sample
 from lloco.evals.tasks import load_samples
 from lloco.strict_json import read_values
-from lloco.template import DEFAULT_TEMPLATE, Template
+from lloco.template import Kind
 from lloco.training.examples import Example
 
 
 @dataclass(frozen=True, slots=True)
 class FinetuneData:
-    """Examples, the documents that came with them, and the wording that suits them."""
+    """Examples, the documents that came with them, and what they ask for."""
 
     examples: tuple[Example, ...]
     documents: tuple[Document, ...]
     """Documents that must be in the corpus; none where the lines are about documents that are there."""
-    template: Template | None
-    """The packaged wording that suits them all; None where they are of several kinds."""
+    kind: Kind | None
+    """What they all ask for, which chooses the packaged wording; None where they are of several kinds."""
 
 
 def read_task_data(task: str, data: str, limit: int | None = None, split: str | None = "train") -> FinetuneData:
@@ -42,7 +42,7 @@ def read_task_data(task: str, data: str, limit: int | None = None, split: str | 
     documents = {sample.document.id: sample.document for sample in samples}
     examples = [_example_of(sample, data) for sample in samples]
     return FinetuneData(
-        tuple(examples), tuple(documents.values()), _one_template([template_for(one.task, one) for one in samples])
+        tuple(examples), tuple(documents.values()), _same_kind([kind_of(one.task, one) for one in samples])
     )
 
 
@@ -75,8 +75,8 @@ def read_question_lines(
                 options=options,
             )
         )
-    choices, plain = Template.packaged("multiple_choice"), DEFAULT_TEMPLATE
-    return FinetuneData(tuple(examples), (), _one_template([choices if one.options else plain for one in examples]))
+    kinds: list[Kind] = ["multiple choice" if example.options else "short answer" for example in examples]
+    return FinetuneData(tuple(examples), (), _same_kind(kinds))
 
 
 def _example_of(sample: Sample, data: str) -> Example:
@@ -92,8 +92,8 @@ def _example_of(sample: Sample, data: str) -> Example:
     return Example(sample.document.id, sample.question, sample.references[0])
 
 
-def _one_template(templates: Sequence[Template]) -> Template | None:
-    return templates[0] if len({template.name for template in templates}) == 1 else None
+def _same_kind(kinds: Sequence[Kind]) -> Kind | None:
+    return kinds[0] if len(set(kinds)) == 1 else None
 
 
 def _answer_of(row: Row) -> str:

@@ -6,6 +6,7 @@ targets. Question and answer are tokenised apart and no BOS is added unless the 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -40,9 +41,11 @@ class History:
     """What was said before the question; no adapter was trained on any."""
 
     instructions: str = ""
-    """Stands on lines of its own in front of everything that was asked."""
+    """Stands on lines of its own in front of everything that was asked; in a chat template at the end of the system
+    turn."""
     turns: tuple[tuple[str, str], ...] = ()
-    """Questions with their answers, oldest first, worded as the template words the last question."""
+    """Questions with their answers, oldest first, worded as the template words the last question; in a chat template
+    turns of their own, of which the first has the context in front of its question."""
 
 
 NO_HISTORY = History()
@@ -108,8 +111,8 @@ def build_prompt(
     context = list(soft_prompts)
     if context_ids is not None and len(context_ids):
         context.append(context_ids)
-    question_text = _history_text(template, history) + _question_text(template, question, options)
-    before, after = _texts_around_context(template, tokenizer, question_text, bool(context))
+    question_text = _question_text(template, question, options)
+    before, after = _texts_around_context(template, tokenizer, question_text, history, bool(context))
     before_ids, after_ids = _token_ids(tokenizer, before), _token_ids(tokenizer, after)
     if template.add_bos:
         _prepend_bos(tokenizer, before_ids if context else after_ids)
@@ -225,19 +228,23 @@ def _check_embeds(embeds: Tensor, hidden_size: int) -> None:
 
 
 def _texts_around_context(
-    template: Template, tokenizer: PreTrainedTokenizerBase, question: str, has_context: bool
+    template: Template, tokenizer: PreTrainedTokenizerBase, question: str, history: History, has_context: bool
 ) -> tuple[str, str]:
     """Return the text before and the text after the context; without a context all text is after it."""
     if not template.use_chat_template:
+        question = _history_text(template, history) + question
         return (template.before_context, template.after_context + question) if has_context else ("", question)
+    messages = _messages(template, question, history)
     if not has_context:
-        return "", _render_chat(template, tokenizer, question)
+        return "", _render_chat(template, tokenizer, messages)
     # A word that stands in for the context marks the place where vectors go, exactly where its text would be.
+    first = next(message for message in messages if message["role"] == "user")
+    first["content"] = f"{template.after_context}{first['content']}"
     marker = "LLOCO-CONTEXT"
-    while marker in template.before_context + template.after_context + question:
+    while any(marker in text for text in (template.before_context, *(message["content"] for message in messages))):
         marker += "X"
-    turn = template.before_context + marker + template.after_context + question
-    pieces = _render_chat(template, tokenizer, turn).split(marker)
+    first["content"] = f"{template.before_context}{marker}{first['content']}"
+    pieces = _render_chat(template, tokenizer, messages).split(marker)
     if len(pieces) != 2:
         raise LlocoError(
             f"template {template.name!r} needs a chat template that shows the user's text once, the tokenizer's shows "
@@ -246,16 +253,45 @@ def _texts_around_context(
     return pieces[0], pieces[1]
 
 
-def _render_chat(template: Template, tokenizer: PreTrainedTokenizerBase, user_text: str) -> str:
+def _messages(template: Template, question: str, history: History) -> list[dict[str, str]]:
+    """Return the turns of a chat; questions that had no answer are asked together with the one after them."""
+    messages = []
+    system = [text for text in (template.system, history.instructions) if text]
+    if template.system is not None or system:
+        messages.append({"role": "system", "content": "\n".join(system)})
+    waiting: list[str] = []
+    for asked, answer in history.turns:
+        waiting.append(_question_text(template, asked, ()))
+        if answer:
+            messages.append({"role": "user", "content": "\n".join(waiting)})
+            messages.append({"role": "assistant", "content": fill(template.answer, {"answer": answer})})
+            waiting.clear()
+    return [*messages, {"role": "user", "content": "\n".join([*waiting, question])}]
+
+
+def _render_chat(template: Template, tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> str:
     try:
-        messages = [] if template.system is None else [{"role": "system", "content": template.system}]
-        messages.append({"role": "user", "content": user_text})
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return _rendered(tokenizer, messages)
     except (ValueError, TemplateError) as error:
         raise LlocoError(
             f"template {template.name!r} asks for a chat template and the tokenizer's cannot be used ({error}): "
             "set use_chat_template to false, or use a chat model"
         ) from error
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> str:
+    """Apply the chat template; the text of a system turn that it refuses or drops begins the first user's turn."""
+
+    def render(said: Sequence[dict[str, str]]) -> str:
+        return str(tokenizer.apply_chat_template([*said], tokenize=False, add_generation_prompt=True))
+
+    system, rest = messages[0], [*messages[1:]]
+    if system["role"] != "system" or not system["content"].strip():
+        return render(messages)
+    with suppress(TemplateError):
+        if (text := render(messages)) != render(rest):
+            return text
+    return render([{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]])
 
 
 def _history_text(template: Template, history: History) -> str:

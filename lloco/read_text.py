@@ -3,8 +3,10 @@
 No more is tokenised than may be read, however long the documents are.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TypeAlias
 
 import torch
@@ -14,9 +16,12 @@ from transformers import PreTrainedTokenizerBase
 from lloco.evidence import Evidence
 from lloco.models.decoder import Decoder
 from lloco.models.token_pieces import token_pieces
+from lloco.retriever import Retriever, split_passages
 from lloco.room import Room
 from lloco.store.corpus import Corpus
+from lloco.store.passage import PassageText
 
+_PASSAGE_WORDS = (16, 100)
 Place: TypeAlias = tuple[int, int]
 """Where a passage stands: the number of its document and its first character."""
 
@@ -33,10 +38,8 @@ def read_text(
     if room.for_text < 1:
         raise room.error("text of documents was to be read")
     separator = token_ids(tokenizer, "\n")
-    if not any(one.is_for_passages for one in evidence):
-        whole = _whole_text(tokenizer, [one.document.text for one in evidence], separator, room.for_text)
-        if whole is not None:
-            return whole, list(evidence), True
+    if (whole := _all_of(evidence, tokenizer, separator, room.for_text)) is not None:
+        return whole, list(evidence), True
     texts = _passage_texts(corpus, evidence)
     found = [(rank, place, hit.start) for place, one in enumerate(evidence) for rank, hit in enumerate(one.hits)]
     best_first = [(place, start) for _, place, start in sorted(found)]
@@ -45,6 +48,62 @@ def read_text(
     )
     ids = join_pieces([taken[place] for place in sorted(taken)], separator)
     return ids, _read_parts(evidence, taken), False
+
+
+def read_passages(
+    evidence: Sequence[Evidence], question: str, decoder: Decoder, room: Room, budget: int
+) -> tuple[Tensor, list[Evidence], bool]:
+    """Return token ids of the best short passages, `budget` at most, as `read_text` does.
+
+    Passages are so short that some fit the budget: first those with words of the question, then those of the hits.
+
+    Raises:
+        NoRoomError: not even one token fits.
+    """
+    tokenizer = decoder.require_tokenizer()
+    if room.for_text < 1:
+        raise room.error("passages of documents were to be read")
+    limit = min(budget, room.for_text)
+    separator = token_ids(tokenizer, "\n")
+    if (whole := _all_of(evidence, tokenizer, separator, limit)) is not None:
+        return whole, list(evidence), True
+    passages = [list(_short_passages(found, limit)) for found in evidence]
+    hits = Retriever.build(list(chain(*passages))).search(question, sum(map(len, passages)))
+    numbers = {found.document.id: number for number, found in enumerate(evidence)}
+    texts = {(numbers[one.document_id], one.start): one.text.strip() for one in chain(*passages)}
+    best_first = [(numbers[hit.document_id], hit.start) for hit in hits]
+    taken = pack_passages([*best_first, *texts], lambda place: token_ids(tokenizer, texts[place]), separator, limit)
+    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
+    short = [
+        replace(found, hits=tuple(hit for hit in hits if hit.document_id == found.document.id)) for found in evidence
+    ]
+    return ids, _read_parts(short, taken), False
+
+
+def max_words_of(num_words: int) -> int:
+    """Length of passages when so many words can be read: four should fit, so that a wrong hit does not take it all."""
+    shortest, longest = _PASSAGE_WORDS
+    return max(shortest, min(longest, num_words // 4))
+
+
+def _short_passages(found: Evidence, limit: int) -> Iterator[PassageText]:
+    """Split the hits, best first, then all else of the document unless passages alone are to be read."""
+    document = found.document
+    max_words = max_words_of(limit * len(document.text.split()) // max(1, document.num_tokens))
+    spans = split_passages(document.text, max_words)
+    starts = [span.start for span in spans]
+    parts = [spans[max(0, bisect_right(starts, hit.start) - 1) : bisect_left(starts, hit.end)] for hit in found.hits]
+    for span in dict.fromkeys(chain(*parts, [] if found.is_for_passages else spans)):
+        yield PassageText(document.id, span.start, span.end, document.text[span.start : span.end])
+
+
+def _all_of(
+    evidence: Sequence[Evidence], tokenizer: PreTrainedTokenizerBase, separator: Tensor, limit: int
+) -> Tensor | None:
+    """Return all text's ids; None where that is not wanted, or more than the limit."""
+    if any(found.is_for_passages for found in evidence):
+        return None
+    return _whole_text(tokenizer, [found.document.text for found in evidence], separator, limit)
 
 
 def pack_passages(

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 
 from lloco.errors import LlocoError
 
+DEFAULT_BUDGET = 512
+"""Positions for the best passages of a document where there is no soft prompt to go by."""
 Taker: TypeAlias = Literal["question", "history", "answer", "limit"]
 """What takes too much: the question, what was said before it, the answer's length, or the caller's own limit."""
 _ADVICE: dict[Taker, str] = {

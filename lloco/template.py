@@ -1,7 +1,8 @@
 """The wording around context, question and answer, as data: a JSON file that is saved with the adapter.
 
-An adapter learns its wording byte for byte, so nothing here trims, completes or normalises it. Does not know about
-tokens: `prompt` lays a template out.
+An adapter learns its wording byte for byte, so nothing here trims, completes or normalises it. `default_template`
+alone chooses a wording where neither the user nor an adapter names one. Does not know about tokens: `prompt` lays a
+template out.
 """
 
 import json
@@ -10,12 +11,24 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, TypeAlias
 
 from lloco.errors import DataError
 
 TEMPLATE_FILE = "template.json"
 DEFAULT_OPTION = "({letter}) {option}"
+Kind: TypeAlias = Literal["short answer", "multiple choice", "summary"]
+"""What a question asks for."""
+_CHAT_WORDINGS: dict[Kind, str] = {
+    "short answer": "short_answer",
+    "multiple choice": "chat_multiple_choice",
+    "summary": "chat_summarize",
+}
+_PLAIN_WORDINGS: dict[Kind, str] = {
+    "short answer": "default",
+    "multiple choice": "multiple_choice",
+    "summary": "summarize",
+}
 _PLACEHOLDER = re.compile(r"\{(question|options|answer)\}")
 
 
@@ -118,6 +131,26 @@ DEFAULT_TEMPLATE = Template(
     question="Question: {question}\nAnswer:",
     answer=" {answer}",
 )
+
+
+class ChatTokenizer(Protocol):
+    """What chooses the default wording: a tokenizer, of which only its chat template matters here."""
+
+    chat_template: Any
+
+
+def default_template(tokenizer: ChatTokenizer, kind: Kind) -> Template:
+    """Return the packaged wording for a question of this kind, in chat form where the tokenizer has a chat template.
+
+    A template that the user names goes before it, and so does the one that an adapter was trained with.
+    """
+    return Template.packaged((_CHAT_WORDINGS if has_chat_template(tokenizer) else _PLAIN_WORDINGS)[kind])
+
+
+def has_chat_template(tokenizer: ChatTokenizer) -> bool:
+    """Return whether the tokenizer has a chat template that is used without a name."""
+    found = tokenizer.chat_template
+    return "default" in found if isinstance(found, Mapping) else bool(found)
 
 
 def fill(wording: str, values: Mapping[str, str]) -> str:

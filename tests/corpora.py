@@ -9,7 +9,7 @@ from lloco.documents import Document
 from lloco.retriever import split_passages
 from lloco.soft_prompt import Provenance, SoftPrompt
 from lloco.store.corpus import Corpus
-from tests.tiny import tiny_decoder, tiny_llama
+from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_llama, tiny_tokenizer
 
 SUMMARY_LENGTH = 4
 SEGMENT_LEN = 24
@@ -28,6 +28,14 @@ def save_compressor(folder: Path, *, seed: int = 0, **model: int) -> Path:
     decoder = tiny_decoder(tiny_llama(seed=seed, **model))
     summaries = torch.randn(SUMMARY_LENGTH, decoder.hidden_size, generator=torch.Generator().manual_seed(seed))
     AutoCompressor(decoder, summaries, segment_len=SEGMENT_LEN).save(folder)
+    return folder
+
+
+def save_chat_model(folder: Path, *, seed: int = 7) -> Path:
+    """Write a language model with a chat template that is no compressor, and wider than those of tests."""
+    model = tiny_llama(seed=seed, hidden_size=64, head_dim=16)
+    model.save_pretrained(folder)
+    tiny_tokenizer(chat_template=CHAT_TEMPLATE).save_pretrained(folder)
     return folder
 
 

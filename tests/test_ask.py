@@ -17,6 +17,7 @@ from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError, StoreError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.models.decoder import Decoder
 from lloco.prompt import DEFAULT_TEMPLATE, History, build_prompt
 from lloco.retriever import Retriever, split_passages
 from lloco.room import NoRoomError
@@ -26,7 +27,7 @@ from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 from lloco.template import Template
 from tests.corpora import LEASE, SEGMENT_LEN, SUMMARY_LENGTH, VOYAGE, lease_and_voyage, save_compressor
-from tests.tiny import tiny_tokenizer
+from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_llama, tiny_tokenizer
 
 QUESTION = "Who was master of the brig Petrel?"
 
@@ -217,6 +218,56 @@ def test_a_wording_that_is_given_goes_before_the_adapters(
     ask(corpus, QUESTION, engine=engine, adapter=adapter, template=other, max_tokens=2)
     asked = engine.prompts[0].pieces[-1]
     assert str(tiny_tokenizer().decode(asked)).endswith(f"{QUESTION} ::")
+
+
+def chat_decoder(**model: int) -> Decoder:
+    """A decoder with a chat template, wider than the corpus's, of another digest."""
+    wide = tiny_llama(seed=7, hidden_size=64, head_dim=16, **model)
+    return tiny_decoder(wide, tokenizer=tiny_tokenizer(chat_template=CHAT_TEMPLATE), name="chat")
+
+
+def test_text_is_read_by_any_decoder_in_its_own_chat_template(corpus: Corpus) -> None:
+    engine = RecordingEngine(chat_decoder())
+    answer = ask(corpus, QUESTION, engine=engine, mode="full", max_tokens=4)
+    wording = Template.packaged("short_answer")
+    ids = torch.tensor(tiny_tokenizer()(VOYAGE)["input_ids"])
+    prompt = build_prompt(wording, engine.decoder.require_tokenizer(), QUESTION, context_ids=ids)
+    assert torch.equal(torch.cat(engine.prompts[0].pieces), torch.cat(prompt.pieces))
+    assert (answer.mode, answer.num_virtual_tokens, answer.num_context_tokens) == ("full", 0, len(ids))
+    assert answer.is_whole and [cited.document_id for cited in answer.documents] == ["voyage"]
+    ask(corpus, QUESTION, engine=engine, mode="full", options=["Crane", "Webb"], max_tokens=4)
+    asked = tiny_tokenizer().decode(torch.cat(engine.prompts[0].pieces))
+    assert "(A) Crane\n(B) Webb<end_of_turn>" in str(asked)
+
+
+def test_passages_are_read_within_a_budget(narrow: tuple[Corpus, Compressor]) -> None:
+    corpus, _ = narrow
+    engine = RecordingEngine(chat_decoder(max_position_embeddings=4096))
+    asked: dict[str, Any] = {"engine": engine, "mode": "retrieval", "max_tokens": 4}
+    answer = ask(corpus, "brig Petrel?", budget=60, **asked)
+    text = str(tiny_tokenizer().decode(engine.prompts[0].pieces[1]))
+    assert "Petrel" in text and not answer.is_whole
+    assert (answer.num_context_tokens, answer.num_virtual_tokens) == (60, 0)
+    stored = corpus.document("voyage")
+    assert ask(corpus, "brig Petrel?", **asked).num_context_tokens == stored.num_virtual_tokens
+    assert ask(corpus, "brig Petrel?", max_virtual_tokens=7, **asked).num_context_tokens == 7
+    whole = ask(corpus, "brig Petrel?", budget=4000, **asked)
+    assert whole.is_whole and whole.num_context_tokens == stored.num_tokens
+    with pytest.raises(LlocoError, match="budget must be at least 1 position, got 0"):
+        ask(corpus, "brig Petrel?", budget=0, **asked)
+
+
+def test_text_is_read_with_the_corpuss_adapter_only_by_the_decoder_that_it_was_trained_on(
+    corpus: Corpus, compressor: Compressor, tmp_path: Path
+) -> None:
+    own = replace(DEFAULT_TEMPLATE, name="own", question="Q {question}")
+    digest = corpus.set_adapter(make_adapter(compressor, tmp_path / "adapter", own))
+    other = RecordingEngine(chat_decoder())
+    assert ask(corpus, QUESTION, engine=other, mode="full", max_tokens=2).adapter is None
+    assert str(tiny_tokenizer().decode(other.prompts[0].pieces[0])).startswith("<s><system>")
+    loaded = RecordingEngine(load_compressor(corpus.compressor_name).decoder)
+    assert ask(corpus, QUESTION, engine=loaded, mode="full", max_tokens=2).adapter == digest
+    assert str(tiny_tokenizer().decode(loaded.prompts[0].pieces[-1])).endswith(f"Q {QUESTION}")
 
 
 @pytest.fixture

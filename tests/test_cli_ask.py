@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lloco.cli.output import Output, printable
 from lloco.corpus_models import load_corpus_decoder
+from lloco.engine.streaming import StreamingEngine
+from lloco.prompt import Prompt
 from tests.command import QUICK, Run, raiser, write_lines
-from tests.corpora import LEASE, save_compressor
+from tests.corpora import LEASE, VOYAGE, save_chat_model, save_compressor
 from tests.embedders import save_synonym_embedder
+from tests.tiny import tiny_tokenizer
 
 pytestmark = pytest.mark.usefixtures("home")
+VOYAGE_IDS = tiny_tokenizer()(VOYAGE)["input_ids"]
 
 
 def test_ask_answers_and_says_what_it_read(filled: Run) -> None:
@@ -54,6 +59,84 @@ def test_ask_reads_no_more_virtual_tokens_than_it_may(filled: Run) -> None:
     assert [one["text"] for one in passage["documents"]] == [one["text"] for one in whole["documents"]]
     assert "--unit" in filled.fails(*argv, "--unit", "page", code=2)
     assert "raise --max-virtual-tokens" in filled.fails(*argv, "--max-virtual-tokens", 1)
+
+
+@pytest.fixture
+def moved(filled: Run, compressor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The corpus, made by a compressor that is gone."""
+    gone = tmp_path / "gone"
+    shutil.copytree(compressor, gone)
+    filled.json("compress", tmp_path / "docs", "--corpus", "text", "--compressor", gone, "--quiet")
+    shutil.rmtree(gone)
+    monkeypatch.setattr("lloco.compressors.load.BUNDLED_FOLDER", gone)
+    return filled
+
+
+def test_text_is_read_by_any_model_without_a_compressor(moved: Run, tmp_path: Path) -> None:
+    model = save_chat_model(tmp_path / "chat")
+    argv = ["ask", "--corpus", "text", "Who was master of the Petrel?", "--max-tokens", "2"]
+    assert "if it has moved" in moved.fails(*argv)
+    for mode in ("full", "retrieval"):
+        value = moved.json(*argv, "--mode", mode, "--model", model)
+        assert (value["mode"], value["num_virtual_tokens"], value["adapter"]) == (mode, 0, None)
+        assert value["num_context_tokens"] > 0 and value["documents"][0]["document_id"] == "voyage.md"
+    assert moved.json(*argv, "--mode", "retrieval", "--budget", 9, "--model", model)["num_context_tokens"] == 9
+    assert moved(*argv, "--mode", "full", "--model", model) == 0
+    assert f"read {len(VOYAGE_IDS)} tokens of text (the whole text), without an adapter" in moved.out
+    assert moved(*argv, "--mode", "retrieval", "--budget", 9, "--model", model) == 0
+    assert f"read 9 tokens of text (passages of {len(VOYAGE_IDS)} document tokens)" in moved.out
+    assert "it is for --mode retrieval, got --mode full" in moved.fails(*argv, "--mode", "full", "--budget", 9, code=2)
+    assert "choose one of compressed, full, retrieval" in moved.fails(*argv, "--mode", "none", code=2)
+
+
+def test_chat_reads_text_by_any_model_with_earlier_turns_as_turns(
+    moved: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts: list[Prompt] = []
+    submit = StreamingEngine.submit
+
+    def noting(engine: StreamingEngine, prompt: Prompt, *args: Any, **kwargs: Any) -> Any:
+        prompts.append(prompt)
+        return submit(engine, prompt, *args, **kwargs)
+
+    monkeypatch.setattr(StreamingEngine, "submit", noting)
+    lines = iter(["Who signed the lease?", "And the Petrel?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    model = save_chat_model(tmp_path / "chat")
+    argv = ["chat", "--corpus", "text", "--mode", "full", "--model", model, "--turns", "1", "--max-tokens", "4"]
+    assert moved(*argv, "--json") == 0
+    first, second = [json.loads(line) for line in moved.out.splitlines()]
+    texts = [str(tiny_tokenizer().decode(torch.cat(prompt.pieces))) for prompt in prompts]
+    assert "error" not in second and first["answer"]
+    begin, turns = texts[1].split("Who signed the lease?")
+    assert begin == f"<s><system>\nAnswer in a few words.<end_of_turn>\n<user>\n{VOYAGE}\n\n"
+    answer = first["answer"].strip()
+    assert (
+        turns == f"<end_of_turn>\n<assistant>\n{answer}<end_of_turn>\n<user>\nAnd the Petrel?<end_of_turn>\n<model>\n"
+    )
+
+
+def test_an_adapter_of_another_model_is_left_out_of_reading_text_and_that_is_said(filled: Run, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    digest = filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)["adapter_digest"]
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2", "--mode", "full"]
+    assert filled.json(*argv)["adapter"] == digest
+    model = save_chat_model(tmp_path / "chat")
+    assert filled.json(*argv, "--model", model)["adapter"] is None
+    assert f"corpus c's adapter was not trained on {model}: text is read without it" in filled.err
+    named = filled.fails(*argv, "--model", model, "--adapter", Path("finetune-c") / "adapter")
+    assert "was made for" in named
+
+
+def test_a_wording_that_the_adapter_did_not_learn_is_told_of(filled: Run, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2", "--template"]
+    assert filled(*argv, "summarize") == 0
+    assert "was trained with wording 'default', --template summarize is another" in filled.err
+    assert filled(*argv, "default") == 0
+    assert "warning" not in filled.err
+    assert "asks for a chat template" in filled.fails(*argv, "short_answer")
 
 
 def test_ask_says_whether_an_adapter_read(filled: Run, tmp_path: Path) -> None:

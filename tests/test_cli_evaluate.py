@@ -2,18 +2,21 @@
 
 import csv
 import json
+import math
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lloco.engine.engine import Generation
 from lloco.evals.mode import MODES
 from tests.command import QUICK, Run, write_lines
-from tests.corpora import LEASE, VOYAGE, save_compressor
+from tests.corpora import LEASE, VOYAGE, save_chat_model, save_compressor
 from tests.tiny import tiny_llama, tiny_tokenizer
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -90,10 +93,83 @@ def test_contexts_that_the_decoder_cannot_hold_are_counted_and_told_of_once_a_mo
     value = run.json("evaluate", *argv, "--modes", "none,full")
     assert [row["num_cut"] for row in value["rows"]] == [0, 2]
     assert run("evaluate", *argv, "--modes", "none,full", "--quiet") == 0
-    [told] = [line for line in run.err.splitlines() if "were cut" in line]
+    [told] = [line for line in run.err.splitlines() if "contexts were cut" in line]
     assert told.startswith("warning: mode full: 2 of 3 contexts were cut to 4")
     assert run("predict", *argv, "--mode", "full") == 0
     assert told in run.err.splitlines()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Four questions about a document longer than a soft prompt."""
+    questions = [{"id": f"q{number}", "question": f"Who {number}?", "answers": ["Webb"]} for number in range(4)]
+    return write_lines(tmp_path / "many.jsonl", {"id": "d", "text": f"{LEASE} {VOYAGE}", "questions": questions})
+
+
+def test_many_answers_that_are_empty_or_cut_are_told_of_in_one_line_and_counted(
+    run: Run, many: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ["--task", "jsonl", "--data", many, "--compressor", compressor]
+    value = run.json("evaluate", *argv, "--modes", "none,full", "--max-tokens", "1", "--out", "cut")
+    assert [row["num_answers_cut"] for row in value["rows"]] == [4, 4]
+    [told] = [line for line in run.err.splitlines() if "warning" in line and "answers" in line]
+    assert "4 of 4 answers in mode none, 4 of 4 answers in mode full were cut: --max-tokens allows more" in told
+    predicted = run.json("predict", *argv, "--mode", "none", "--max-tokens", "1", "--limit", "2")
+    assert (predicted["num_answers_cut"], "warning" in run.err) == (2, False)
+
+    def stopping(engine: Any, prompts: Any, sampling: Any, *, adapters: Any = None) -> list[Generation]:
+        return [Generation(" ", (), prompt.length, "stop") for prompt in prompts]
+
+    monkeypatch.setattr("lloco.engine.streaming.StreamingEngine.generate", stopping)
+    monkeypatch.setattr("lloco.engine.transformers_engine.TransformersEngine.generate", stopping)
+    predicted = run.json("predict", *argv, "--mode", "none")
+    assert (predicted["num_empty"], predicted["num_answers_cut"]) == (4, 0)
+    assert run.err.count("warning") == 1
+    assert "4 of 4 answers in mode none are empty" in run.err and "without its chat template (--template)" in run.err
+
+
+def test_results_of_before_stand_beside_newer_ones(run: Run, many: Path, compressor: Path) -> None:
+    argv = ["evaluate", "--task", "jsonl", "--data", many, "--compressor", compressor, "--max-tokens", "2"]
+    run.json(*argv, "--modes", "none", "--out", "old")
+    old = json.loads(Path("old/results.json").read_text())
+    for name in ("num_empty", "num_answers_cut"):
+        del old["rows"][0][name]
+    Path("old/results.json").write_text(json.dumps(old))
+    assert run(*argv, "--modes", "full", "--out", "new", "--beside", "old") == 0, run.err
+
+
+def test_text_is_predicted_and_evaluated_without_a_compressor(
+    filled: Run, qa: Path, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a compressor was loaded")
+
+    monkeypatch.setattr("lloco.compressors.load.load_compressor", refuse)
+    monkeypatch.setattr("lloco.corpus_models.load_corpus_compressor", refuse)
+    modes, num_tokens = "full,truncated,retrieval,none", len(tiny_tokenizer()(f"{LEASE} {VOYAGE}")["input_ids"])
+    asked = ["--task", "jsonl", "--max-tokens", "2", "--model", save_chat_model(tmp_path / "chat")]
+    alone = filled.json("evaluate", *asked, "--data", many, "--modes", modes)
+    assert "read 512 tokens; --context-budget says otherwise" in filled.err
+    assert alone["options"]["context_budget"] == 512
+    assert set(alone["options"]["templates"].values()) == {"short_answer"}
+    assert [row["virtual_tokens"] for row in alone["rows"]] == [0] * 4
+    assert filled.json("predict", *asked, "--data", many, "--mode", "truncated")["context_tokens"] == num_tokens
+    documents = filled.json("corpus", "show", "c")
+    of_corpus = filled.json("evaluate", *asked, "--data", qa, "--corpus", "c", "--modes", modes, "--out", "of-corpus")
+    stored = documents["num_virtual_tokens"] / documents["num_documents"]
+    assert [row["context_tokens"] for row in of_corpus["rows"]][1:] == [stored, stored, 0]
+    other = filled.json("predict", *asked, "--data", many, "--corpus", "c", "--mode", "retrieval")
+    ratio = documents["num_document_tokens"] / documents["num_virtual_tokens"]
+    assert other["context_tokens"] == math.ceil(num_tokens / ratio)
+
+
+def test_the_corpuss_adapter_of_another_model_does_not_stop_reading_text(filled: Run, tmp_path: Path, qa: Path) -> None:
+    lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
+    filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
+    model = save_chat_model(tmp_path / "chat")
+    argv = ["evaluate", "--task", "jsonl", "--data", qa, "--corpus", "c", "--max-tokens", "2", "--model", model]
+    assert filled.json(*argv, "--modes", "full")["options"]["adapter"] is None
+    assert "was made for" in filled.fails(*argv, "--modes", "full+adapter", "--out", "with")
 
 
 def test_evaluate_prints_a_row_per_mode_and_writes_results_and_a_report(run: Run, qa: Path, compressor: Path) -> None:

@@ -5,13 +5,17 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from lloco.compress import compress_into
+from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.load import load_compressor
 from lloco.documents import Document
 from lloco.store.store import Store
+from lloco.template import Template
 from tests.command import QUICK, Run, write_lines
 from tests.corpora import LEASE, VOYAGE
+from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_tokenizer
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -33,6 +37,21 @@ def test_finetune_gives_the_corpus_an_adapter_that_asks_use(filled: Run, tmp_pat
     assert "keeps its adapter: 2 questions, 2 steps" in " ".join(filled.out.split())
     changed = write_lines(tmp_path / "qa.jsonl", {"question": "What?", "answer": "That", "document": "lease.txt"})
     assert "another" in filled.fails("finetune", "--corpus", "c", "--data", changed, *QUICK)
+
+
+def test_a_chat_model_learns_and_keeps_the_wording_in_chat_form(run: Run, docs: Path, tmp_path: Path) -> None:
+    decoder = tiny_decoder(tokenizer=tiny_tokenizer(chat_template=CHAT_TEMPLATE))
+    AutoCompressor(decoder, torch.ones(4, decoder.hidden_size), segment_len=24).save(tmp_path / "chat")
+    run.json("compress", docs, "--corpus", "c", "--compressor", tmp_path / "chat", "--quiet")
+    line = {"question": "Who?", "answer": "Webb", "document": "lease.txt"}
+    run.json("finetune", "--corpus", "c", "--data", write_lines(tmp_path / "a.jsonl", line), *QUICK)
+    assert Template.load(Path("finetune-c") / "adapter") == Template.packaged("short_answer")
+    choice = write_lines(tmp_path / "b.jsonl", {**line, "options": ["Webb", "Crane"]})
+    run.json("finetune", "--corpus", "c", "--data", choice, "--out", "choice", *QUICK)
+    assert Template.load(Path("choice") / "adapter") == Template.packaged("chat_multiple_choice")
+    plain = ["--template", "default", "--out", "plain", *QUICK]
+    run.json("finetune", "--corpus", "c", "--data", tmp_path / "a.jsonl", *plain)
+    assert Template.load(Path("plain") / "adapter") == Template.packaged("default")
 
 
 def test_finetune_compresses_the_documents_that_come_with_a_task(run: Run, tmp_path: Path, compressor: Path) -> None:

@@ -18,17 +18,18 @@ from lloco.documents import Document
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, DocumentError, LlocoError, MismatchError
-from lloco.evals.context import DocumentContext, max_words_of
+from lloco.evals.context import DocumentContext
 from lloco.evals.mode import MODES
-from lloco.evals.predict import PredictOptions, predict, template_for
+from lloco.evals.predict import PredictOptions, kind_of, predict
 from lloco.evals.sample import Sample
 from lloco.evals.work_log import Prediction
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
+from lloco.read_text import max_words_of
 from lloco.soft_prompt import SoftPrompt
 from lloco.template import Template
 from tests.command import write_lines
-from tests.tiny import tiny_decoder, tiny_llama
+from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_llama, tiny_tokenizer
 
 NUM_DOCUMENTS = 3
 PLACES = ("harbour", "orchard", "station", "library", "bakery", "chapel", "meadow", "quarry")
@@ -415,15 +416,45 @@ def test_options_are_worded_as_multiple_choice_and_others_are_not(engine: Transf
         predict(choice, engine, DEFAULT_TEMPLATE, options("none"))
 
 
-def test_templates_of_tasks() -> None:
-    assert template_for("quality").name == "multiple_choice"
-    assert template_for("qmsum").name == "summarize"
-    assert template_for("narrativeqa").name == "default"
+def test_what_tasks_ask_for() -> None:
+    assert kind_of("quality") == "multiple choice"
+    assert kind_of("qmsum") == "summary"
+    assert kind_of("narrativeqa") == "short answer"
     report = replace(samples()[0], task="longbench", dataset="gov_report")
-    assert template_for("longbench", report).name == "summarize"
-    assert template_for("longbench", replace(report, dataset="qasper")).name == "default"
+    assert kind_of("longbench", report) == "summary"
+    assert kind_of("longbench", replace(report, dataset="qasper")) == "short answer"
     with pytest.raises(DataError, match="no task"):
-        template_for("nothing")
+        kind_of("nothing")
+
+
+def test_a_chat_model_is_asked_in_its_chat_template(tmp_path: Path) -> None:
+    chat = tiny_decoder(tokenizer=tiny_tokenizer(chat_template=CHAT_TEMPLATE))
+    plain = samples(1)[0]
+    choice = replace(plain, id="choice", options=("yes", "no"), gold_letter="A")
+    summary = replace(plain, id="summary", task="qmsum")
+    counting = CountingEngine(TransformersEngine(chat))
+    predict([plain, choice], counting, None, options("full"), out=tmp_path / "out.json")
+    predict([summary], counting, None, options("full"))
+    texts = [chat.require_tokenizer().decode(torch.cat(prompt.pieces)) for prompt in counting.prompts]
+    names = ("short_answer", "chat_multiple_choice", "chat_summarize")
+    for text, wording in zip(texts, map(Template.packaged, names), strict=True):
+        assert text.startswith(f"<s><system>\n{wording.system}<end_of_turn>\n<user>\n{plain.document.text[:10]}")
+        assert text.endswith("<end_of_turn>\n<model>\n")
+    begun = json.loads((tmp_path / "out.json.details.jsonl").read_text().splitlines()[0])
+    assert begun["run"]["template"] != "by sample"
+
+
+def test_answers_that_were_cut_are_marked_and_older_logs_are_read(engine: TransformersEngine, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    made = predict(samples(2), engine, None, options("none", max_tokens=1), out=out)
+    assert all(prediction.is_answer_cut for prediction in made)
+    details = tmp_path / "out.json.details.jsonl"
+    first, *lines = details.read_text().splitlines()
+    older = [{key: value for key, value in json.loads(line).items() if key != "is_answer_cut"} for line in lines]
+    details.write_text("\n".join([first, *map(json.dumps, older)]) + "\n")
+    counting = CountingEngine(engine)
+    again = predict(samples(2), counting, None, options("none", max_tokens=1), out=out)
+    assert not counting.prompts and not any(prediction.is_answer_cut for prediction in again)
 
 
 def test_answer_lengths_and_stop_strings_are_the_tasks_and_the_templates(engine: TransformersEngine) -> None:

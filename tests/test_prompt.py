@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lloco.errors import DataError, LlocoError, MismatchError
 from lloco.prompt import DEFAULT_TEMPLATE, History, Prompt, Template, answer_ids, build_prompt, collate
-from lloco.template import fill
+from lloco.template import Kind, default_template, fill
 from tests.tiny import ARCHITECTURES, CHAT_TEMPLATE, tiny_decoder, tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(chat_template=CHAT_TEMPLATE)
@@ -60,9 +60,61 @@ def test_history_stands_between_context_and_question_in_the_templates_own_wordin
     history = History("Be {brief}.", (("Who?", "Ada"), ("{question}", "")))
     prompt = build_prompt(template, TOKENIZER, "When?", soft_prompts=[torch.ones(4, 8)], history=history)
     assert as_text(prompt) == "[4]\nBe {brief}.\nQ Who? A=> Ada\nQ {question} A=> \nQ When? A"
-    chat = replace(CHAT, before_context="")
-    alone = build_prompt(chat, TOKENIZER, "When?", history=History("Be brief."))
-    assert as_text(alone) == "<s><user>\nBe brief.\nQuestion: When?\nAnswer:<end_of_turn>\n<model>\n"
+
+
+CHAT_HISTORY = History("Be {brief}.", (("Who?", "Ada"), ("Really?", ""), ("{question}", "Yes")))
+
+
+def test_history_is_turns_of_the_chat_with_the_context_in_the_first() -> None:
+    template = replace(CHAT, system="Answer.", question="Q {question}", answer="{answer}")
+    prompt = build_prompt(template, TOKENIZER, "When?", soft_prompts=[torch.ones(4, 8)], history=CHAT_HISTORY)
+    assert as_text(prompt) == (
+        "<s><system>\nAnswer.\nBe {brief}.<end_of_turn>\n"
+        "<user>\nRead this:\n[4]\nQ Who?<end_of_turn>\n<assistant>\nAda<end_of_turn>\n"
+        "<user>\nQ Really?\nQ {question}<end_of_turn>\n<assistant>\nYes<end_of_turn>\n"
+        "<user>\nQ When?<end_of_turn>\n<model>\n"
+    )
+    alone = build_prompt(template, TOKENIZER, "When?", history=History("", CHAT_HISTORY.turns[:1]))
+    assert as_text(alone) == (
+        "<s><system>\nAnswer.<end_of_turn>\n<user>\nQ Who?<end_of_turn>\n<assistant>\nAda<end_of_turn>\n"
+        "<user>\nQ When?<end_of_turn>\n<model>\n"
+    )
+
+
+def test_without_a_system_turn_of_its_own_the_chat_has_the_instructions_as_one() -> None:
+    alone = build_prompt(CHAT, TOKENIZER, "When?", history=History("Be brief."))
+    assert as_text(alone) == (
+        "<s><system>\nBe brief.<end_of_turn>\n<user>\nQuestion: When?\nAnswer:<end_of_turn>\n<model>\n"
+    )
+
+
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+DROPS_SYSTEM = CHAT_TEMPLATE.replace("in messages %}", "in messages if message['role'] != 'system' %}")
+
+
+@pytest.mark.parametrize("chat_template", [NO_SYSTEM + CHAT_TEMPLATE, DROPS_SYSTEM])
+def test_a_system_turn_that_the_chat_template_does_not_take_begins_the_users(chat_template: str) -> None:
+    template = replace(CHAT, system="Answer.", question="Q {question}")
+    tokenizer = tiny_tokenizer(chat_template=chat_template)
+    prompt = build_prompt(template, tokenizer, "When?", soft_prompts=[torch.ones(4, 8)])
+    assert as_text(prompt) == "<s><user>\nAnswer.\n\nRead this:\n[4]\nQ When?<end_of_turn>\n<model>\n"
+
+
+def test_the_default_wording_is_in_chat_form_where_the_tokenizer_has_a_chat_template() -> None:
+    plain, named = tiny_tokenizer(), tiny_tokenizer()
+    named.chat_template = {"tool_use": CHAT_TEMPLATE}  # type: ignore[assignment]
+    wordings: dict[Kind, tuple[str, str]] = {
+        "short answer": ("short_answer", "default"),
+        "multiple choice": ("chat_multiple_choice", "multiple_choice"),
+        "summary": ("chat_summarize", "summarize"),
+    }
+    for kind, (chat, other) in wordings.items():
+        assert default_template(TOKENIZER, kind) == Template.packaged(chat)
+        assert default_template(plain, kind) == default_template(named, kind) == Template.packaged(other)
+        options = ["a", "b"] if kind == "multiple choice" else []
+        build_prompt(default_template(TOKENIZER, kind), TOKENIZER, "Which?", options=options)
+    named.chat_template = {"default": CHAT_TEMPLATE}  # type: ignore[assignment]
+    assert default_template(named, "summary").use_chat_template
 
 
 def test_context_as_text_stands_where_vectors_stand_after_them() -> None:
@@ -170,7 +222,16 @@ def test_a_template_survives_its_file_byte_for_byte(tmp_path: Path) -> None:
 def test_packaged_templates_load_and_the_default_is_the_default() -> None:
     assert Template.packaged("default") == DEFAULT_TEMPLATE
     published = ("lloco_hotpotqa", "lloco_narrativeqa", "lloco_qasper", "lloco_qmsum", "lloco_quality")
-    names = ("default", "icae", *published, "multiple_choice", "short_answer", "summarize")
+    names = (
+        "chat_multiple_choice",
+        "chat_summarize",
+        "default",
+        "icae",
+        *published,
+        "multiple_choice",
+        "short_answer",
+        "summarize",
+    )
     for name in names:
         assert Template.packaged(name).name == name
     with pytest.raises(DataError, match=f"'x': use {', '.join(names)}"):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -15,6 +16,7 @@ import pytest
 from lloco.cli.main import main
 from lloco.compress import compress_into
 from lloco.compressors.load import load_compressor
+from lloco.server.engines import EngineOptions
 from lloco.server.listen import open_socket
 from lloco.store.store import Store
 from tests.corpora import lease_and_voyage, save_compressor
@@ -102,3 +104,22 @@ def test_keys_may_let_other_machines_in(
     assert addresses == ["0.0.0.0"] * 2
     told = json.loads(capsys.readouterr().out)
     assert told["corpora"] == ["ships"] and re.fullmatch(r"http://0\.0\.0\.0:\d+/v1", told["url"])
+
+
+def test_the_mode_and_the_model_of_questions_that_name_none_reach_the_server(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Any] = []
+    made = EngineOptions
+
+    def noting(*args: Any, **kwargs: Any) -> EngineOptions:
+        seen.append(made(*args, **kwargs))
+        return seen[-1]
+
+    monkeypatch.setattr("lloco.server.engines.EngineOptions", noting)
+    monkeypatch.setattr("lloco.server.listen.serve", lambda app, bound: None)
+    argv = ["serve", "--port", "0", "--store", str(store)]
+    assert main([*argv, "--mode", "retrieval", "--model", "owner/any"]) == main(argv) == 0
+    assert [(one.mode, one.model) for one in seen] == [("retrieval", "owner/any"), ("compressed", None)]
+    assert main([*argv, "--mode", "none"]) == 2
+    assert "choose one of compressed, full, retrieval" in " ".join(capsys.readouterr().err.split())

@@ -29,7 +29,7 @@ from lloco.bench.turns import OnRun, Way, count_runs, take_turns
 from lloco.errors import LlocoError
 from lloco.evals.evaluate import versions
 from lloco.models.decoder import Decoder
-from lloco.template import DEFAULT_TEMPLATE
+from lloco.template import default_template
 from lloco.training.examples import Example, SoftPrompts, measure_examples
 from lloco.training.finetune import FinetuneOptions, finetune
 
@@ -157,7 +157,7 @@ def seconds_per_sample(decoder: Decoder, options: FinetuneBenchOptions, context:
             decoder,
             examples,
             lambda _: context(),
-            DEFAULT_TEMPLATE,
+            default_template(decoder.require_tokenizer(), "short answer"),
             options.recipe(),
             Path(folder),
             on_step=lambda line: steps.append(line.seconds),
@@ -203,7 +203,8 @@ def _lengths(decoder: Decoder, num_rows: int) -> tuple[int, int]:
     empty = torch.ones(1, decoder.hidden_size)
     example = [Example("context", QUESTION, ANSWER)]
     soft_prompts = SoftPrompts(lambda _: empty, decoder.device)
-    measured = measure_examples(example, soft_prompts, DEFAULT_TEMPLATE, decoder).examples[0]
+    template = default_template(decoder.require_tokenizer(), "short answer")
+    measured = measure_examples(example, soft_prompts, template, decoder).examples[0]
     return measured.seq_len - 1 + num_rows, len(measured.target_ids)
 
 

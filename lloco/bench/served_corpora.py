@@ -26,13 +26,13 @@ from lloco.engine.vllm_engine import VllmEngine
 from lloco.errors import CheckpointError, LlocoError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import Decoder, dtype_name, load_tokenizer
-from lloco.prompt import DEFAULT_TEMPLATE
 from lloco.server.access import Access
 from lloco.server.app import create_app
 from lloco.server.engines import EngineOptions
 from lloco.server.listen import address_of, open_socket, serving_in_thread
 from lloco.server.service import Service
 from lloco.store.store import Store
+from lloco.template import default_template
 
 MODES = ("full", "compressed")
 SEGMENT_LEN, SUMMARY_LENGTH = 1536, 50
@@ -212,7 +212,8 @@ def _save_random_adapter(decoder: Decoder, folder: Path, options: ServedOptions,
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.data = (0.02 * torch.randn(parameter.shape, generator=generator)).to(parameter)
-    save_adapter(model, folder, decoder=decoder, template=DEFAULT_TEMPLATE)
+    template = default_template(decoder.require_tokenizer(), "short answer")
+    save_adapter(model, folder, decoder=decoder, template=template)
     model.unload()
     return folder
 

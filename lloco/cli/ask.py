@@ -1,4 +1,4 @@
-"""`lloco ask`: one question, answered from soft prompts."""
+"""`lloco ask`: one question, answered from soft prompts or from text."""
 
 from typing import Annotated
 
@@ -26,12 +26,14 @@ def ask(
 ) -> None:
     """Answer a question from a corpus, with its source.
 
-    Finds the corpus and the document, reads its soft prompt with the corpus's adapter, answers and cites.
+    Finds the corpus and the document, reads its soft prompt with the corpus's adapter, answers and cites. With
+    --mode full or retrieval any --model reads text instead.
 
     \b
     Examples:
       lloco ask --corpus contracts "When does the lease of Mill Lane end?"
       lloco ask --corpus contracts --document lease.pdf "Who signs?" --json
+      lloco ask --corpus contracts --mode full --model HuggingFaceTB/SmolLM2-135M-Instruct "Who signs?"
       lloco ask "Which corpus has the answer to this?"
       lloco ask --corpus contracts --embedder minishlab/potion-base-8M "Who gets the house?"
     """

@@ -9,7 +9,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
-from lloco.cli.reading import Reading, ReadingFlags, open_reading, warn_of_cuts
+from lloco.cli.reading import Reading, ReadingFlags, open_reading, warn_of_answers, warn_of_cuts
 from lloco.cli.results_table import results_table
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template, named_template
@@ -85,6 +85,7 @@ def evaluate(
                 reading.engine,
                 chosen,
                 soft_prompt_of=reading.soft_prompt_of,
+                budget_of=reading.budget_of,
                 template=None if flags.template is None else named_template(flags.template),
                 out=out or choose,
                 provenance={**reading.provenance, "data": data, "command": command},
@@ -93,6 +94,7 @@ def evaluate(
             )
     for row in results.rows:
         warn_of_cuts(output, row.mode, row.predictions)
+    warn_of_answers(output, {row.mode: row.predictions for row in results.rows})
     page = folder / REPORT_FILE
     write_report([results], page, title=f"lloco evaluate: {task}", command=command)
     output.result(results.to_dict(), results_table(results))
@@ -125,7 +127,7 @@ def _options(modes: tuple[str, ...], flags: ReadingFlags, reading: Reading, outp
     from lloco.evals.evaluate import EvaluateOptions
 
     chosen = EvaluateOptions(
-        modes, flags.max_tokens, flags.batch_size, reading.adapter, flags.context_budget, flags.seed
+        modes, flags.max_tokens, flags.batch_size, reading.adapter, reading.context_budget, flags.seed
     )
     if any(row.endswith(ADAPTER_SUFFIX) for row in chosen.rows):
         adapter_template(flags.template, reading.adapter, output)

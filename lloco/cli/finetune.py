@@ -177,7 +177,7 @@ def finetune(
         if questions.adapter is not None:
             warn_of_other_model(output, questions.adapter, decoder)
         folder = out or Path(f"finetune-{found.name}")
-        wording = _wording(template, learned, questions.adapter)
+        wording = _wording(template, learned, questions.adapter, decoder)
         adapter = _train(found, decoder, learned, held_out, wording, chosen, folder, questions.adapter, output)
         values = _values(found.name, adapter, learned)
         if state.is_main_process:
@@ -258,20 +258,20 @@ def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: _Que
     return compressor
 
 
-def _wording(template: str | None, data: "FinetuneData", start: Path | None) -> "Template":
+def _wording(template: str | None, data: "FinetuneData", start: Path | None, decoder: "Decoder") -> "Template":
     """Return the template that was named, else that of the adapter to start from, else the one that suits the data."""
-    from lloco.template import Template
+    from lloco.template import Template, default_template
 
     learned = Template.of_adapter(start)
     if template is None and learned is not None:
         return learned
     if template is None:
-        if data.template is None:
+        if data.kind is None:
             raise DataError(
                 "one adapter learns one wording, these questions are of several kinds: give one kind, or a wording "
                 "for all with --template"
             )
-        return data.template
+        return default_template(decoder.require_tokenizer(), data.kind)
     return named_template(template)
 
 

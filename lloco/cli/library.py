@@ -10,21 +10,23 @@ from lloco.cli import options
 from lloco.cli.output import Output, printable
 from lloco.cli.reading import warn_of_other_model
 from lloco.cli.retrieval import Retrieval
-from lloco.cli.wording import adapter_template
+from lloco.cli.wording import adapter_template, named_template
 from lloco.errors import LlocoError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lloco.answer import Answer
+    from lloco.answer import Answer, Mode
     from lloco.engine.engine import Engine
     from lloco.evidence import Unit
+    from lloco.models.decoder import Decoder
     from lloco.retriever import Retriever
     from lloco.routing import Route
     from lloco.store.corpus import Corpus
     from lloco.store.store import Store
     from lloco.template import Template
 
+MODES: "tuple[Mode, ...]" = ("compressed", "full", "retrieval")
 UNITS: "tuple[Unit, ...]" = ("document", "passage")
 SNIPPET_LEN = 160
 BUNDLED_HINT = (
@@ -55,6 +57,14 @@ class AskFlags:
     unit: Annotated[
         str, options.choice("--unit", UNITS, "Read documents, or no more of them than the best passages.")
     ] = "document"
+    mode: Annotated[
+        str, options.choice("--mode", MODES, "What is read: soft prompts, the text, or its best passages.")
+    ] = "compressed"
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", parser=options.at_least(1), metavar="N", help="Tokens that the passages of --mode "
+                     "retrieval may take [default: as many as the soft prompts have]."),
+    ] = None  # fmt: skip
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
     ] = 64
@@ -73,6 +83,11 @@ class AskFlags:
     store: options.StorePath = None
     device: options.Device = None
     dtype: options.DtypeName = None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether text is read in place of soft prompts, which any decoder can do."""
+        return self.mode != "compressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,10 @@ class Library:
     def __init__(
         self, store: "Store", names: Sequence[str] | None, flags: AskFlags, retrieval: Retrieval, output: Output
     ) -> None:
+        if flags.budget is not None and flags.mode != "retrieval":
+            raise typer.BadParameter(f"it is for --mode retrieval, got --mode {flags.mode}", param_hint="'--budget'")
+        if flags.template is not None:
+            named_template(flags.template)
         self._store = store
         self._flags = flags
         self._output = output
@@ -168,30 +187,49 @@ class Library:
         if corpus.name not in self._readers:
             if self._flags.document is not None:
                 corpus.document(self._flags.document)
-            adapter = self._flags.adapter or corpus.adapter_folder()
+            engine = self._engine(corpus)
+            adapter = self._adapter(corpus, engine.decoder)
             template = adapter_template(self._flags.template, adapter, self._output)
-            engine = self._engine(corpus, adapter)
             if adapter is not None:
                 warn_of_other_model(self._output, adapter, engine.decoder)
             self._readers[corpus.name] = _Reader(corpus, engine, template, self._flags)
         return self._readers[corpus.name]
 
-    def _engine(self, corpus: "Corpus", adapter: "Path | None") -> "Engine":
+    def _adapter(self, corpus: "Corpus", decoder: "Decoder") -> "Path | None":
+        """Return the adapter that reads the corpus; says so where its own is left out."""
+        from lloco.corpus_models import adapter_of
+
+        if self._flags.adapter is not None:
+            return self._flags.adapter
+        adapter = adapter_of(corpus, decoder, reads_text=self._flags.reads_text)
+        if adapter is None and corpus.adapter_folder() is not None:
+            self._output.say(
+                f"corpus {corpus.name}'s adapter was not trained on {decoder.name}: text is read without it"
+            )
+        return adapter
+
+    def _engine(self, corpus: "Corpus") -> "Engine":
         """Return what reads the corpus; corpora of one compressor that the same decoder reads share it."""
-        from lloco.compressors.load import bundled_names
+        from lloco.compressors.load import bundled_names, load_named_decoder
         from lloco.corpus_models import decoder_digest_of, load_corpus_decoder
         from lloco.engine.streaming import embedded_engine
 
-        key, flags = (corpus.compressor_digest, decoder_digest_of(adapter)), self._flags
+        flags = self._flags
+        is_any_decoder = flags.reads_text and flags.model is not None
+        adapter = flags.adapter or corpus.adapter_folder()
+        key = (None, None) if is_any_decoder else (corpus.compressor_digest, decoder_digest_of(adapter))
         if key not in self._engines:
-            decoder = load_corpus_decoder(
-                corpus,
-                flags.model,
-                adapter=flags.adapter,
-                compressor=flags.compressor,
-                device=flags.device,
-                dtype=flags.dtype,
-            )
+            if is_any_decoder:
+                decoder = load_named_decoder(flags.model, device=flags.device, dtype=flags.dtype)
+            else:
+                decoder = load_corpus_decoder(
+                    corpus,
+                    flags.model,
+                    adapter=flags.adapter,
+                    compressor=flags.compressor,
+                    device=flags.device,
+                    dtype=flags.dtype,
+                )
             if decoder.name in bundled_names():
                 self._output.say(BUNDLED_HINT)
             self._engines[key] = embedded_engine(decoder, 1)
@@ -240,7 +278,9 @@ class _Reader:
             adapter=self._flags.adapter,
             template=self._template,
             max_tokens=self._flags.max_tokens,
+            mode=cast("Mode", self._flags.mode),
             max_virtual_tokens=self._flags.max_virtual_tokens,
+            budget=self._flags.budget,
             history=History(turns=tuple(turns)),
             on_text=on_text if self._is_streamed else None,
         )
@@ -268,10 +308,13 @@ def _sources(answer: "Answer") -> list[str]:
 
 
 def _read_line(answer: "Answer") -> str:
-    ratio = answer.num_document_tokens / answer.num_virtual_tokens
     part = "" if answer.is_whole else ", in part"
     adapter = "without an adapter" if answer.adapter is None else f"with adapter {answer.adapter[:12]}"
-    return (
-        f"read {answer.num_virtual_tokens:,} virtual tokens instead of {answer.num_document_tokens:,} document tokens "
-        f"({ratio:.1f} times fewer{part}), {adapter}"
-    )
+    if answer.mode == "compressed":
+        ratio = answer.num_document_tokens / answer.num_virtual_tokens
+        return (
+            f"read {answer.num_virtual_tokens:,} virtual tokens instead of {answer.num_document_tokens:,} document "
+            f"tokens ({ratio:.1f} times fewer{part}), {adapter}"
+        )
+    of = "the whole text" if answer.is_whole else f"passages of {answer.num_document_tokens:,} document tokens"
+    return f"read {answer.num_context_tokens:,} tokens of text ({of}), {adapter}"

@@ -7,7 +7,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
-from lloco.cli.reading import ReadingFlags, open_reading, warn_of_cuts
+from lloco.cli.reading import ReadingFlags, open_reading, warn_of_answers, warn_of_cuts
 from lloco.cli.verb import verb
 from lloco.cli.wording import adapter_template
 from lloco.evals.mode import MODES, Mode
@@ -59,8 +59,9 @@ def predict(
                 samples,
                 reading.engine,
                 wording,
-                PredictOptions(mode, flags.max_tokens, flags.batch_size, adapter, flags.context_budget, flags.seed),
+                PredictOptions(mode, flags.max_tokens, flags.batch_size, adapter, reading.context_budget, flags.seed),
                 soft_prompt_of=reading.soft_prompt_of,
+                budget_of=reading.budget_of,
                 out=file,
                 on_progress=lambda num_now: advance(num_now, len(samples)),
             )
@@ -72,6 +73,7 @@ def predict(
         **_values(made, wording, adapter),
     }
     warn_of_cuts(output, mode, made)
+    warn_of_answers(output, {mode: made})
     output.result(values, f"{len(made):,} predictions in {file}")
     output.say(f"next: lloco score --task {task} --data {data} --predictions {file}")
 
@@ -84,6 +86,8 @@ def _values(made: "Sequence[Prediction]", wording: "Template | None", adapter: P
         "virtual_tokens": sum(one.num_virtual_tokens for one in made) / len(made),
         "document_tokens": sum(one.num_document_tokens for one in made) / len(made),
         "num_cut": sum(one.is_cut for one in made),
+        "num_empty": sum(not one.text for one in made),
+        "num_answers_cut": sum(one.is_answer_cut for one in made),
         "template": None if wording is None else wording.name,
         "decoding": "greedy",
         "adapter": None if adapter is None else str(adapter),

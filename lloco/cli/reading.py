@@ -1,5 +1,6 @@
 """What `lloco predict` and `lloco evaluate` share: their flags, an engine, and where soft prompts come from."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -8,10 +9,14 @@ from typing import TYPE_CHECKING
 
 from lloco.cli import options
 from lloco.cli.output import Output
-from lloco.evals.mode import needs_soft_prompt
+from lloco.evals.mode import ADAPTER_SUFFIX, BUDGET_MODES
+from lloco.room import DEFAULT_BUDGET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from lloco.compressors.compressor import Compressor
+    from lloco.documents import Document
     from lloco.engine.engine import Engine
     from lloco.evals.predict import SoftPromptOf
     from lloco.evals.sample import Sample
@@ -19,6 +24,10 @@ if TYPE_CHECKING:
     from lloco.models.decoder import Decoder
     from lloco.soft_prompt_source import SoftPromptSource
     from lloco.store.corpus import Corpus
+
+
+MANY, MANY_SHARE = 3, 0.2
+"""So many answers, and such a share of all, are warned of where they are empty or were cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,12 @@ class Reading:
     engine: "Engine"
     soft_prompt_of: "SoftPromptOf | None"
     adapter: Path | None
+    """The one that was named, or the corpus's own if a mode reads with it."""
     provenance: dict[str, object]
+    context_budget: int | None = None
+    """Tokens for modes truncated and retrieval; None where documents have their own budgets."""
+    budget_of: "Callable[[Document], int] | None" = None
+    """A document's budget, where the corpus tells it and no compressor is loaded."""
 
 
 @contextmanager
@@ -65,24 +79,67 @@ def open_reading(
         corpus = None
         if flags.corpus is not None:
             corpus = stack.enter_context(Store(flags.store)).corpus(flags.corpus, create=False)
-        compressor = None
-        if flags.model is None or any(needs_soft_prompt(mode, flags.context_budget) for mode in modes):
-            compressor = _load_compressor(flags, corpus)
+        compressor = _load_compressor(flags, corpus) if _needs_compressor(flags, modes) else None
         decoder = load_named_decoder(flags.model, device=flags.device, dtype=flags.dtype) if flags.model else None
         decoder = decoder or (compressor.decoder if compressor else None)
         assert decoder is not None, "without --model there is a compressor"
-        adapter = flags.adapter or (None if corpus is None else corpus.adapter_folder())
-        is_read_with = flags.adapter is not None or any(mode.startswith("compressed") for mode in modes)
-        if adapter is not None and is_read_with:
+        reads_vectors = any(map(_reads_vectors, modes))
+        is_read_with = reads_vectors or any(mode.endswith(ADAPTER_SUFFIX) for mode in modes)
+        adapter = flags.adapter or (corpus.adapter_folder() if corpus and is_read_with else None)
+        if adapter is not None:
             warn_of_other_model(output, adapter, decoder)
-        engine = _engine(flags, decoder, adapter if is_read_with else None)
+        engine = _engine(flags, decoder, adapter)
         if compressor is None:
-            yield Reading(engine, None, adapter, {"corpus": flags.corpus})
+            budget, budget_of = _budgets(flags, modes, corpus, decoder, output)
+            yield Reading(engine, None, adapter, {"corpus": flags.corpus}, budget, budget_of)
             return
-        if any(mode.startswith("compressed") for mode in modes):
+        if reads_vectors:
             check_decoder(decoder, compressor, adapter)
         source = _source(flags, samples, compressor, corpus, output)
-        yield Reading(engine, source.soft_prompt, adapter, _provenance(flags, compressor, source))
+        provenance = _provenance(flags, compressor, source)
+        yield Reading(engine, source.soft_prompt, adapter, provenance, flags.context_budget)
+
+
+def _needs_compressor(flags: ReadingFlags, modes: Sequence[str]) -> bool:
+    """Whether vectors are read, the decoder is the compressor's own, or a budget is that of soft prompts to make."""
+    is_named = flags.compressor is not None or flags.segment_len is not None
+    return flags.model is None or any(map(_reads_vectors, modes)) or (is_named and _needs_budget(flags, modes))
+
+
+def _reads_vectors(mode: str) -> bool:
+    return mode.removesuffix(ADAPTER_SUFFIX) == "compressed"
+
+
+def _needs_budget(flags: ReadingFlags, modes: Sequence[str]) -> bool:
+    return flags.context_budget is None and any(mode.removesuffix(ADAPTER_SUFFIX) in BUDGET_MODES for mode in modes)
+
+
+def _budgets(
+    flags: ReadingFlags, modes: Sequence[str], corpus: "Corpus | None", decoder: "Decoder", output: Output
+) -> "tuple[int | None, Callable[[Document], int] | None]":
+    """Return the budget of truncated text and passages where no compressor is loaded: of all documents, or of each.
+
+    With a corpus a document's budget is as long as its soft prompt there, or as one would be at the corpus's ratio.
+    """
+    from lloco.read_text import token_ids
+
+    if not _needs_budget(flags, modes):
+        return flags.context_budget, None
+    summary = None if corpus is None else corpus.summary()
+    if corpus is None or summary is None or not summary.num_virtual_tokens:
+        output.say(
+            f"there are no soft prompts to go by: modes {' and '.join(BUDGET_MODES)} read {DEFAULT_BUDGET} tokens; "
+            "--context-budget says otherwise, --compressor takes the length of its soft prompts"
+        )
+        return DEFAULT_BUDGET, None
+    stored = {document.digest: document.num_virtual_tokens for document in corpus.documents()}
+    ratio = summary.num_document_tokens / summary.num_virtual_tokens
+
+    def budget_of(document: "Document") -> int:
+        known = stored.get(document.digest)
+        return known or math.ceil(len(token_ids(decoder.require_tokenizer(), document.text)) / ratio)
+
+    return None, budget_of
 
 
 def warn_of_cuts(output: Output, mode: str, predictions: "Sequence[Prediction]") -> None:
@@ -94,6 +151,32 @@ def warn_of_cuts(output: Output, mode: str, predictions: "Sequence[Prediction]")
             f"mode {mode}: {len(lens):,} of {len(predictions):,} contexts were cut to {read} tokens, what the "
             "decoder's positions leave beside question and answer"
         )
+
+
+def warn_of_answers(output: Output, predictions_of: "Mapping[str, Sequence[Prediction]]") -> None:
+    """Say in one line in which modes many answers are empty, or were cut, and what the likely cause is."""
+    empty = _many(predictions_of, lambda prediction: not prediction.text)
+    cut = _many(predictions_of, lambda prediction: prediction.is_answer_cut)
+    said = []
+    if empty:
+        said.append(
+            f"{empty} are empty: the wording is likely one that this model does not know, such as that of a chat model "
+            "without its chat template (--template)"
+        )
+    if cut:
+        said.append(f"{cut} were cut: --max-tokens allows more, and --template a wording that asks for short answers")
+    if said:
+        output.warn("; ".join(said))
+
+
+def _many(predictions_of: "Mapping[str, Sequence[Prediction]]", is_such: "Callable[[Prediction], bool]") -> str:
+    """Name the modes in which a fifth of the answers, and at least three, are such, with their numbers; "" for none."""
+    found = []
+    for mode, predictions in predictions_of.items():
+        num_such = sum(map(is_such, predictions))
+        if num_such >= MANY and num_such >= MANY_SHARE * len(predictions):
+            found.append(f"{num_such:,} of {len(predictions):,} answers in mode {mode}")
+    return ", ".join(found)
 
 
 def warn_of_other_model(output: Output, adapter: Path, decoder: "Decoder") -> None:

@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from lloco.cli import options
 from lloco.cli.allocator import limit_arenas
+from lloco.cli.library import MODES
 from lloco.cli.output import Output
 from lloco.cli.retrieval import Retrieval
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
+    from lloco.answer import Mode
     from lloco.engine.vllm_http import HttpVllm
     from lloco.server.access import Access
 
@@ -68,6 +70,10 @@ def serve(
     *,
     flags: _Flags,
     retrieval: Retrieval,
+    mode: Annotated[
+        str, options.choice("--mode", MODES, "What is read for a question that does not say it in lloco.mode.")
+    ] = "compressed",
+    model: options.Model = None,
     compressor: options.CompressorName = None,
     store: options.StorePath = None,
     device: options.Device = None,
@@ -77,12 +83,14 @@ def serve(
 ) -> None:
     """Serve corpora to OpenAI clients: each corpus is a model.
 
-    Answers carry citations. Documents can be added while it runs. Ctrl-C finishes what runs, then ends.
+    Answers carry citations. Documents can be added while it runs. Ctrl-C finishes what runs, then ends. With --model,
+    that decoder reads text in modes full and retrieval.
 
     \b
     Examples:
       lloco serve
       lloco serve --corpus contracts --port 9000
+      lloco serve --mode full --model HuggingFaceTB/SmolLM2-135M-Instruct
       lloco serve --engine vllm --max-batch-size 64
       lloco serve --engine vllm --vllm-url http://gpu-machine:8000
       lloco serve --host 0.0.0.0 --api-key-file keys.json
@@ -119,6 +127,8 @@ def serve(
                 flags.prefix_cache_mb << 20,
                 flags.engine,
                 vllm,
+                cast("Mode", mode),
+                model,
             ),
             open_retriever,
         )

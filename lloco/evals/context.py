@@ -13,12 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 from lloco.documents import Document
 from lloco.errors import DocumentError, MismatchError
-from lloco.read_text import join_pieces, pack_passages, token_ids
+from lloco.read_text import join_pieces, max_words_of, pack_passages, token_ids
 from lloco.retriever import Hit, Retriever, split_passages
 from lloco.soft_prompt import SoftPrompt
 from lloco.store.passage import PassageText
-
-_PASSAGE_WORDS = (16, 100)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,9 +151,3 @@ class Passages:
         hits = [(0, hit.start) for hit in self._search.search(question, len(self._ids))]
         taken = pack_passages([*hits, *self._ids], self._ids.__getitem__, self._separator, limit)
         return join_pieces([taken[place] for place in sorted(taken)], self._separator)
-
-
-def max_words_of(num_words: int) -> int:
-    """Length of passages when so many words can be read: four should fit, so that a wrong hit does not take it all."""
-    shortest, longest = _PASSAGE_WORDS
-    return max(shortest, min(longest, num_words // 4))

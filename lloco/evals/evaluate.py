@@ -14,6 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from lloco.documents import Document
 from lloco.engine.engine import Engine
 from lloco.errors import LlocoError
@@ -31,7 +33,7 @@ from lloco.models.adapter import adapter_digest, check_adapter
 from lloco.models.decoder import dtype_name
 from lloco.prompt import build_prompt
 from lloco.soft_prompt import Provenance, SoftPrompt
-from lloco.template import Template
+from lloco.template import Template, has_chat_template
 from lloco.version import __version__
 
 
@@ -90,6 +92,7 @@ def evaluate(
     options: EvaluateOptions,
     *,
     soft_prompt_of: SoftPromptOf | None = None,
+    budget_of: Callable[[Document], int] | None = None,
     template: Template | None = None,
     out: Path | Callable[[Settings], Path] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -104,6 +107,7 @@ def evaluate(
         engine: answers them.
         options: modes and limits.
         soft_prompt_of: a document's soft prompt; needed by `compressed`, and by modes that get its length as budget.
+        budget_of: number of virtual tokens of a document, where that is known without `soft_prompt_of`.
         template: wording of all rows; None takes the adapter's own for rows with an adapter, else the task's.
         out: folder of the results, or what chooses it by what the run is; a killed evaluation that is started again
             there goes on.
@@ -118,13 +122,13 @@ def evaluate(
         MismatchError: a soft prompt or the adapter was made for another model or text.
     """
     score(task, samples, {sample.id: "" for sample in samples})  # unusable samples are found before the long work
-    _check_can_read(options, soft_prompt_of)
+    _check_can_read(options, soft_prompt_of, budget_of)
     if options.adapter is not None:
         check_adapter(options.adapter, engine.decoder)
     known = _KnownSoftPrompts(soft_prompt_of) if soft_prompt_of is not None else None
     templates = {row: template or Template.of_adapter(options.predict_options(row).adapter) for row in options.rows}
     _check_wording(samples, engine, templates.values())
-    run = _Run(task, samples, engine, options, templates, known)
+    run = _Run(task, samples, engine, options, templates, known, known.num_virtual_tokens if known else budget_of)
     made = run.provenance()
     settings = {} if out is None else run.settings(made)
     folder = out(settings) if callable(out) else out
@@ -176,6 +180,7 @@ class _Run:
     templates: Mapping[str, Template | None]
     """By row; None is the task's."""
     known: _KnownSoftPrompts | None
+    budget_of: Callable[[Document], int] | None
 
     def row(self, row: str, out: Path | None, on_progress: Callable[[str, int], None] | None) -> ModeResult:
         """Predict and score one row."""
@@ -185,7 +190,7 @@ class _Run:
             self.templates[row],
             self.options.predict_options(row),
             soft_prompt_of=self.known.soft_prompt if self.known else None,
-            budget_of=self.known.num_virtual_tokens if self.known else None,
+            budget_of=self.budget_of,
             out=None if out is None else out / PREDICTIONS_FOLDER / f"{row}.json",
             on_progress=None if on_progress is None else partial(on_progress, row),
         )
@@ -208,17 +213,36 @@ class _Run:
             "num_questions": len(self.samples),
             "modes": ",".join(options.rows),
             "max_tokens": options.max_tokens,
-            "context_budget": options.context_budget,
+            "context_budget": options.context_budget or self._stored_budget(),
             "soft_prompts": None if made is None else made_by(made),
-            "templates": digest_of([one and one.to_json() for one in self.templates.values()]),
+            "templates": digest_of([*self._wordings(), *self._chat_wordings()]),
             "device": self.engine.decoder.device.type,
             "seed": options.seed,
         }
 
+    def _stored_budget(self) -> int | None:
+        """Return the first document's budget where budgets are known without soft prompts."""
+        if self.known is not None or self.budget_of is None:
+            return None
+        return self.budget_of(self.samples[0].document)
+
+    def _wordings(self) -> list[str | None]:
+        return [None if template is None else template.to_json() for template in self.templates.values()]
+
+    def _chat_wordings(self) -> list[str]:
+        """Return the packaged wordings in chat form that rows without one of their own get."""
+        if None not in self.templates.values() or not has_chat_template(self._tokenizer):
+            return []
+        return sorted({template_for(self._tokenizer, sample).to_json() for sample in self.samples})
+
+    @property
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.engine.decoder.require_tokenizer()
+
     def described(self, made: Provenance | None) -> dict[str, Any]:
         """Return everything that a reader needs to make the numbers again, resolved."""
         options, decoder = self.options, self.engine.decoder
-        by_task = sorted({template_for(self.task, sample).name for sample in self.samples})
+        by_task = sorted({template_for(self._tokenizer, sample).name for sample in self.samples})
         names = {row: ", ".join(by_task) if one is None else one.name for row, one in self.templates.items()}
         answer_lens = sorted({options.max_tokens or find_task(self.task).answer_tokens(one) for one in self.samples})
         return {
@@ -254,10 +278,16 @@ def versions() -> dict[str, str]:
     }
 
 
-def _check_can_read(options: EvaluateOptions, soft_prompt_of: SoftPromptOf | None) -> None:
+def _check_can_read(
+    options: EvaluateOptions,
+    soft_prompt_of: SoftPromptOf | None,
+    budget_of: Callable[[Document], int] | None,
+) -> None:
     """Refuse before the first row what the last one would refuse after hours."""
     for row in options.rows:
-        if soft_prompt_of is None and needs_soft_prompt(row, options.context_budget):
+        is_compressed = row.removesuffix(ADAPTER_SUFFIX) == "compressed"
+        lacks_budget = budget_of is None and needs_soft_prompt(row, options.context_budget)
+        if soft_prompt_of is None and (is_compressed or lacks_budget):
             raise LlocoError(
                 f"mode {row} needs the documents' soft prompts, there are none: name a compressor or a corpus"
             )
@@ -267,5 +297,6 @@ def _check_wording(samples: Sequence[Sample], engine: Engine, templates: Iterabl
     """Lay out one question with options and one without in every wording."""
     examples = {bool(sample.options): sample for sample in samples}.values()
     for template, sample in product(templates, examples):
-        wording = template or template_for(sample.task, sample)
-        build_prompt(wording, engine.decoder.require_tokenizer(), sample.question, options=sample.options)
+        tokenizer = engine.decoder.require_tokenizer()
+        wording = template or template_for(tokenizer, sample)
+        build_prompt(wording, tokenizer, sample.question, options=sample.options)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from lloco.documents import Document
 from lloco.engine.engine import Engine, SamplingParams
@@ -28,7 +29,7 @@ from lloco.models.adapter import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.prompt import Prompt, build_prompt
 from lloco.soft_prompt import SoftPrompt
-from lloco.template import DEFAULT_TEMPLATE, Template
+from lloco.template import Kind, Template, default_template, has_chat_template
 
 SoftPromptOf = Callable[[Document], SoftPrompt]
 _STANDIN = torch.zeros(1, dtype=torch.int64)
@@ -72,15 +73,20 @@ class _Question:
     context: Context
 
 
-def template_for(task: str, sample: Sample | None = None) -> Template:
-    """Return the packaged wording for a task, or for one sample of it where a task's samples differ."""
+def kind_of(task: str, sample: Sample | None = None) -> Kind:
+    """Return what a task asks for, or one sample of it where a task's samples differ."""
     find_task(task)
     if task == "quality" or (sample is not None and sample.options):
-        return Template.packaged("multiple_choice")
-    is_summary = sample is not None and sample.dataset in DATASETS
-    if task == "qmsum" or (is_summary and sample is not None and DATASETS[sample.dataset].metric != "longbench_f1"):
-        return Template.packaged("summarize")
-    return DEFAULT_TEMPLATE
+        return "multiple choice"
+    is_known = sample is not None and sample.dataset in DATASETS
+    if task == "qmsum" or (is_known and sample is not None and DATASETS[sample.dataset].metric != "longbench_f1"):
+        return "summary"
+    return "short answer"
+
+
+def template_for(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Template:
+    """Return the packaged wording for a sample, in chat form where the tokenizer has a chat template."""
+    return default_template(tokenizer, kind_of(sample.task, sample))
 
 
 def predict(
@@ -218,9 +224,9 @@ def by_document(samples: Sequence[Sample]) -> list[list[Sample]]:
 
 def _question(sample: Sample, contexts: _Contexts, template: Template | None) -> _Question:
     decoder, options = contexts.decoder, contexts.options
-    template = template or template_for(sample.task, sample)
-    max_tokens = options.max_tokens or find_task(sample.task).answer_tokens(sample)
     tokenizer = decoder.require_tokenizer()
+    template = template or template_for(tokenizer, sample)
+    max_tokens = options.max_tokens or find_task(sample.task).answer_tokens(sample)
     document = contexts.of(sample.document)
     context = Context()
     if options.mode != "none":
@@ -272,6 +278,7 @@ def _answer(batch: Sequence[_Question], engine: Engine, adapter: str | None) -> 
             num_document_tokens=question.num_document_tokens,
             num_soft_prompt_tokens=question.context.num_soft_prompt_tokens,
             is_cut=question.context.is_cut,
+            is_answer_cut=generation.finish_reason == "length",
             seconds=seconds,
         )
         for question, generation in zip(batch, generations, strict=True)
@@ -298,6 +305,14 @@ def _settings(
         "max_tokens": options.max_tokens,
         "context_budget": document.budget if options.mode in BUDGET_MODES else None,
         "soft_prompts": made_by(document.soft_prompt.provenance) if contexts.needs_soft_prompts else None,
-        "template": "by sample" if template is None else digest_of(template.to_json()),
+        "template": _wording(samples, engine.decoder) if template is None else digest_of(template.to_json()),
         "seed": options.seed,
     }
+
+
+def _wording(samples: Sequence[Sample], decoder: Decoder) -> str:
+    """Name the default wording: "by sample", or what it is in chat form, which older logs did not have."""
+    tokenizer = decoder.require_tokenizer()
+    if not has_chat_template(tokenizer):
+        return "by sample"
+    return digest_of(sorted({template_for(tokenizer, sample).to_json() for sample in samples}))

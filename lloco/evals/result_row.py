@@ -19,6 +19,10 @@ class ResultRow:
     compression_ratio: float | None
     seconds: float
     num_cut: int
+    num_empty: int = 0
+    """Answers without a word; results of before do not tell."""
+    num_answers_cut: int = 0
+    """Answers that ended because they were as long as they may be."""
 
     @property
     def tokens_read(self) -> float:

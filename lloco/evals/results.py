@@ -77,6 +77,8 @@ class ModeResult:
             compression_ratio=self.compression_ratio,
             seconds=self.seconds,
             num_cut=self.num_cut,
+            num_empty=sum(not one.text for one in self.predictions),
+            num_answers_cut=sum(one.is_answer_cut for one in self.predictions),
         )
 
     def value(self, metric: str) -> str:

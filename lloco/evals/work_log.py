@@ -32,6 +32,8 @@ class Prediction:
     """Virtual tokens of the whole soft prompt, of which a cut context has the first."""
     is_cut: bool = False
     """Whether the context was shortened because the decoder has too few positions."""
+    is_answer_cut: bool = False
+    """Whether the answer ended because it was as long as it may be."""
     seconds: float = 0.0
     """Its share of the time in which its batch was generated."""
 
@@ -128,6 +130,8 @@ def _parse(data: bytes, path: Path) -> tuple[dict[str, Any], list[Prediction]]:
             raise _damaged(path, number) from error
         if number > 1 and isinstance(value, dict) and "num_soft_prompt_tokens" not in value:
             value["num_soft_prompt_tokens"] = value.get("num_virtual_tokens")  # logs of before do not tell
+        if number > 1 and isinstance(value, dict):
+            value.setdefault("is_answer_cut", False)  # nor this
         if not isinstance(value, dict) or set(value) != ({"run"} if number == 1 else names):
             raise _damaged(path, number)
         values.append(value)

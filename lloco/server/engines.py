@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from lloco.answer import Mode
 from lloco.compressors.compressor import Compressor
+from lloco.compressors.load import load_named_decoder
 from lloco.corpus_models import check_compressor, decoder_digest_of, load_corpus_compressor, load_corpus_decoder
 from lloco.engine.request_queue import AsyncEngine
 from lloco.engine.streaming import StreamingEngine
@@ -22,6 +24,7 @@ from lloco.engine.vllm_engine import VllmEngine
 from lloco.engine.vllm_server import VllmServerEngine
 from lloco.errors import CheckpointError, MismatchError
 from lloco.models.adapter_digest import adapter_digest
+from lloco.models.decoder import Decoder
 from lloco.server.errors import ApiError
 from lloco.store.corpus import Corpus
 
@@ -51,6 +54,10 @@ class EngineOptions:
     """What generates: "transformers" or "vllm"."""
     vllm: VllmConnection | None = None
     """A vLLM that runs already and generates in place of them; it runs one decoder, so it answers for no other."""
+    mode: Mode = "compressed"
+    """What is read where a question does not say it."""
+    model: str | None = None
+    """Decoder that reads text, whatever the corpus; the one that reads the corpus's soft prompts when not given."""
 
 
 class Engines:
@@ -63,8 +70,15 @@ class Engines:
         self._added: set[tuple[str, str, Path]] = set()
         self._refused: dict[str, tuple[float, str]] = {}
         """Decoders that the vLLM does not run: until when that stands, and why."""
+        self._text_digest: str | None = None
+        """Of the decoder that the options name, once it is loaded."""
         self._loading = threading.RLock()
         self._is_closed = False
+
+    @property
+    def mode(self) -> Mode:
+        """What is read where a question does not say it."""
+        return self._options.mode
 
     @property
     def num_running(self) -> int:
@@ -76,8 +90,10 @@ class Engines:
         """Questions waiting for a place in a batch."""
         return sum(engine.num_waiting for engine in list(self._engines.values()))
 
-    def engine(self, corpus: Corpus, adapter: Path | None) -> AsyncEngine:
+    def engine(self, corpus: Corpus, adapter: Path | None, mode: Mode = "compressed") -> AsyncEngine:
         """Return the engine of the decoder that reads this corpus with this adapter; it may have to load it.
+
+        Text is read by the decoder that the options name, if they do: no compressor is loaded for it.
 
         Raises:
             ApiError: the corpus has no document yet.
@@ -86,6 +102,8 @@ class Engines:
         made_by = corpus.compressor_digest
         if made_by is None or not corpus.document_ids(limit=1):
             raise ApiError(400, f"{corpus.name} has no document yet: add one with POST /v1/documents", param="model")
+        if mode != "compressed" and self._options.model is not None:
+            return self._text_engine(self._options.model)
         digest = decoder_digest_of(adapter) or made_by
         if digest not in self._engines:
             self._check_refused(digest)
@@ -105,6 +123,9 @@ class Engines:
         vllm = self._options.vllm
         assert vllm is not None, "there is nothing to join"
         asyncio.run_coroutine_threadsafe(vllm.max_len(), vllm.loop).result()
+        if self.mode != "compressed" and self._options.model is not None:
+            self._text_engine(self._options.model)
+            return
         for corpus in corpora:
             if corpus.document_ids(limit=1):
                 adapter = corpus.adapter_folder()
@@ -171,27 +192,51 @@ class Engines:
         """Return the compressor of the same digest that is loaded already, if there is one."""
         return self._compressors.get(loaded.digest, loaded)
 
-    def _load_engine(self, corpus: Corpus, adapter: Path | None, is_compressors: bool) -> AsyncEngine:
-        options = self._options
+    def _text_engine(self, model: str) -> AsyncEngine:
+        """Return the engine of the decoder that the options name; it may have to load it."""
+        with self._loading:
+            if self._text_digest is None:
+                self._check_is_open()
+                options = self._options
+                decoder = load_named_decoder(
+                    model, device=options.device, dtype=options.dtype, is_shell=options.vllm is not None
+                )
+                self._check_refused(decoder.digest)
+                if decoder.digest not in self._engines:
+                    self._engines[decoder.digest] = self._run(decoder)
+                self._text_digest = decoder.digest
+            return self._engines[self._text_digest]
+
+    def _check_is_open(self) -> None:
         if self._is_closed:
             raise ApiError(503, "the server is shutting down: ask another one")
+
+    def _load_engine(self, corpus: Corpus, adapter: Path | None, is_compressors: bool) -> AsyncEngine:
+        options = self._options
+        self._check_is_open()
         if options.vllm is not None:
-            shell = self._found(
-                lambda place: load_corpus_decoder(
-                    corpus, adapter=adapter, compressor=place, dtype=options.dtype, is_shell=True
+            return self._run(
+                self._found(
+                    lambda place: load_corpus_decoder(
+                        corpus, adapter=adapter, compressor=place, dtype=options.dtype, is_shell=True
+                    )
                 )
             )
+        if is_compressors:
+            return self._run(self.compressor(corpus).decoder)
+        return self._run(load_corpus_decoder(corpus, adapter=adapter, device=options.device, dtype=options.dtype))
+
+    def _run(self, decoder: Decoder) -> AsyncEngine:
+        """Return an engine that runs this decoder, or has a vLLM run it that runs already."""
+        options = self._options
+        if options.vllm is not None:
             try:
                 return VllmServerEngine(
-                    shell, options.vllm, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting
+                    decoder, options.vllm, max_batch_size=options.max_batch_size, max_waiting=options.max_waiting
                 )
             except MismatchError as error:
-                self._refused[shell.digest] = (time.monotonic() + REFUSED_SECONDS, str(error))
+                self._refused[decoder.digest] = (time.monotonic() + REFUSED_SECONDS, str(error))
                 raise
-        if is_compressors:
-            decoder = self.compressor(corpus).decoder
-        else:
-            decoder = load_corpus_decoder(corpus, adapter=adapter, device=options.device, dtype=options.dtype)
         if options.engine == "vllm":
             return VllmEngine(
                 decoder, options.max_batch_size, max_adapters=VLLM_ADAPTERS, max_waiting=options.max_waiting

@@ -158,9 +158,11 @@ class Questions:
     ) -> tuple[AsyncEngine, PreparedQuestion]:
         """Find the documents and lay out the prompt; once more, removals waiting, where it changed meanwhile."""
 
+        mode = options.mode or self._engines.mode
+
         def prepared_now() -> tuple[AsyncEngine, PreparedQuestion]:
             adapter = corpus.adapter_folder()
-            engine = self._engines.engine(corpus, adapter)
+            engine = self._engines.engine(corpus, adapter, mode)
             retriever = self._library.retriever(corpus)
             evidence = find_evidence(
                 corpus,
@@ -171,7 +173,7 @@ class Questions:
                 retriever=retriever,
                 earlier=[earlier for earlier, _ in history.turns],
             )
-            reads = adapter if options.mode == "compressed" else None
+            reads = adapter if mode == "compressed" else None
             prepared = prepare(
                 corpus,
                 question,
@@ -180,8 +182,9 @@ class Questions:
                 sampling,
                 adapter=reads,
                 history=history,
-                mode=options.mode,
+                mode=mode,
                 max_virtual_tokens=options.max_virtual_tokens,
+                budget=options.budget,
             )
             if prepared.adapter is not None and prepared.adapter_folder is not None:
                 self._engines.add_adapter(engine, prepared.adapter, prepared.adapter_folder)

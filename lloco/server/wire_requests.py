@@ -86,8 +86,10 @@ class LlocoOptions(Wire):
     document: str | None = None
     top_k: int = Field(default=1, ge=1, le=100)
     unit: Unit = "document"
-    mode: Mode = "compressed"
+    mode: Mode | None = None
+    """The server's own where none is named."""
     max_virtual_tokens: int | None = Field(default=None, ge=1)
+    budget: int | None = Field(default=None, ge=1)
     strict: bool = False
 
 

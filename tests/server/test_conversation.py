@@ -1,5 +1,6 @@
 """What was said before a question, and what is read for it: system messages, earlier turns, vectors or full text."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import openai
 import pytest
 
 from lloco.answer import Mode, PreparedQuestion, prepare
+from lloco.answer import ask as ask_corpus
 from lloco.compress import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.corpus_models import load_corpus_decoder
@@ -16,9 +18,12 @@ from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evidence import find_evidence
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.models.checkpoint import weights_digest
+from lloco.models.decoder import load_decoder
 from lloco.prompt import DEFAULT_TEMPLATE, NO_HISTORY, History
-from tests.corpora import lease_and_voyage
-from tests.serving import CHAT_URL, QUESTION, Site, error_of
+from lloco.store.store import Store
+from tests.corpora import lease_and_voyage, save_chat_model
+from tests.serving import CHAT_URL, QUESTION, Site, error_of, fill_store, serving
 
 SYSTEM = {"role": "system", "content": "Answer in one word."}
 ASKED = {"role": "user", "content": QUESTION}
@@ -151,3 +156,35 @@ def test_full_text_is_read_without_the_corpuss_adapter(
     full = ask(client, ASKED, corpus="tuned", mode="full")
     assert full.lloco["adapter"] is None
     assert full.choices[0].message.content == ask(client, ASKED, mode="full").choices[0].message.content
+
+
+def test_passages_are_read_as_text_within_a_budget(client: openai.OpenAI) -> None:
+    made = ask(client, ASKED, mode="retrieval", budget=20)
+    assert (made.usage.context_tokens, made.usage.virtual_tokens) == (20, 0)
+    assert (made.lloco["mode"], made.lloco["is_whole"]) == ("retrieval", False)
+    [cited] = made.choices[0].message.citations
+    assert cited["document_id"] == "voyage" and "Edmund Crane" in cited["text"]
+    assert ask(client, ASKED, mode="retrieval").usage.context_tokens == ask(client, ASKED).usage.virtual_tokens
+    with pytest.raises(openai.BadRequestError, match="budget"):
+        ask(client, ASKED, mode="retrieval", budget=0)
+
+
+def test_a_server_reads_text_by_any_model_without_a_compressor(compressor: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    shutil.copytree(compressor, gone)
+    store = fill_store(tmp_path / "store", gone, ships=lease_and_voyage())
+    shutil.rmtree(gone)
+    model = save_chat_model(tmp_path / "chat")
+    with serving(store, mode="full", model=str(model)) as running, running.client() as client:
+        made = ask(client, ASKED)
+        assert (made.lloco["mode"], made.lloco["decoder"]) == ("full", weights_digest(model))
+        assert made.usage.virtual_tokens == 0
+        earlier = ask(client, SYSTEM, ASKED, ANSWERED, {"role": "user", "content": "Where was she lost?"})
+        with Store(store) as opened:
+            found = opened.corpus("ships")
+            history = History("Answer in one word.", ((QUESTION, "Edmund Crane"),))
+            engine = TransformersEngine(load_decoder(model), batch_size=1)
+            alone = ask_corpus(found, "Where was she lost?", engine=engine, mode="full", history=history, max_tokens=12)
+        assert earlier.choices[0].message.content == alone.text
+        with pytest.raises(openai.InternalServerError):
+            ask(client, ASKED, mode="compressed")
