@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from lloco.compressors.compressor import Compressor
-from lloco.compressors.load import load_compressor, load_named_decoder, named_folder
+from lloco.compressors.load import compressor_folder, load_compressor, load_named_decoder, named_folder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.adapter_origin import read_origin
 from lloco.models.checkpoint import weights_digest
@@ -21,7 +21,7 @@ from lloco.store.rows import CorpusSummary
 def load_corpus_compressor(
     corpus: Corpus, name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
 ) -> Compressor:
-    """Load the named compressor, else the corpus's own, else the bundled one.
+    """Load the named compressor, else the corpus's own, else the default one.
 
     Raises:
         MismatchError: the corpus holds soft prompts of another compressor.
@@ -164,7 +164,7 @@ def _own_decoder(
 
 
 def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> None:
-    folder = named_folder(compressor)
+    folder = compressor_folder(compressor)
     digest = weights_digest(folder)
     if digest != summary.compressor_digest:
         raise MismatchError(

@@ -45,6 +45,7 @@ LATE = {
         "charset_normalizer",
         "datasets",
         "docx",
+        "gguf",
         "huggingface_hub",
         "lxml",
         "matplotlib",
