@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from lloco.compressors.compressor import Compressor
+from lloco.compressors.delta import checkpoint_digest
 from lloco.compressors.load import compressor_folder, load_compressor, load_named_decoder, named_folder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.adapter_origin import read_origin
-from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import Decoder, resolve_device
+from lloco.models.named import full_name
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary
 
@@ -53,8 +54,10 @@ def check_made_for(compressor: Compressor, model: str | Path) -> None:
 
     An autocompressor is a decoder with summary tokens: what it makes is read by its own weights.
     """
+    if full_name(str(model)) == compressor.name:
+        return
     folder = named_folder(model)
-    digest, width = weights_digest(folder), _width(folder)
+    digest, width = checkpoint_digest(folder), _width(folder)
     if digest != compressor.digest:
         raise MismatchError(
             f"soft prompts for {model} ({width} wide, digest {digest[:12]}) were wanted, {compressor.name} makes them "
@@ -122,7 +125,8 @@ def load_corpus_decoder(
     resolve_device(device)
     name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
     try:
-        decoder = load_named_decoder(name, device=device, dtype=dtype, is_shell=is_shell)
+        is_compressors = digest is not None and digest == summary.compressor_digest
+        decoder = load_named_decoder(name, device=device, dtype=dtype, is_shell=is_shell, is_compressors=is_compressors)
     except CheckpointError as error:
         if model is not None:
             raise
@@ -165,7 +169,7 @@ def _own_decoder(
 
 def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> None:
     folder = compressor_folder(compressor)
-    digest = weights_digest(folder)
+    digest = checkpoint_digest(folder)
     if digest != summary.compressor_digest:
         raise MismatchError(
             f"corpus {summary.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "

@@ -336,6 +336,14 @@ def test_the_compressor_of_a_name_is_its_own_folder_or_is_said_to_be_missing(
     assert load_compressor("smollm2").digest != load_named_decoder("smollm2").digest
 
 
+def test_a_corpus_is_read_by_its_compressors_own_decoder_though_the_name_alone_is_another_model(
+    wheel: Path, home: Path, run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{NAMES}.SMOLLM2_FOLDER", compressor)
+    run.json("compress", docs, "--corpus", "c", "--compressor", "smollm2", "--model", "smollm2")
+    assert run.json("ask", "--corpus", "c", "Who signed?", "--max-tokens", "2")["corpus"] == "c"
+
+
 def test_the_default_is_what_the_environment_names_else_the_best_that_is_here(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,10 +44,10 @@ def window_rows(compressor: LocalCompressor, num_tokens: int) -> list[int]:
 def local_work(compressor: LocalCompressor, cost: ModelCost, lengths: Sequence[int], batch_size: int) -> Work:
     """Count what the windows of documents of these lengths take: every batch of windows moves the weights once.
 
-    Layers read every position, the network behind them (`widen`, `narrow`) every vector.
+    Layers read every position, the network behind them every vector.
     """
     rows = sorted((row for length in lengths for row in window_rows(compressor, length)), reverse=True)
-    behind = compressor.encoder.widen.weight.numel() + compressor.encoder.narrow.weight.numel()
+    behind = compressor.encoder.weights_a_vector(compressor.segment_len)
     work = Work(2 * behind * sum(map(compressor.num_virtual_tokens, lengths)), 0)
     for first in range(0, len(rows), batch_size):
         flops = sum(

@@ -70,6 +70,8 @@ SETTINGS = (
     "encoder_layers",
     "accumulate_summary",
     "encoder_lora_alpha",
+    "num_levels",
+    "merge_size",
 )
 """Every key that a compressor has in the config."""
 

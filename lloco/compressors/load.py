@@ -6,20 +6,20 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from lloco.compressors.autocompressor import SUMMARY_KEY, AutoCompressor, load_autocompressor
+from lloco.compressors.autocompressor import SUMMARY_KEY, load_autocompressor
 from lloco.compressors.decoder_based import config_design
+from lloco.compressors.delta import TrainableCompressor, is_delta, load_delta, read_delta_settings
 from lloco.compressors.icae import DESIGN as ICAE
 from lloco.compressors.icae import IcaeCompressor, load_icae
-from lloco.compressors.local import LocalCompressor, load_local_compressor, local_design
+from lloco.compressors.local import load_local_compressor, local_design
+from lloco.errors import CheckpointError
 from lloco.models.checkpoint import GGUF_SUFFIX, checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
 from lloco.models.named import SMOLLM2, default_model, full_name, named_compressor_folder
 from lloco.models.shell import load_shell
 
-Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
+Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional", "pyramid"]
 """The designs that training makes."""
-TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
-"""The compressors that training can reach through: torch modules whose `read_documents` keeps gradients."""
 AnyCompressor: TypeAlias = TrainableCompressor | IcaeCompressor
 
 
@@ -47,6 +47,8 @@ def design_of(folder: Path) -> Design | Literal["icae"] | None:
     Raises:
         CheckpointError: the folder's weights cannot be read, or its config names no design that there is.
     """
+    if is_delta(folder):
+        return read_delta_settings(folder).design
     if config_design(folder) == ICAE:
         return "icae"
     design = local_design(folder)
@@ -66,7 +68,9 @@ def load_compressor(
     name, place = _locate(path_or_hub_id)
     folder = checkpoint_folder(place)
     compressor: AnyCompressor
-    if config_design(folder) == ICAE:
+    if is_delta(folder):
+        compressor = load_delta(folder, device=device, dtype=dtype)
+    elif config_design(folder) == ICAE:
         compressor = load_icae(place, device=device, dtype=dtype)
     elif local_design(folder) is None:
         compressor = load_autocompressor(place, device=device, dtype=dtype)
@@ -82,15 +86,24 @@ def load_named_decoder(
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
     is_shell: bool = False,
+    is_compressors: bool = False,
 ) -> Decoder:
     """Load a decoder, or its shell alone, by the names that compressors have; None is the default.
 
-    The folder of a compressor is also its decoder's, but `smollm2` is the pretrained model itself.
+    The folder of a compressor is also its decoder's, but `smollm2` is the pretrained model itself, and what its
+    compressor's vectors are for only with `is_compressors`.
 
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a causal language model.
     """
-    name, place = _locate(path_or_hub_id, is_decoder=True)
+    name, place = _locate(path_or_hub_id, is_decoder=not is_compressors)
+    if is_delta(checkpoint_folder(place)):
+        if is_shell:
+            raise CheckpointError(
+                f"{name} is a delta, which another process cannot read: write it whole first with `lloco pretrain "
+                f"--init {name} --compressor-steps 0 --merged --out DIR`, and name DIR/merged"
+            )
+        return replace(load_delta(checkpoint_folder(place), device=device, dtype=dtype).decoder, name=name)
     decoder = load_shell(place, dtype=dtype) if is_shell else load_decoder(place, device=device, dtype=dtype)
     return replace(decoder, name=name)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +33,12 @@ from lloco.compressors.decoder_based import (
     vocab_size,
 )
 from lloco.compressors.local_encoder import LocalDesign, LocalEncoder, encoder_body
+from lloco.compressors.pyramid_encoder import PyramidEncoder
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
 
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 ANY_LENGTH = 1 << 40
 """More tokens than any document has."""
 
@@ -47,9 +49,18 @@ class LocalCompressor(DecoderBased):
     A window of `window_len` tokens is read at once; segments in it see each other, those of other windows do not.
     """
 
-    def __init__(self, decoder: Decoder, encoder: LocalEncoder, *, segment_lens: Sequence[int], window_len: int):
+    def __init__(
+        self,
+        decoder: Decoder,
+        encoder: LocalEncoder | PyramidEncoder,
+        *,
+        segment_lens: Sequence[int],
+        window_len: int,
+        keep_dtypes: bool = False,
+    ) -> None:
+        """Take the encoder in the decoder's dtype, unless it is to keep that of each of its weights."""
         super().__init__(decoder)
-        self.encoder = _in_dtype(encoder, decoder.dtype).to(decoder.device)
+        self.encoder = (encoder if keep_dtypes else in_dtype(encoder, decoder.dtype)).to(decoder.device)
         self.window_len = window_len
         self.segment_lens = tuple(segment_lens)
         if not self.segment_lens or min(self.segment_lens) < encoder.summary_length:
@@ -85,7 +96,7 @@ class LocalCompressor(DecoderBased):
 
     def reach(self, segment_len: int) -> int:
         """Return the same at this segment length; 0 where it is too short, or a window does not fit the positions."""
-        if segment_len < self.summary_length:
+        if not self.encoder.can_make(segment_len):
             return 0
         return ANY_LENGTH if segment_len + self._num_summaries <= self.decoder.max_len else 0
 
@@ -97,7 +108,7 @@ class LocalCompressor(DecoderBased):
     @property
     def _num_summaries(self) -> int:
         """Places that summary tokens take beside a segment's tokens."""
-        return 0 if self.design == "pooling" else self.summary_length
+        return 0 if self.design in ("pooling", "pyramid") else self.summary_length
 
     def num_virtual_tokens(self, num_tokens: int, segment_len: int | None = None) -> int:
         """Return the length of the soft prompt of a document: of its last segment only groups that have a token."""
@@ -199,18 +210,20 @@ class LocalCompressor(DecoderBased):
 
     def save(self, folder: str | Path) -> None:
         """Write a plain causal-LM folder plus the encoder's tensors; see `save_with_decoder`."""
-        settings = {
+        settings: dict[str, Any] = {
             "compressor_design": self.design,
             "summary_length": self.summary_length,
             "segment_lens": list(self.segment_lens),
             "window_len": self.window_len,
             "encoder_layers": int(self.encoder.body.config.num_hidden_layers),
         }
+        if isinstance(self.encoder, PyramidEncoder):
+            settings |= {"num_levels": len(self.encoder.levels), "merge_size": self.encoder.merge_size}
         tensors = {TENSOR_PREFIX + name: tensor for name, tensor in self.encoder.state_dict().items()}
         self.decoder = save_with_decoder(self.decoder, folder, settings, tensors)
 
 
-def _in_dtype(encoder: LocalEncoder, dtype: torch.dtype) -> LocalEncoder:
+def in_dtype(encoder: AnyModule, dtype: torch.dtype) -> AnyModule:
     """Change the weights alone: positions are rotated by buffers that stay float32, as the decoder's do."""
     for parameter in encoder.parameters():
         parameter.data = parameter.data.to(dtype)
@@ -247,8 +260,7 @@ def load_local_compressor(
         raise CheckpointError(
             f"summary_length and window_len were wanted in the config of {decoder.name}: fetch the checkpoint again"
         )
-    body = encoder_body(decoder, declared(decoder, "encoder_layers"))
-    encoder = LocalEncoder(body, decoder.model.config.compressor_design, summary_length, embed_scale=1.0)
+    encoder = _untrained_encoder(decoder, summary_length)
     tensors = compressor_tensors(folder)
     try:
         encoder.load_state_dict(tensors)
@@ -259,3 +271,14 @@ def load_local_compressor(
         ) from error
     segment_lens = declared_lengths(decoder, "segment_lens")
     return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=window_len).eval()
+
+
+def _untrained_encoder(decoder: Decoder, summary_length: int) -> LocalEncoder | PyramidEncoder:
+    """Return an encoder of the shape that the decoder's config declares."""
+    body, design = encoder_body(decoder, declared(decoder, "encoder_layers")), decoder.model.config.compressor_design
+    if design != "pyramid":
+        return LocalEncoder(body, design, summary_length, embed_scale=1.0)
+    num_levels, merge_size = declared(decoder, "num_levels"), declared(decoder, "merge_size")
+    if num_levels is None or merge_size is None:
+        raise CheckpointError(f"the config of {decoder.name} must have num_levels and merge_size: fetch it again")
+    return PyramidEncoder(body, num_levels=num_levels, merge_size=merge_size, embed_scale=1.0)

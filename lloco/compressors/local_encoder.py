@@ -10,6 +10,7 @@ import copy
 from typing import Any, Literal
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
@@ -20,7 +21,7 @@ from lloco.models.llama_forward import LlamaForward
 from lloco.models.plain_llama import can_read
 from lloco.models.quiet import quiet_transformers
 
-LocalDesign = Literal["pooling", "interleaved", "bidirectional"]
+LocalDesign = Literal["pooling", "interleaved", "bidirectional", "pyramid"]
 
 
 class LocalEncoder(nn.Module):
@@ -38,6 +39,14 @@ class LocalEncoder(nn.Module):
         self.narrow = nn.Linear(2 * width, width)
         self.scale = nn.Parameter(torch.full((width,), embed_scale))
 
+    def can_make(self, segment_len: int) -> bool:
+        """Return whether segments of this many tokens become `summary_length` vectors."""
+        return segment_len >= self.summary_length
+
+    def weights_a_vector(self, segment_len: int) -> int:
+        """Return how many weights are multiplied for a vector, behind the layers."""
+        return self.widen.weight.numel() + self.narrow.weight.numel()
+
     def forward(self, tokens: Tensor, lengths: Tensor, segment_len: int) -> Tensor:
         """Return the vectors of one window a row.
 
@@ -52,25 +61,12 @@ class LocalEncoder(nn.Module):
         groups = group_of_tokens(tokens.shape[1], segment_len, self.summary_length).to(tokens.device)
         if self.design == "pooling":
             is_token = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-            states = _mean_of_groups(self._states(tokens, is_token), groups, is_token)
+            states = _mean_of_groups(layer_states(self.body, tokens, is_token), groups, is_token)
         else:
             states = self._summarise(tokens, groups, lengths, segment_len)
         vectors = self.narrow(nn.functional.gelu(self.widen(states)))
         normed = nn.functional.rms_norm(vectors.float(), vectors.shape[-1:]).to(vectors.dtype)
         return normed * self.scale
-
-    def _states(self, row: Tensor, is_read: Tensor | None) -> Tensor:
-        """Run the layers, every position seeing all that are read; where none is named, those before it and itself."""
-        if not torch.is_grad_enabled() and can_read(self.body):
-            is_seen = None if is_read is None or bool(is_read.all()) else is_read
-            return LlamaForward(self.body).encode(row, is_seen, is_causal=is_read is None)
-        mask = None
-        if is_read is not None:
-            mask = torch.zeros(is_read.shape, dtype=row.dtype, device=row.device)
-            mask = mask.masked_fill(~is_read, torch.finfo(row.dtype).min)[:, None, None, :]
-            mask = mask.expand(-1, -1, row.shape[1], -1)
-        states: Tensor = self.body(inputs_embeds=row, attention_mask=mask, use_cache=False).last_hidden_state
-        return states
 
     def _summarise(self, tokens: Tensor, groups: Tensor, lengths: Tensor, segment_len: int) -> Tensor:
         """Put a summary token after its group, or after its segment, and return the states of all of them."""
@@ -99,8 +95,24 @@ class LocalEncoder(nn.Module):
         if self.design == "bidirectional":
             is_read = torch.zeros(num_rows, nowhere + 1, dtype=torch.bool, device=row.device).scatter(1, index, True)
             is_read = is_read[:, :nowhere]
-        states = self._states(row, is_read)
+        states = layer_states(self.body, row, is_read)
         return states.gather(1, summary_places.clamp(max=nowhere - 1)[:, :, None].expand(-1, -1, width))
+
+
+def layer_states(body: PreTrainedModel, row: Tensor, is_read: Tensor | None) -> Tensor:
+    """Run the layers, every position seeing all that are read; where none is named, those before it and itself."""
+    # Our own forward is told of adapters by name; LoRA that is being trained here has none.
+    is_plain = not any(isinstance(module, BaseTunerLayer) for module in body.modules())
+    if is_plain and not torch.is_grad_enabled() and can_read(body):
+        is_seen = None if is_read is None or bool(is_read.all()) else is_read
+        return LlamaForward(body).encode(row, is_seen, is_causal=is_read is None)
+    mask = None
+    if is_read is not None:
+        mask = torch.zeros(is_read.shape, dtype=row.dtype, device=row.device)
+        mask = mask.masked_fill(~is_read, torch.finfo(row.dtype).min)[:, None, None, :]
+        mask = mask.expand(-1, -1, row.shape[1], -1)
+    states: Tensor = body(inputs_embeds=row, attention_mask=mask, use_cache=False).last_hidden_state
+    return states
 
 
 def group_of_tokens(num_tokens: int, segment_len: int, summary_length: int) -> Tensor:
@@ -120,14 +132,24 @@ def new_local_encoder(
     decoder: Decoder, design: LocalDesign, *, summary_length: int, num_layers: int | None = None
 ) -> LocalEncoder:
     """Return an encoder whose layers are copies of the decoder's first ones; what is new in it is drawn at random."""
+    return LocalEncoder(copied_body(decoder, num_layers), design, summary_length, embed_scale(decoder))
+
+
+@torch.no_grad()
+def embed_scale(decoder: Decoder) -> float:
+    """Return the root mean square of the decoder's embeddings."""
+    all_ids = torch.arange(vocab_size(decoder), device=decoder.device)
+    squares = [float(decoder.embed(ids).float().square().mean(dim=-1).sum()) for ids in torch.split(all_ids, 4096)]
+    return float((sum(squares) / len(all_ids)) ** 0.5)
+
+
+def copied_body(decoder: Decoder, num_layers: int | None = None) -> PreTrainedModel:
+    """Return copies of the decoder's first layers, all when not told how many, without embeddings of tokens."""
     body = encoder_body(decoder, num_layers)
     original: Any = decoder.model.get_decoder()  # type: ignore[no-untyped-call]
     own = {name: value for name, value in original.state_dict().items() if name in body.state_dict()}
     body.load_state_dict(own)
-    with torch.no_grad():
-        places = torch.arange(vocab_size(decoder), device=decoder.device)
-        squares = [float(decoder.embed(ids).float().square().mean(dim=-1).sum()) for ids in torch.split(places, 4096)]
-    return LocalEncoder(body, design, summary_length, (sum(squares) / len(places)) ** 0.5)
+    return body
 
 
 def encoder_body(decoder: Decoder, num_layers: int | None = None) -> PreTrainedModel:

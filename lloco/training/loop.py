@@ -139,12 +139,14 @@ def train(
     *,
     run: Mapping[str, Any] | None = None,
     layers: Sequence[nn.Module] = (),
+    rate_factor: Callable[[str], float] = lambda name: 1.0,
 ) -> list[LogLine]:
     """Optimise the parameters of `module` that require gradients, in place; go on from `folder` if a run stopped there.
 
     `run` names what else makes this run what it is (digests of data and model, a stage's options), in plain values; a
     folder whose run differs in any of it is not gone on with. Under several processes only the first one writes. Under
     FSDP2 the module is left in shares, and `layers`, which every micro-batch runs once, are gathered one by one.
+    `rate_factor` says by a parameter's name how many times the learning rate it has.
 
     Returns:
         One line a step, those of an earlier part of the run included.
@@ -156,10 +158,7 @@ def train(
     shares = share_out(module, layers, state) if is_sharding_wanted(state) else None
     parameters = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for _, p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
-            {"params": [p for _, p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
+        _parameter_groups(parameters, options.weight_decay, rate_factor),
         betas=(0.9, options.beta2),
         fused=all(p.device.type in ("cpu", "cuda") for _, p in parameters),
     )
@@ -168,7 +167,7 @@ def train(
     _check_same_start(len(log), folder, state)
     for step in range(len(log), options.num_steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, options)
+            group["lr"] = learning_rate_at(step, options) * group["rate_factor"]
         started = time.perf_counter()
         loss, num_targets = _accumulate(stage, step, [p for _, p in parameters], options, state, shares)
         norm = float(whole(torch.nn.utils.clip_grad_norm_([p for _, p in parameters], options.max_grad_norm)))
@@ -190,6 +189,20 @@ def train(
             save_checkpoint(folder, parameters, optimizer, identity, lines, is_writer=state.is_main_process)
     state.wait_for_everyone()
     return log
+
+
+def _parameter_groups(
+    parameters: Sequence[tuple[str, nn.Parameter]], weight_decay: float, rate_factor: Callable[[str], float]
+) -> list[dict[str, Any]]:
+    """Group matrices, which decay, and the rest, which does not, by their learning rates."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in parameters:
+        groups.setdefault((rate_factor(name), parameter.ndim > 1), []).append(parameter)
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1]))
+    return [
+        {"params": own, "weight_decay": weight_decay if decays else 0.0, "rate_factor": factor}
+        for (factor, decays), own in ordered
+    ]
 
 
 def _check_same_start(num_done: int, folder: Path, state: PartialState) -> None:

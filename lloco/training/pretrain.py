@@ -18,9 +18,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.decoder_based import forget_settings
+from lloco.compressors.delta import TrainableCompressor
 from lloco.compressors.load import (
     Design,
-    TrainableCompressor,
     design_of,
     load_compressor,
     load_named_decoder,

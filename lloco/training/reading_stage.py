@@ -6,13 +6,14 @@ compressor. The cross-entropy of the targets may be mixed with what the same mod
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from lloco.compressors.decoder_based import in_autocast_dtype, vocab_size
-from lloco.compressors.load import TrainableCompressor
+from lloco.compressors.delta import TrainableCompressor
 from lloco.prompt import Prompt, collate
 from lloco.training.reading_batches import ReadingBatch, ReadingBatches, ReadingOptions
 from lloco.training.reading_data import ReadingDocument, Row, as_tensor, questions_row
@@ -153,14 +154,16 @@ class ReadingStage:
         return right
 
 
-def divergence(teacher: Tensor, student: Tensor, top_k: int) -> Tensor:
-    """Return the summed KL divergence of the student from the teacher, over the teacher's `top_k` likeliest tokens.
+def divergence(teacher: Tensor, student: Tensor, top_k: int, reduction: Literal["sum", "none"] = "sum") -> Tensor:
+    """Return the KL divergence of the student from the teacher, over the teacher's `top_k` likeliest tokens.
 
-    Both are logits (num_targets, vocab_size); the teacher's probabilities are of those tokens alone.
+    Both are logits (num_targets, vocab_size); the teacher's probabilities are of those tokens alone. The result is one
+    number, or (num_targets,) without reduction.
     """
     values, tokens = teacher.topk(min(top_k, teacher.shape[-1]), dim=-1)
     wanted = values.log_softmax(dim=-1)
-    return (wanted.exp() * (wanted - student.log_softmax(dim=-1).gather(1, tokens))).sum()
+    of_targets = (wanted.exp() * (wanted - student.log_softmax(dim=-1).gather(1, tokens))).sum(dim=-1)
+    return of_targets.sum() if reduction == "sum" else of_targets
 
 
 def _ids_of(context: Tensor) -> Tensor:

@@ -1,0 +1,224 @@
+"""A compressor saved as what it adds to a pretrained model: encoder, merges and the reader's LoRA, without the model.
+
+The folder has `lloco_delta.json`, which names the base model by name and digest, and `model.safetensors`. Loaded, the
+LoRA is merged into the base's weights: the decoder is then a model of its own, known by the digests of both. Does not
+know how a compressor is trained.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.local import LocalCompressor, in_dtype
+from lloco.compressors.local_encoder import copied_body, embed_scale
+from lloco.compressors.lora_weights import inject_lora, load_lora, lora_tensors, merge_lora
+from lloco.compressors.pyramid_encoder import PyramidEncoder
+from lloco.errors import CheckpointError
+from lloco.models.checkpoint import iter_tensors, weights_digest, write_checkpoint
+from lloco.models.decoder import Decoder, load_decoder
+
+DELTA_FILE = "lloco_delta.json"
+FORMAT = 1
+DeltaDesign = Literal["pyramid", "autocompressor"]
+_READER, _ENCODER = "reader.", "encoder."
+TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
+"""The compressors that training can reach through: torch modules whose `read_documents` keeps gradients."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaSettings:
+    """What a delta adds to which model."""
+
+    base: str
+    """Name, folder or hub id of the pretrained model."""
+    base_digest: str
+    """Digest of its weights."""
+    design: DeltaDesign = "pyramid"
+    """How it compresses; `autocompressor`, the method's own, reads with the decoder and its LoRA."""
+    segment_lens: tuple[int, ...] = (2,)
+    """Lengths of segments that it learned, its own first; of a pyramid powers of 2, since a segment is a vector."""
+    summary_length: int = 1
+    """Vectors of a segment."""
+    window_len: int = 512
+    """Tokens that the encoder reads at once."""
+    encoder_layers: int = 4
+    """Layers of the encoder, the decoder's first ones."""
+    encoder_lora_r: int = 32
+    """Rank of the encoder's LoRA; 0 trains its layers whole."""
+    reader_lora_r: int = 24
+    """Rank of the reader's LoRA; 0 leaves the decoder as it is."""
+    num_levels: int = 4
+    """Levels of merges: the highest ratio is 2 to the power of this."""
+    merge_size: int = 512
+    """Width inside a merge's network."""
+
+
+def is_delta(folder: Path) -> bool:
+    """Return whether the folder holds a delta."""
+    return (folder / DELTA_FILE).is_file()
+
+
+def read_delta_settings(folder: Path) -> DeltaSettings:
+    """Read what the folder's delta says of itself.
+
+    Raises:
+        CheckpointError: it is damaged, or of a newer format.
+    """
+    file = folder / DELTA_FILE
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        found = int(values.pop("format"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} cannot be read as a delta ({error}): fetch it again") from error
+    if found != FORMAT:
+        raise CheckpointError(f"{file} has format {found}, this lloco reads format {FORMAT}: upgrade lloco")
+    known = {field.name for field in fields(DeltaSettings)}
+    if not {"base", "base_digest", "segment_lens"} <= values.keys() <= known:
+        raise CheckpointError(f"{file} must have some of {', '.join(sorted(known))} and no others: fetch it again")
+    return DeltaSettings(**{**values, "segment_lens": tuple(values["segment_lens"])})
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """Return the identity of a checkpoint's decoder: the digest of its weights, of a delta with its base's."""
+    own = weights_digest(folder)
+    return _joint_digest(read_delta_settings(folder).base_digest, own) if is_delta(folder) else own
+
+
+def _joint_digest(base_digest: str, own_digest: str) -> str:
+    return hashlib.sha256(f"{base_digest} {own_digest}".encode()).hexdigest()
+
+
+def new_compressor_around(decoder: Decoder, settings: DeltaSettings, seed: int = 0) -> TrainableCompressor:
+    """Put a new compressor around a pretrained decoder, whose model gets LoRA in place; ready to be trained.
+
+    Raises:
+        CheckpointError: the model's layers are not named as Llama's are, or it has fewer than are asked for.
+    """
+    torch.manual_seed(seed)
+    scale = embed_scale(decoder)
+    decoder.model.requires_grad_(False)
+    if settings.design == "autocompressor":
+        inject_lora(decoder.model, settings.reader_lora_r)
+        summaries = torch.randn(settings.summary_length, decoder.hidden_size) * scale
+        first, *_ = settings.segment_lens
+        return AutoCompressor(decoder, summaries, segment_len=first, segment_lens=settings.segment_lens)
+    body = in_dtype(copied_body(decoder, settings.encoder_layers), decoder.dtype)
+    if settings.reader_lora_r:
+        inject_lora(decoder.model, settings.reader_lora_r)
+    if settings.encoder_lora_r:
+        inject_lora(body, settings.encoder_lora_r)
+    encoder = PyramidEncoder(body, num_levels=settings.num_levels, merge_size=settings.merge_size, embed_scale=scale)
+    return LocalCompressor(
+        decoder, encoder, segment_lens=settings.segment_lens, window_len=settings.window_len, keep_dtypes=True
+    )
+
+
+def save_delta(compressor: TrainableCompressor, settings: DeltaSettings, folder: Path) -> None:
+    """Write what was learned, in bfloat16; the base model is only named.
+
+    A folder that is there gets the new files when all of them are whole; other files stay.
+    """
+    tensors = {_READER + name: value for name, value in lora_tensors(compressor.decoder.model).items()}
+    tensors |= {_ENCODER + name: value for name, value in _own_tensors(compressor).items()}
+    tensors = {name: value.detach().to("cpu", torch.bfloat16).contiguous() for name, value in tensors.items()}
+
+    def write(temporary: Path) -> None:
+        temporary.mkdir(parents=True)
+        save_file(tensors, temporary / "model.safetensors")
+        text = json.dumps({"format": FORMAT, **asdict(settings)}, indent=1)
+        (temporary / DELTA_FILE).write_text(text + "\n", encoding="utf-8")
+
+    write_checkpoint(folder, write)
+
+
+def _own_tensors(compressor: TrainableCompressor) -> dict[str, Tensor]:
+    """Return what the compressor learned beside the reader's LoRA: merges and layers, or summary tokens."""
+    if isinstance(compressor, AutoCompressor):
+        return {"summaries": compressor.embed_summary.weight}
+    encoder: Any = compressor.encoder
+    levels = {f"levels.{name}": value for name, value in encoder.levels.state_dict().items()}
+    own = lora_tensors(encoder.body) or encoder.body.state_dict()
+    return levels | {f"body.{name}": value for name, value in own.items()}
+
+
+def load_delta(
+    folder: Path, *, device: str | None = None, dtype: str | torch.dtype | None = None, is_trainable: bool = False
+) -> TrainableCompressor:
+    """Load the base model and what the folder adds to it.
+
+    Args:
+        folder: one that `save_delta` wrote.
+        device: where to load.
+        dtype: type of the base's weights.
+        is_trainable: leave the LoRA beside the weights, as `new_compressor_around` does, instead of merging it.
+
+    Raises:
+        CheckpointError: no such base, one of another digest, or tensors that do not fit.
+    """
+    settings = read_delta_settings(folder)
+    decoder = load_decoder(settings.base, device=device, dtype=dtype)
+    if decoder.digest != settings.base_digest:
+        raise CheckpointError(
+            f"the compressor in {folder} was made for {settings.base} with digest {settings.base_digest[:12]}, the "
+            f"model of that name here has {decoder.digest[:12]}: fetch the same version"
+        )
+    compressor = new_compressor_around(decoder, settings)
+    _fill(compressor, folder)
+    if not is_trainable:
+        merge_lora(decoder.model)
+        if isinstance(compressor, LocalCompressor):
+            merge_lora(compressor.encoder.body)
+            in_dtype(compressor.encoder, decoder.dtype)
+    digest = _joint_digest(settings.base_digest, weights_digest(folder))
+    compressor.decoder = replace(decoder, name=str(folder), digest=digest)
+    return compressor.eval()
+
+
+def _fill(compressor: TrainableCompressor, folder: Path) -> None:
+    """Put the folder's tensors where they belong.
+
+    Raises:
+        CheckpointError: they do not fit the settings.
+    """
+    tensors = dict(iter_tensors(folder))
+    load_lora(compressor.decoder.model, _below(tensors, _READER))
+    own = _below(tensors, _ENCODER)
+    try:
+        if isinstance(compressor, AutoCompressor):
+            compressor.embed_summary.load_state_dict({"weight": own["summaries"]})
+            return
+        encoder: Any = compressor.encoder
+        encoder.levels.load_state_dict(_below(own, "levels."))
+        body = _below(own, "body.")
+        if lora_tensors(encoder.body):
+            load_lora(encoder.body, body)
+        else:
+            encoder.body.load_state_dict(body)
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"the tensors in {folder} do not fit its settings ({reason}): fetch it again") from error
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def segment_lens_of(ratios: Sequence[float]) -> tuple[int, ...]:
+    """Return segment lengths of these ratios.
+
+    Raises:
+        CheckpointError: one is no power of 2 from 2 on.
+    """
+    lens = tuple(round(ratio) for ratio in ratios)
+    if wrong := [ratio for ratio, length in zip(ratios, lens, strict=True) if length != ratio or length < 2
+                 or length & (length - 1)]:  # fmt: skip
+        raise CheckpointError(f"ratios of a pyramid must be powers of 2 from 2 on, got {wrong[0]:g}")
+    return lens

@@ -1,0 +1,1 @@
+"""A compressor trained around a pretrained decoder whose own weights stay as they are."""

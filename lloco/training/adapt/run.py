@@ -1,0 +1,212 @@
+"""Train a compressor around a pretrained decoder: from its options to a delta that names the decoder.
+
+The decoder's own weights stay as they are: its LoRA, the encoder and the merges learn. A run resumes exactly from its
+own checkpoint; a run whose `init` is another run's delta goes on with that one's weights and a schedule of its own.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from accelerate import PartialState
+from torch import nn
+from transformers import PreTrainedModel
+
+from lloco.compressors.delta import (
+    DeltaSettings,
+    TrainableCompressor,
+    is_delta,
+    load_delta,
+    new_compressor_around,
+    read_delta_settings,
+    save_delta,
+)
+from lloco.errors import DataError
+from lloco.models.checkpoint import checkpoint_folder, weights_digest
+from lloco.models.decoder import dtype_name, load_decoder, resolve_device
+from lloco.template import Template
+from lloco.training.adapt.samples import SampleOptions, Samples
+from lloco.training.adapt.stage import AdaptOptions, AdaptStage
+from lloco.training.adapt.validation import Measured
+from lloco.training.checkpoint import claimed_run
+from lloco.training.curves import write_curves
+from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
+from lloco.training.reading_data import Line, iter_lines
+
+OnStep = Callable[[LogLine], None]
+OnNote = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptRunOptions:
+    """A whole run."""
+
+    data: tuple[Path, ...]
+    """JSON-lines files of texts, with questions or without, gzipped or not."""
+    init: str
+    """The pretrained decoder, or a delta to go on from."""
+    validation: tuple[Path, ...] = ()
+    """Held-out lines with questions that are measured meanwhile."""
+    delta: DeltaSettings = field(default_factory=lambda: DeltaSettings("", ""))
+    """Shape of a new compressor; a delta's own where it is gone on from, but for the ratios."""
+    samples: SampleOptions = field(default_factory=SampleOptions)
+    """What is learned."""
+    steps: AdaptOptions = field(default_factory=AdaptOptions)
+    """How a step is made."""
+    num_steps: int = 1000
+    """Optimiser steps."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of the reader's LoRA."""
+    encoder_rate: float = 0.5
+    """Learning rate of the encoder's layers, as a share of that."""
+    merge_rate: float = 1.0
+    """Learning rate of the merges, as a share of that."""
+    warmup_ratio: float = 0.05
+    """Share of the steps in which the learning rate rises."""
+    min_lr_ratio: float = 0.1
+    """Learning rate at the end, as a share of the peak."""
+    evaluate_every: int = 250
+    """Steps between measurements, and between checkpoints."""
+    num_validation: int = 60
+    """Held-out documents that are measured."""
+    bf16: bool | None = None
+    """Hold the decoder and compute in bfloat16; None does where the device does it faster."""
+    seed: int = 0
+    """Seed of new weights and of what is drawn."""
+    device: str | None = None
+    """Where to train."""
+    template: Template = field(default_factory=lambda: Template.packaged("short_answer"))
+    """Wording of the questions."""
+
+
+def adapt(
+    options: AdaptRunOptions, out: Path, on_step: OnStep | None = None, on_note: OnNote | None = None
+) -> TrainableCompressor:
+    """Train or go on training in `out`; leaves the delta in `out`/model and curves beside it.
+
+    `on_note` is told what will be trained, before the first step.
+
+    Raises:
+        DataError: no text, or questions are wanted and no line has any.
+        LlocoError: `out` holds a run with other options, or another run trains there.
+        CheckpointError: `init` cannot be loaded.
+    """
+    lines = list(iter_lines(options.data))
+    if not lines:
+        raise DataError("training needs text, no file was given or all are empty: name JSON-lines files with --data")
+    if options.samples.mix.get("questions") and not any(pairs for _, pairs in lines):
+        raise DataError("the mix has questions and no line of --data has any: give lines with questions, or leave "
+                        "questions out of --mix")  # fmt: skip
+    state = process_state(resolve_device(options.device))
+    with claimed_run(out, state):
+        return _adapt(options, lines, out, state, on_step, on_note)
+
+
+def _adapt(
+    options: AdaptRunOptions,
+    lines: list[Line],
+    out: Path,
+    state: PartialState,
+    on_step: OnStep | None,
+    on_note: OnNote | None,
+) -> TrainableCompressor:
+    options = replace(options, bf16=chosen_bf16(options.bf16, [out / "steps"], state))
+    compressor, settings = load_trainable(options)
+    nn.Module.to(compressor, resolve_device(options.device))
+    samples = Samples(lines, options.samples, options.template, compressor.decoder.require_tokenizer())
+    if on_note is not None:
+        on_note(_summary(compressor, settings, lines, options))
+    held_out = list(iter_lines(options.validation))
+    stage = AdaptStage(
+        compressor,
+        samples,
+        options.steps,
+        seed=options.seed,
+        bf16=bool(options.bf16),
+        validation=Measured(held_out, samples, options.num_validation) if held_out else None,
+        evaluate_every=options.evaluate_every,
+    )
+    for model in (module for module in compressor.modules() if isinstance(module, PreTrainedModel)):
+        # Its backward pass on a CPU is faster than the fused one's.
+        model.set_attn_implementation("eager")
+    compressor.train()
+    log = train(
+        compressor,
+        stage,
+        _loop_options(options),
+        out / "steps",
+        on_step,
+        run=_identity(options, settings, lines),
+        rate_factor=lambda name: _rate_factor(name, options),
+    )
+    compressor.eval()
+    if state.is_main_process:
+        write_curves(out, log)
+        save_delta(compressor, settings, out / "model")
+        text = json.dumps({"options": asdict(options), "num_lines": len(lines)}, indent=2, default=str)
+        (out / "pretrain.json").write_text(text + "\n", encoding="utf-8")
+    state.wait_for_everyone()
+    return compressor
+
+
+def load_trainable(options: AdaptRunOptions) -> tuple[TrainableCompressor, DeltaSettings]:
+    """Return a compressor ready to be trained, and what its delta will say of itself."""
+    dtype = "bfloat16" if options.bf16 else "float32"
+    folder = checkpoint_folder(options.init)
+    if is_delta(folder):
+        settings = replace(read_delta_settings(folder), segment_lens=options.delta.segment_lens)
+        return load_delta(folder, device=options.device, dtype=dtype, is_trainable=True), settings
+    decoder = load_decoder(options.init, device=options.device, dtype=dtype)
+    settings = replace(options.delta, base=options.init, base_digest=decoder.digest)
+    return new_compressor_around(decoder, settings, options.seed), settings
+
+
+def _loop_options(options: AdaptRunOptions) -> LoopOptions:
+    return LoopOptions(
+        num_steps=options.num_steps,
+        learning_rate=options.learning_rate,
+        warmup_ratio=options.warmup_ratio,
+        min_lr_ratio=options.min_lr_ratio,
+        weight_decay=0.01,
+        beta2=0.98,
+        seed=options.seed,
+        save_every=options.evaluate_every,
+        bf16=bool(options.bf16),
+    )
+
+
+def _rate_factor(name: str, options: AdaptRunOptions) -> float:
+    if name.startswith("encoder.levels."):
+        return options.merge_rate
+    return options.encoder_rate if name.startswith("encoder.") else 1.0
+
+
+def _identity(options: AdaptRunOptions, settings: DeltaSettings, lines: list[Line]) -> dict[str, object]:
+    """Say what a resumed run must share with the run it goes on with, beside its loop's options."""
+    digest = hashlib.sha256()
+    for text, pairs in lines:
+        digest.update(json.dumps([text, pairs]).encode())
+    return {
+        "delta": json.loads(json.dumps(asdict(settings))),
+        "init": weights_digest(checkpoint_folder(options.init)),
+        "samples": json.loads(json.dumps(asdict(options.samples))),
+        "steps": json.loads(json.dumps(asdict(options.steps))),
+        "rates": [options.encoder_rate, options.merge_rate],
+        "template": options.template.to_json(),
+        "lines": digest.hexdigest(),
+    }
+
+
+def _summary(
+    compressor: TrainableCompressor, settings: DeltaSettings, lines: list[Line], options: AdaptRunOptions
+) -> str:
+    learned = sum(value.numel() for value in compressor.parameters() if value.requires_grad)
+    num_questions = sum(len(pairs) for _, pairs in lines)
+    ratios = ", ".join(f"{length}x" for length in settings.segment_lens)
+    return (
+        f"training {learned / 1e6:.1f} million weights around {settings.base} at {ratios}, from {len(lines):,} texts "
+        f"with {num_questions:,} questions ({dtype_name(compressor.decoder.dtype)}, {options.num_steps:,} steps of "
+        f"about {options.steps.batch_positions:,} positions)"
+    )

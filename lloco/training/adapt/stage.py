@@ -1,0 +1,166 @@
+"""Losses of training a compressor around a pretrained decoder, and what is measured meanwhile, for the one loop.
+
+Each sample's documents are read as vectors; where they are read as text as well, the text's row is learned too, and
+what it says is the vectors' row's teacher, on the targets that the teacher has right (distillation, arXiv 2609.05152).
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lloco.branched_rows import BranchedInput, BranchedRow, collate_branches
+from lloco.compressors.delta import TrainableCompressor
+from lloco.training.adapt.rows import read_as_vectors, row_len, text_row, vector_row
+from lloco.training.adapt.samples import Sample, Samples
+from lloco.training.adapt.validation import Measured
+from lloco.training.reading_stage import divergence
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptOptions:
+    """How a step is made of samples."""
+
+    segment_lens: tuple[int, ...] = (2,)
+    """Document tokens per vector, one of them drawn for each step."""
+    segment_weights: tuple[float, ...] = ()
+    """How often each of them is drawn; all alike when empty."""
+    batch_positions: int = 1024
+    """Positions of the decoder that a step reads."""
+    micro_batch_positions: int = 1024
+    """Positions, padded, that are computed at once."""
+    distillation_ratio: float = 0.5
+    """Weight of what the same model says that reads the text, where it is right; the rest is the targets'."""
+    distillation_top_k: int = 20
+    """Tokens, the likeliest at each position, whose probabilities are matched."""
+
+
+class AdaptBatch(NamedTuple):
+    """One micro-batch."""
+
+    samples: list[Sample]
+    segment_len: int
+
+
+class AdaptStage:
+    """Micro-batches and losses, for `loop.train`."""
+
+    def __init__(
+        self,
+        compressor: TrainableCompressor,
+        samples: Samples,
+        options: AdaptOptions,
+        *,
+        seed: int,
+        bf16: bool = False,
+        validation: Measured | None = None,
+        evaluate_every: int = 250,
+    ) -> None:
+        self.compressor = compressor
+        self.samples = samples
+        self.options = options
+        self.seed = seed
+        self.bf16 = bf16
+        self.validation = validation
+        self.evaluate_every = evaluate_every
+
+    def micro_batches(self, step: int) -> list[AdaptBatch]:
+        """Draw samples of about `batch_positions` positions, the same ones whenever the step is done."""
+        options = self.options
+        chooser = random.Random(self.seed * 1_000_003 + step)
+        weights = options.segment_weights or (1.0,) * len(options.segment_lens)
+        segment_len = chooser.choices(options.segment_lens, weights)[0]
+        drawn: list[Sample] = []
+        num_positions = 0.0
+        while num_positions < options.batch_positions:
+            drawn.append(self.samples.draw(chooser))
+            num_positions += drawn[-1].num_positions(segment_len)
+        return [AdaptBatch(group, segment_len) for group in self._similar(drawn, segment_len)]
+
+    def _similar(self, drawn: Sequence[Sample], segment_len: int) -> list[list[Sample]]:
+        """Group samples of similar length, so that little is padded."""
+        groups: list[list[Sample]] = []
+        longest = 0.0
+        for sample in sorted(drawn, key=lambda sample: -row_len(sample, segment_len)):
+            num_rows = 1 + sum(1 + one.is_text_read for one in groups[-1]) if groups else 1
+            if not groups or num_rows * longest > self.options.micro_batch_positions:
+                groups.append([])
+                longest = row_len(sample, segment_len)
+            groups[-1].append(sample)
+        return groups
+
+    def num_targets(self, batch: AdaptBatch) -> float:
+        """Return the weight of the batch's targets, those of rows that are read as text included."""
+        return sum(
+            (1 + sample.is_text_read) * float(branch.weights.sum())
+            for sample in batch.samples
+            for branch in sample.branches
+        )
+
+    def loss_sum(self, batch: AdaptBatch) -> Tensor:
+        """Return the weighted sum of the targets' losses."""
+        vectors = self._vectors(batch.samples, batch.segment_len)
+        rows = [vector_row(sample, own) for sample, own in zip(batch.samples, vectors, strict=True)]
+        logits, inputs = self.logits(rows)
+        losses = nn.functional.cross_entropy(logits, inputs.target_ids, reduction="none")
+        taught = [index for index, sample in enumerate(batch.samples) if sample.is_text_read]
+        if not taught:
+            return losses @ inputs.target_weights
+        text_logits, text_inputs = self.logits([text_row(batch.samples[index]) for index in taught])
+        text_losses = nn.functional.cross_entropy(text_logits, text_inputs.target_ids, reduction="none")
+        share = self.options.distillation_ratio
+        if share:
+            learns = _targets_of(batch.samples, taught).to(logits.device)
+            pulls = self._pulls(text_logits.detach(), logits[learns], losses[learns], text_inputs.target_ids)
+            losses = losses.index_add(0, learns, pulls)
+        return losses @ inputs.target_weights + text_losses @ text_inputs.target_weights
+
+    def _pulls(self, teacher: Tensor, student: Tensor, losses: Tensor, targets: Tensor) -> Tensor:
+        """Return what to add to the targets' own losses where the teacher is right, so that the two are mixed."""
+        share = self.options.distillation_ratio
+        is_right = teacher.argmax(dim=-1) == targets
+        pulls = divergence(teacher, student, self.options.distillation_top_k, reduction="none")
+        return torch.where(is_right, share * (pulls - losses), torch.zeros_like(losses))
+
+    def logits(self, rows: Sequence[BranchedRow]) -> tuple[Tensor, BranchedInput]:
+        """Return float32 logits (num_targets, vocab_size) of the rows' targets, and the rows as they were read."""
+        decoder = self.compressor.decoder
+        inputs = collate_branches(rows, decoder)
+        reader = decoder.model.get_decoder()  # type: ignore[no-untyped-call]
+        hidden = reader(
+            inputs_embeds=inputs.inputs_embeds,
+            attention_mask=inputs.attention_mask,
+            position_ids=inputs.position_ids,
+            use_cache=False,
+        ).last_hidden_state
+        return self.compressor.model.lm_head(hidden[inputs.before_targets]).float(), inputs
+
+    def _vectors(self, samples: Sequence[Sample], segment_len: int) -> list[list[Tensor]]:
+        """Return the vectors of every sample's documents."""
+        documents = [ids for sample in samples for ids in sample.documents]
+        made = iter(read_as_vectors(self.compressor, documents, segment_len))
+        return [[next(made) for _ in sample.documents] for sample in samples]
+
+    def is_measured(self, step: int) -> bool:
+        """Return whether held-out questions are due: every `evaluate_every` steps."""
+        return self.validation is not None and (step + 1) % self.evaluate_every == 0
+
+    @torch.no_grad()
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Measure held-out questions and repeated text, from the text and from vectors at every ratio."""
+        assert self.validation is not None
+        self.compressor.eval()
+        with torch.autocast(self.compressor.decoder.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            figures = self.validation.figures(self, self.options.segment_lens)
+        self.compressor.train()
+        return figures
+
+
+def _targets_of(samples: Sequence[Sample], chosen: Sequence[int]) -> Tensor:
+    """Return the indices, among the targets of all samples, of those of the chosen ones."""
+    counts = [sum(int((branch.weights > 0).sum()) for branch in sample.branches) for sample in samples]
+    starts = [sum(counts[:index]) for index in range(len(counts))]
+    return torch.cat([torch.arange(starts[index], starts[index] + counts[index]) for index in chosen])
