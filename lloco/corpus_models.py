@@ -10,10 +10,11 @@ import torch
 
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.delta import checkpoint_digest
-from lloco.compressors.load import load_compressor, load_named_decoder, named_folder
+from lloco.compressors.load import compressor_folder, load_compressor, load_named_decoder, named_folder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.adapter_origin import read_origin
 from lloco.models.decoder import Decoder, resolve_device
+from lloco.models.named import full_name
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary
 
@@ -21,7 +22,7 @@ from lloco.store.rows import CorpusSummary
 def load_corpus_compressor(
     corpus: Corpus, name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
 ) -> Compressor:
-    """Load the named compressor, else the corpus's own, else the bundled one.
+    """Load the named compressor, else the corpus's own, else the default one.
 
     Raises:
         MismatchError: the corpus holds soft prompts of another compressor.
@@ -53,6 +54,8 @@ def check_made_for(compressor: Compressor, model: str | Path) -> None:
 
     An autocompressor is a decoder with summary tokens: what it makes is read by its own weights.
     """
+    if full_name(str(model)) == compressor.name:
+        return
     folder = named_folder(model)
     digest, width = checkpoint_digest(folder), _width(folder)
     if digest != compressor.digest:
@@ -128,7 +131,8 @@ def load_corpus_decoder(
     resolve_device(device)
     name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
     try:
-        decoder = load_named_decoder(name, device=device, dtype=dtype, is_shell=is_shell)
+        is_compressors = digest is not None and digest == summary.compressor_digest
+        decoder = load_named_decoder(name, device=device, dtype=dtype, is_shell=is_shell, is_compressors=is_compressors)
     except CheckpointError as error:
         if model is not None:
             raise
@@ -170,7 +174,7 @@ def _own_decoder(
 
 
 def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> None:
-    folder = named_folder(compressor)
+    folder = compressor_folder(compressor)
     digest = checkpoint_digest(folder)
     if digest != summary.compressor_digest:
         raise MismatchError(

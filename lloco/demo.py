@@ -90,7 +90,7 @@ def run_demo(
     Args:
         out: everything that is made.
         task: one of `TASKS`; its corpus has this name.
-        compressor: folder or hub id; the bundled one when not given.
+        compressor: folder, hub id or name; the default one when not given.
         model: decoder that reads; the compressor's own when not given.
         store: folder of the store; `out`/store when not given.
         limit: number of test questions at most.

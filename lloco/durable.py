@@ -8,9 +8,10 @@ Nothing here knows what the bytes mean. Errors of the operating system (disk ful
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from lloco.errors import DataError
 
@@ -57,6 +58,24 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def flush_folder(folder: Path) -> None:
+    """Flush every file and name below `folder` to the disk, and give the files the mode that the umask gives new ones.
+
+    Libraries that write through a temporary file of their own leave files that nobody else may read.
+    """
+    probe = folder / f".mode{TEMP_SUFFIX}"
+    probe.touch()
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    inner = list(folder.rglob("*"))
+    for file in filter(Path.is_file, inner):
+        file.chmod(mode)
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
+    for flushed in (folder, *filter(Path.is_dir, inner)):
+        fsync_folder(flushed)
+
+
 @contextmanager
 def locked(path: Path, refusal: str) -> Iterator[None]:
     """Hold a lock on a file, which is made where there is none; the system frees it when the process ends.
@@ -66,12 +85,29 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
             system that has no locks.
     """
     with path.open("ab") as file:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise DataError(refusal) from None
-                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                    raise
+        if not _take_lock(file, is_waiting=False):
+            raise DataError(refusal)
         yield
+
+
+@contextmanager
+def locked_in_turn(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock on a file as `locked` does, after whoever holds it; `on_wait` is called before waiting."""
+    with path.open("ab") as file:
+        if not _take_lock(file, is_waiting=False):
+            on_wait()
+            _take_lock(file, is_waiting=True)
+        yield
+
+
+def _take_lock(file: IO[bytes], *, is_waiting: bool) -> bool:
+    """Lock the file until it is closed; False where another process holds the lock, True also where there are none."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if is_waiting else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+    return True

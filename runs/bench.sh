@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The figures of docs/results.md about speed and memory: each bench in one run, on this machine. OUT gets a folder for each.
 set -euo pipefail
+export LLOCO_MODEL=records
 cd "$(dirname "$0")/.."
 OUT=${1:-work-bench}
 mkdir -p "$OUT"

@@ -2,6 +2,7 @@
 # The tables of docs/results.md about the bundled model on records: known and other domains at every ratio, then two unseen
 # domains with an adapter at 8x (the demo) and at 16x. About 20 minutes on 2 cores. OUT gets a folder for each.
 set -euo pipefail
+export LLOCO_MODEL=records
 cd "$(dirname "$0")/.."
 OUT=${1:-work-bundled-tables}
 mkdir -p "$OUT"

@@ -45,7 +45,7 @@ def decoder_with_adapters(config: Path | None, num_adapters: int, context: int) 
 
     def load() -> Decoder:
         if config is None:
-            return load_compressor(None).decoder
+            return load_compressor("records").decoder
         return random_decoder(config, num_positions=context + ROUNDS * STEPS * 2)
 
     adapters = NamedAdapters(load())

@@ -2,6 +2,7 @@
 # docs/example_report.html: the page of one `lloco evaluate` of the bundled model, with runs at three other ratios beside it.
 # Minutes on 2 cores. It begins anew each time, since another bundled model is another run.
 set -euo pipefail
+export LLOCO_MODEL=records
 cd "$(dirname "$0")/.."
 OUT=work-example
 rm -rf "$OUT"

@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--compressor", default="bundled")
+    parser.add_argument("--compressor", default="records")
     options = parser.parse_args()
     compressor = load_compressor(options.compressor, device="cpu")
     words = random.Random(0)

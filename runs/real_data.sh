@@ -3,6 +3,7 @@
 # DATA holds the official files: quality/ scrolls/qmsum/ scrolls/qasper/ hotpot_qa/ longbench/ squad_articles/ fairytaleqa/
 # squality/. Files without a training part are halved by documents; the second half is scored. TRAIN questions to finetune on and LIMIT to score a set.
 set -euo pipefail
+export LLOCO_MODEL=records
 cd "$(dirname "$0")/.."
 DATA=${1:?usage: runs/real_data.sh DATA [OUT]}
 OUT=${2:-work-real-data}

@@ -49,7 +49,7 @@ def parse() -> argparse.Namespace:
         return [int(one) for one in text.split(",")]
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--compressor", default="bundled")
+    parser.add_argument("--compressor", default="records")
     parser.add_argument("--documents", type=int, default=16)
     parser.add_argument("--questions", type=int, default=12, help="of each document, at most")
     parser.add_argument("--steps", type=numbers, default=[0, 4, 16, 64])

@@ -5,6 +5,7 @@
 #   PATH=$PWD/.venv-rivals/bin:$PATH WHEEL=$(ls wordllama-*.whl) runs/rivals.sh [OUT]
 # LIMIT=100 asks fewer questions, TASKS=known leaves the museum out.
 set -euo pipefail
+export LLOCO_MODEL=records
 OUT=$(realpath -m "${1:-work-rivals}")
 WHEEL=${WHEEL:+$(realpath "$WHEEL")}
 LIMIT=${LIMIT:-400}

@@ -36,7 +36,7 @@ def main(out: Path) -> None:
         run_demo(out / task, task, store=out / "store", limit=1, say=lambda message: None)
         test = load_samples("jsonl", DOCUMENTS / f"{task}_test.jsonl.gz")
         asked += [(task, one.question, one.references) for one in random.Random(1).sample(test, QUESTIONS)]
-    compressor = load_compressor()
+    compressor = load_compressor("records")
     with Store(out / "store") as store:
         for task in ("museum", "railway"):
             samples = load_samples("jsonl", DOCUMENTS / f"{task}_test.jsonl.gz")

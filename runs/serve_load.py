@@ -46,7 +46,7 @@ def main(num_requests: int) -> None:
 
 def fill(store: Path) -> Asked:
     """Compress the documents of two domains; returns questions about them."""
-    compressor, asked = load_compressor(), []
+    compressor, asked = load_compressor("records"), []
     with Store(store) as opened:
         for name in ("museum", "railway"):
             samples = load_samples("jsonl", DOCUMENTS / f"{name}_test.jsonl.gz")

@@ -11,6 +11,8 @@ from tests.corpora import LEASE, VOYAGE, save_compressor
 # Servers of tests are on this machine, whatever proxy leads out of it.
 for name in ("NO_PROXY", "no_proxy"):
     os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
+# The small model, whatever is installed: tests need its speed.
+os.environ["LLOCO_MODEL"] = "records"
 
 
 @pytest.fixture(scope="session")

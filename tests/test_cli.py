@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("home")
 GROUPS = {
     "corpus": ("list", "show", "remove", "verify", "export", "import"),
+    "model": ("list", "fetch"),
     "import": ("autocompressor", "icae", "adapter", "embeddings"),
     "bench": ("latency", "compress", "finetune", "serve", "retrieval", "rivals", "store"),
 }

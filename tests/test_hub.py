@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lloco.cli.main import main
 from lloco.compress import compress_into
@@ -270,10 +271,13 @@ for argv in json.loads(sys.argv[1]):
 """
 
 
-def on_hub(hub: HubServer, tmp_path: Path, home: Path, *commands: list[str], token: str = TOKEN) -> tuple[str, str]:
+def on_hub(
+    hub: HubServer, tmp_path: Path, home: Path, *commands: list[str], token: str = TOKEN, is_offline: bool = False
+) -> tuple[str, str]:
     """Run commands in a process whose Hub this is; returns what it wrote to both streams."""
     env = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "LLOCO_DEBUG")}
     env |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": token, "LLOCO_HOME": str(home)}
+    env |= {"HF_HUB_OFFLINE": "1"} if is_offline else {}
     env["PYTHONPATH"] = str(Path(__file__).parent.parent)
     argv = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, cwd=tmp_path)
@@ -371,3 +375,49 @@ def test_what_a_hub_refuses_or_offers_wrongly_is_explained(made: Path, tmp_path:
     _, err = on_hub(hub, tmp_path, made / "home", ["pull", "me/a", "--quiet"])
     assert codes(err) == [1] and "check the name and the connection" in err
     assert sorted(one.name for one in tmp_path.iterdir() if one.name != "hf") == []
+
+
+def pickle_of(made: Path, file: Path) -> bytes:
+    torch.save(load_file(made / "compressor" / "model.safetensors"), file)
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("has_safetensors", [True, False])
+def test_pickles_of_a_model_are_fetched_only_where_there_is_nothing_better_and_the_cache_serves_offline(
+    made: Path, tmp_path: Path, has_safetensors: bool
+) -> None:
+    files = {name: data for name, data in contents(made / "compressor").items() if not name.startswith("optimizer")}
+    pickle = pickle_of(made, tmp_path / "pytorch_model.bin")
+    unwanted = {"optimizer.bin", "training_args.bin", "checkpoint-5/pytorch_model.bin", "original/model.bin"}
+    if not has_safetensors:
+        del files["model.safetensors"]
+    files |= dict.fromkeys(unwanted, b"never to be fetched") | {"pytorch_model.bin": pickle}
+    with running_hub() as hub:
+        hub.repositories["me/m"] = {"main": [files]}
+        out, err = on_hub(hub, tmp_path, made / "home", ["model", "fetch", "me/m", "--json"])
+        assert codes(err) == [0], err
+        folder = Path(json.loads(out)["path"])
+        assert {name for name in contents(folder) if name.endswith(".bin")} == (
+            set() if has_safetensors else {"pytorch_model.bin"}
+        )
+        texts = str(made / "texts")
+        compress = ["compress", texts, "--corpus", "hub", "--store", "s", "--compressor", "me/m", "--quiet"]
+        before = len(hub.requests)
+        out, err = on_hub(hub, tmp_path, made / "home", compress, is_offline=True)
+        assert codes(err) == [0], err
+        assert len(hub.requests) == before
+
+
+def test_a_module_that_a_sentence_transformers_model_has_as_a_pickle_alone_is_fetched(
+    made: Path, tmp_path: Path
+) -> None:
+    weights = (made / "compressor" / "model.safetensors").read_bytes()
+    files = {"config.json": b"{}", "modules.json": b"[]", "model.safetensors": weights, "pytorch_model.bin": b"no"}
+    files |= {"1_Pooling/config.json": b"{}", "2_Dense/config.json": b"{}", "2_Dense/pytorch_model.bin": b"yes"}
+    with running_hub() as hub:
+        hub.repositories["me/e"] = {"main": [files]}
+        out, err = on_hub(hub, tmp_path, made / "home", ["model", "fetch", "me/e", "--json"])
+        assert codes(err) == [0], err
+        assert contents(Path(json.loads(out)["path"])) == {
+            name: data for name, data in files.items() if name != "pytorch_model.bin"
+        }

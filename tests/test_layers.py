@@ -56,6 +56,7 @@ LATE = {
         "charset_normalizer",
         "datasets",
         "docx",
+        "gguf",
         "huggingface_hub",
         "lxml",
         "matplotlib",

@@ -437,7 +437,7 @@ def test_embeddings_of_another_compressor_do_not_mix_into_a_corpus(
     assert "(segments x 8, 192)" in run("import", "embeddings", file, "--corpus", "m", code=1)
     assert run("corpus", "show", "m")["num_documents"] == 1
     run("compress", tmp_path / "mill.txt", "--corpus", "pooled")
-    assert "bundled has no embed_summary" in run("import", "embeddings", file, "--corpus", "pooled", code=1)
+    assert "records has no embed_summary" in run("import", "embeddings", file, "--corpus", "pooled", code=1)
 
 
 # recipe

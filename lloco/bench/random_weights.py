@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 
 from lloco.bench.memory import check_fits
 from lloco.errors import CheckpointError
-from lloco.models.decoder import Decoder, load_tokenizer, quiet_transformers, resolve_device, resolve_dtype
+from lloco.models.decoder import Decoder, load_tokenizer, resolve_device, resolve_dtype
+from lloco.models.quiet import quiet_transformers
 from lloco.strict_json import read_value
 
 

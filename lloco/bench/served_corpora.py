@@ -19,13 +19,13 @@ from lloco.bench.compress import random_compressor
 from lloco.bench.store import SHORT_WORDS
 from lloco.compress import compress_into
 from lloco.compressors.compressor import Compressor
-from lloco.compressors.load import BUNDLED_FOLDER
 from lloco.documents import Document
 from lloco.engine.streaming import StreamingEngine
 from lloco.engine.vllm_engine import VllmEngine
 from lloco.errors import CheckpointError, LlocoError
 from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import Decoder, dtype_name, load_tokenizer
+from lloco.models.named import RECORDS_FOLDER
 from lloco.server.access import Access
 from lloco.server.app import create_app
 from lloco.server.engines import EngineOptions
@@ -166,19 +166,19 @@ def serving_corpora(compressor: Compressor, options: ServedOptions, device: str 
 def random_served_compressor(decoder: Decoder, seed: int) -> Iterator[Compressor]:
     """Make a compressor of a decoder with random weights, for the block a checkpoint, so that a server can load it.
 
-    A decoder without a tokenizer gets the bundled one.
+    A decoder without a tokenizer gets that of `records`.
 
     Raises:
         CheckpointError: it has none and another number of tokens, of which some would be no text.
     """
     tokenizer, vocab_size = decoder.tokenizer, decoder.model.config.get_text_config().vocab_size
     if tokenizer is None:
-        tokenizer = load_tokenizer(BUNDLED_FOLDER)
+        tokenizer = load_tokenizer(RECORDS_FOLDER)
         assert tokenizer is not None
         if vocab_size != len(tokenizer):
             raise CheckpointError(
                 f"a model that reads text was wanted, {decoder.name} has {vocab_size:,} tokens and no tokenizer for "
-                f"them: put tokenizer.json beside it, or set vocab_size to {len(tokenizer):,}, the bundled one's"
+                f"them: put tokenizer.json beside it, or set vocab_size to {len(tokenizer):,}, that of records"
             )
     with tempfile.TemporaryDirectory(prefix="lloco-bench-") as folder:
         made = random_compressor(

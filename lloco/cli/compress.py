@@ -13,6 +13,7 @@ from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output, printable, table_text
 from lloco.cli.verb import verb
 from lloco.errors import DocumentError
+from lloco.models.named import default_model, english_hint
 
 if TYPE_CHECKING:
     from lloco.compress import CompressReport
@@ -146,6 +147,8 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
     from lloco.compressors.compressor import CompressOptions
     from lloco.corpus_models import check_made_for, load_corpus_compressor
 
+    if (hint := english_hint(flags.compressor or corpus.compressor_name or default_model())) is not None:
+        output.warn(hint)
     compressor = load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
     if flags.model is not None:
         check_made_for(compressor, flags.model)

@@ -184,11 +184,12 @@ def _made_by(
     held: "Corpus | None", compressor: str | None, segment_len: int | None, base_model: str | None
 ) -> "MadeBy":
     """Return the named compressor, else the corpus's own, else the bundled one."""
-    from lloco.compressors.load import BUNDLED_AUTOCOMPRESSOR, named_folder
+    from lloco.compressors.load import compressor_folder
+    from lloco.models.named import RECORDS_AUTOCOMPRESSOR
     from lloco.published.embeddings import made_by
 
-    name = compressor or (None if held is None else held.compressor_name) or BUNDLED_AUTOCOMPRESSOR
-    folder = named_folder(name)
+    name = compressor or (None if held is None else held.compressor_name) or RECORDS_AUTOCOMPRESSOR
+    folder = compressor_folder(name)
     full_name = str(folder.resolve()) if Path(name).expanduser().is_dir() else name
     return made_by(full_name, folder, segment_len=segment_len, base_model=base_model)
 

@@ -12,6 +12,7 @@ from lloco.cli.reading import warn_of_other_model
 from lloco.cli.retrieval import Retrieval
 from lloco.cli.wording import adapter_template, named_template
 from lloco.errors import LlocoError
+from lloco.models.named import english_hint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 MODES: "tuple[Mode, ...]" = ("compressed", "full", "retrieval")
 UNITS: "tuple[Unit, ...]" = ("document", "passage")
 SNIPPET_LEN = 160
-BUNDLED_HINT = (
-    "the bundled model answers: it is tiny and reads only records like those it comes with; for your own documents "
-    "name a real one: lloco compress PATH... --corpus NAME --compressor princeton-nlp/AutoCompressor-Llama-2-7b-6k"
-)
 
 
 Corpora = Annotated[
@@ -210,7 +207,7 @@ class Library:
 
     def _engine(self, corpus: "Corpus") -> "Engine":
         """Return what reads the corpus; corpora of one compressor that the same decoder reads share it."""
-        from lloco.compressors.load import bundled_names, load_named_decoder
+        from lloco.compressors.load import load_named_decoder
         from lloco.corpus_models import decoder_digest_of, load_corpus_decoder
         from lloco.engine.streaming import embedded_engine
 
@@ -230,8 +227,8 @@ class Library:
                     device=flags.device,
                     dtype=flags.dtype,
                 )
-            if decoder.name in bundled_names():
-                self._output.say(BUNDLED_HINT)
+            if (hint := english_hint(decoder.name)) is not None:
+                self._output.say(hint)
             self._engines[key] = embedded_engine(decoder, 1)
         return self._engines[key]
 

@@ -15,6 +15,7 @@ from lloco.cli.demo import demo
 from lloco.cli.evaluate import evaluate
 from lloco.cli.finetune import finetune
 from lloco.cli.import_weights import import_app
+from lloco.cli.model import model_app
 from lloco.cli.predict import predict
 from lloco.cli.pretrain import pretrain
 from lloco.cli.pull import pull
@@ -55,6 +56,7 @@ for _alone in (demo, serve):
 for _verb in (compress, finetune, ask, chat, predict, score, evaluate, pretrain, push, pull):
     app.command(no_args_is_help=True)(_verb)
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(model_app, name="model")
 app.add_typer(import_app, name="import")
 app.add_typer(bench_app, name="bench")
 

@@ -76,12 +76,14 @@ StorePath = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", metavar="DIR|ID", help="Decoder: folder or hub id [default: the compressor's own]."),
-]
+    typer.Option("--model", metavar="DIR|ID", help="Decoder: a name of `lloco model list`, a folder, a .gguf file or a "
+                 "hub id [default: the compressor's own]."),
+]  # fmt: skip
 CompressorName = Annotated[
     str | None,
-    typer.Option("--compressor", metavar="DIR|ID", help="Compressor: folder or hub id [default: the corpus's own, "
-                 "else the bundled one]."),
+    typer.Option("--compressor", metavar="DIR|ID", help="Compressor: a name of `lloco model list`, a folder or a "
+                 "hub id [default: the corpus's own, else $LLOCO_MODEL, else smollm2 where it is installed, else "
+                 "records]."),
 ]  # fmt: skip
 Adapter = Annotated[
     Path | None,

@@ -20,7 +20,8 @@ from lloco.documents import Document
 from lloco.errors import CheckpointError, LlocoError
 from lloco.models.adapter import adapter_disabled
 from lloco.models.checkpoint import iter_tensors, write_checkpoint
-from lloco.models.decoder import Decoder, quiet_transformers
+from lloco.models.decoder import Decoder
+from lloco.models.quiet import quiet_transformers
 from lloco.soft_prompt import SoftPrompt
 
 TENSOR_PREFIX = "compressor."

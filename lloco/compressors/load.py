@@ -13,33 +13,32 @@ from lloco.compressors.icae import DESIGN as ICAE
 from lloco.compressors.icae import IcaeCompressor, load_icae
 from lloco.compressors.local import load_local_compressor, local_design
 from lloco.errors import CheckpointError
-from lloco.models.checkpoint import checkpoint_folder, find_tensor
+from lloco.models.checkpoint import GGUF_SUFFIX, checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
+from lloco.models.named import SMOLLM2, default_model, full_name, named_compressor_folder
 from lloco.models.shell import load_shell
 
 Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
 """The designs that are trained together with their decoder."""
 AnyCompressor: TypeAlias = TrainableCompressor | IcaeCompressor
-BUNDLED = "bundled"
-"""Name of the compressor that comes with lloco; a folder of this name is written ./bundled."""
-BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled" / "model"
-BUNDLED_AUTOCOMPRESSOR = "bundled-autocompressor"
-"""Name of the other one, of the method's own design."""
-BUNDLED_AUTOCOMPRESSOR_FOLDER = Path(__file__).parent.parent / "bundled" / "autocompressor"
-
-
-def bundled_names() -> dict[str, Path]:
-    """Return the folders of the compressors that come with lloco, by name."""
-    return {BUNDLED: BUNDLED_FOLDER, BUNDLED_AUTOCOMPRESSOR: BUNDLED_AUTOCOMPRESSOR_FOLDER}
 
 
 def named_folder(name: str | Path) -> Path:
-    """Return the local folder of a bundled name, a folder or a hub id, which is downloaded.
+    """Return the local folder of a model: its name, a folder, a GGUF file, or a hub id, which is downloaded.
 
     Raises:
         CheckpointError: there is no such checkpoint.
     """
-    return bundled_names().get(str(name)) or checkpoint_folder(name)
+    return checkpoint_folder(name)
+
+
+def compressor_folder(name: str | Path) -> Path:
+    """Return the local folder of a compressor, which for `smollm2` is another one than the model's.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    return checkpoint_folder(_locate(name)[1])
 
 
 def design_of(folder: Path) -> Design | Literal["pyramid", "icae"] | None:
@@ -61,9 +60,7 @@ def design_of(folder: Path) -> Design | Literal["pyramid", "icae"] | None:
 def load_compressor(
     path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
 ) -> AnyCompressor:
-    """Load a compressor with its decoder; None and "bundled" are the one that comes with lloco.
-
-    "bundled-autocompressor" is the other one that does.
+    """Load a compressor with its decoder: a folder, a hub id or a name of `lloco.models.named`; None is the default.
 
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a compressor.
@@ -89,13 +86,17 @@ def load_named_decoder(
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
     is_shell: bool = False,
+    is_compressors: bool = False,
 ) -> Decoder:
-    """Load a decoder, or its shell alone, by the names that compressors have: their folder is also their decoder's.
+    """Load a decoder, or its shell alone, by the names that compressors have; None is the default.
+
+    The folder of a compressor is also its decoder's, but `smollm2` is the pretrained model itself, and what its
+    compressor's vectors are for only with `is_compressors`.
 
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a causal language model.
     """
-    name, place = _locate(path_or_hub_id)
+    name, place = _locate(path_or_hub_id, is_decoder=not is_compressors)
     if is_delta(checkpoint_folder(place)):
         if is_shell:
             raise CheckpointError(
@@ -107,18 +108,14 @@ def load_named_decoder(
     return replace(decoder, name=name)
 
 
-def _locate(path_or_hub_id: str | Path | None) -> tuple[str, str | Path]:
+def _locate(path_or_hub_id: str | Path | None, *, is_decoder: bool = False) -> tuple[str, str | Path]:
     """Return the name to remember, which means the same from any working directory, and where to load from."""
-    name = BUNDLED if path_or_hub_id is None else str(path_or_hub_id)
-    if (bundled := bundled_names().get(name)) is not None:
-        if not (bundled / "config.json").is_file():
-            raise CheckpointError(
-                f"compressor {name} was wanted, {bundled} holds none: name another with --compressor, or install lloco "
-                "again"
-            )
-        return name, bundled
-    assert path_or_hub_id is not None
-    folder = Path(path_or_hub_id).expanduser()
-    if folder.is_dir():
-        return str(folder.resolve()), folder.resolve()
-    return str(path_or_hub_id), path_or_hub_id
+    name = default_model() if path_or_hub_id is None else full_name(str(path_or_hub_id))
+    if is_decoder and name == SMOLLM2:
+        return name, name
+    if (folder := named_compressor_folder(name)) is not None:
+        return name, folder
+    path = Path(name).expanduser()
+    if path.is_dir() or path.suffix.lower() == GGUF_SUFFIX:
+        return str(path.resolve()), path.resolve()
+    return name, name

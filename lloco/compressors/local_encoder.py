@@ -16,9 +16,10 @@ from transformers import AutoModel, PreTrainedModel
 
 from lloco.compressors.decoder_based import vocab_size
 from lloco.errors import CheckpointError
-from lloco.models.decoder import Decoder, quiet_transformers
+from lloco.models.decoder import Decoder
 from lloco.models.llama_forward import LlamaForward
 from lloco.models.plain_llama import can_read
+from lloco.models.quiet import quiet_transformers
 
 LocalDesign = Literal["pooling", "interleaved", "bidirectional", "pyramid"]
 

@@ -18,7 +18,8 @@ from lloco.engine.engine import SamplingParams
 from lloco.engine.named_adapters import known_names
 from lloco.engine.request_queue import Request
 from lloco.errors import LlocoError, MismatchError
-from lloco.models.decoder import Decoder, dtype_name, quiet_transformers
+from lloco.models.decoder import Decoder, dtype_name
+from lloco.models.quiet import quiet_transformers
 from lloco.prompt import Prompt, collate
 
 BLOCK_LEN = 32

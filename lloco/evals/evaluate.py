@@ -258,6 +258,7 @@ class _Run:
             "engine": self.engine.name,
             "model": decoder.name,
             "model_digest": decoder.digest,
+            **({"model_made_from": decoder.made_from} if decoder.made_from else {}),
             "dtype": dtype_name(decoder.dtype),
             "device": decoder.device.type,
             "adapter": None if options.adapter is None else str(options.adapter),

@@ -20,7 +20,7 @@ from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import CARD, MANIFEST, MAX_MANIFEST_BYTES, SOFT_PROMPTS, Artifact, read_artifact
 from lloco.hub.card import is_edited
-from lloco.models.decoder import quiet_transformers
+from lloco.models.quiet import quiet_transformers
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 

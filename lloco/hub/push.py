@@ -14,7 +14,7 @@ from typing import Any
 from lloco.compressors.autocompressor import SUMMARY_KEY
 from lloco.compressors.decoder_based import TENSOR_PREFIX
 from lloco.compressors.icae import SUMMARIES
-from lloco.compressors.load import design_of, named_folder
+from lloco.compressors.load import compressor_folder, design_of
 from lloco.corpus_folder import export_corpus
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import Artifact, describe, known_files
@@ -61,7 +61,7 @@ def _prepared(what: "Path | str | Corpus", kind: str, options: PushOptions) -> I
             folder = Path(temporary) / "corpus"
             yield _corpus(what, folder, options.with_text), folder
         return
-    folder = named_folder(what) if kind == "compressor" else checkpoint_folder(what)
+    folder = compressor_folder(what) if kind == "compressor" else checkpoint_folder(what)
     summary = _compressor_summary(folder) if kind == "compressor" else _adapter_summary(folder)
     yield describe(kind, folder, known_files(kind, folder), summary), folder
 

@@ -1,8 +1,8 @@
 """The tensors of a checkpoint folder, read one at a time without running code from the file.
 
 Knows safetensors and PyTorch `.bin` (weights only, memory-mapped), single or sharded, and how a folder is replaced so
-that a kill never mixes two checkpoints. Does not know what the tensors mean. A hub id becomes a folder here and nowhere
-else.
+that a kill never mixes two checkpoints. Does not know what the tensors mean. A name, a GGUF file or a hub id becomes a
+folder here and nowhere else.
 """
 
 import hashlib
@@ -21,35 +21,67 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
+from lloco.durable import TEMP_SUFFIX, flush_folder, fsync_folder, make_folder_durably
 from lloco.errors import CheckpointError
+from lloco.models.gguf_conversion import gguf_folder, smollm2_folder
+from lloco.models.named import SMOLLM2, bundled_folder, full_name
 
 IsWanted: TypeAlias = Callable[[str], bool]
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+GGUF_SUFFIX = ".gguf"
+HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+HUB_PICKLES = ["pytorch_model*.bin", "adapter_model.bin"]
+"""Weights in a folder that has no safetensors; a training's state and other formats are never fetched."""
+MODULE_FOLDERS = "[0-9]*_*"
+"""Folders of a sentence-transformers model that may have weights of their own."""
 
 
 def checkpoint_folder(path_or_hub_id: str | Path) -> Path:
-    """Return a local folder for a path, or download the hub id into the Hugging Face cache.
+    """Return a local folder for a model's name, a path or a GGUF file, or download the hub id into its cache.
+
+    A GGUF file is converted the first time, which takes its time; so is the one that `smollm2` names.
 
     Raises:
-        CheckpointError: no such folder, and the hub has no such id or cannot be reached.
+        CheckpointError: no such folder, and the hub has no such id or cannot be reached; or the conversion failed.
     """
-    path = Path(path_or_hub_id).expanduser()
+    path, name = Path(path_or_hub_id).expanduser(), str(path_or_hub_id)
+    if full_name(name) == SMOLLM2:
+        return smollm2_folder(weights_digest)
+    if (bundled := bundled_folder(name)) is not None:
+        return bundled
     if path.is_dir():
         return path
-    name = str(path_or_hub_id)
+    if path.suffix.lower() == GGUF_SUFFIX:
+        if not path.is_file():
+            raise CheckpointError(f"no GGUF file at {name}: check the path")
+        return gguf_folder(path, weights_digest)
     if path.exists():
         raise CheckpointError(f"a checkpoint folder was wanted, {name} is a file: name the folder that it is in")
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise CheckpointError(f"no checkpoint at {name}: give an existing folder or a hub id such as owner/name")
-    patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja"]
+        raise CheckpointError(
+            f"no checkpoint at {name}: give an existing folder or a hub id such as owner/name, a .gguf file, or a name "
+            "that `lloco model list` shows"
+        )
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return _download(name)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"no folder {name} here, and the hub did not give {name}: {reason}; check the name or the connection"
         ) from error
+
+
+def _download(hub_id: str) -> Path:
+    """Fetch everything but pickles, then those weights that the repository has as pickles alone."""
+    folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
+    modules = [path for path in folder.glob(MODULE_FOLDERS) if path.is_dir()]
+    pickles = [
+        pattern if place == folder else f"{place.name}/{pattern}"
+        for place in (folder, *modules)
+        if not any(place.glob("*.safetensors"))
+        for pattern in HUB_PICKLES
+    ]
+    return Path(snapshot_download(hub_id, allow_patterns=pickles)) if pickles else folder
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -151,18 +183,14 @@ def write_checkpoint(folder: Path, write: Callable[[Path], None]) -> str:
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
     """Give `folder` the files of `temporary`; killed midway it has no weights, never those of another config."""
-    files = [file for file in temporary.rglob("*") if file.is_file()]
-    for file in files:
-        with file.open("rb+") as written:
-            os.fsync(written.fileno())
+    flush_folder(temporary)
     if not folder.exists():
-        for one in (temporary, *(one for one in temporary.rglob("*") if one.is_dir())):
-            fsync_folder(one)
         temporary.rename(folder)
     else:
         for name in WEIGHT_FILES:
             (folder / name).unlink(missing_ok=True)
             (folder / f"{name}.index.json").unlink(missing_ok=True)
+        files = [file for file in temporary.rglob("*") if file.is_file()]
         for file in sorted(files, key=lambda file: file.name.startswith(WEIGHT_FILES)):
             target = folder / file.relative_to(temporary)
             target.parent.mkdir(exist_ok=True)

@@ -4,11 +4,9 @@ Does not know about documents, prompts or adapters. One dtype policy: what the u
 bfloat16 on a GPU.
 """
 
-import logging
 import math
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.utils import (  # type: ignore[attr-defined]
-    are_progress_bars_disabled,
-    disable_progress_bars,
-    enable_progress_bars,
-)
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -29,10 +22,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder, weights_digest
+from lloco.models.converted import check_weights_digest, read_gguf_origin
+from lloco.models.quiet import quiet_transformers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
@@ -46,6 +40,8 @@ class Decoder:
     tokenizer: PreTrainedTokenizerBase | None
     name: str
     digest: str
+    made_from: str = ""
+    """The quantised file that the weights were converted from; empty where there is none."""
     lock: AbstractContextManager[bool] = field(default_factory=threading.RLock, repr=False)
     """Held by whoever runs the model: adapters and attention are switched in place. Kept by `replace`."""
 
@@ -179,9 +175,21 @@ def load_decoder(
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"a checkpoint needs config.json and {folder} has none: name the model's own folder")
     place = resolve_device(device)
-    digest = weights_digest(folder)
+    digest, made_from = checked_digest(folder)
     model = _load_model(folder, resolve_dtype(dtype, place), place)
-    return Decoder(model, load_tokenizer(folder), str(path_or_hub_id), digest)
+    return Decoder(model, load_tokenizer(folder), str(path_or_hub_id), digest, made_from)
+
+
+def checked_digest(folder: Path) -> tuple[str, str]:
+    """Return the digest of a folder's weights and, where they were converted from a quantised file, which one.
+
+    Raises:
+        CheckpointError: missing or damaged weights, or converted ones that have changed since.
+    """
+    digest, origin = weights_digest(folder), read_gguf_origin(folder)
+    check_weights_digest(folder, digest)
+    is_as_converted = origin is not None and origin.weights_digest == digest
+    return digest, origin.describe() if origin is not None and is_as_converted else ""
 
 
 def _load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
@@ -224,27 +232,3 @@ def loading_from(folder: Path, wanted: str) -> Iterator[None]:
         raise CheckpointError(
             f"{wanted}, {folder} cannot be loaded as one: {reason}; check config.json, or fetch the checkpoint again"
         ) from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' bars and reports off standard error inside the block; what matters in them is raised."""
-    verbosity = transformers_logging.get_verbosity()
-    has_bars, has_hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    transformers_logging.set_verbosity(logging.ERROR)
-    _show_bars(False, has_hub_bars)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        _show_bars(has_bars, has_hub_bars)
-
-
-def _show_bars(is_on: bool, is_on_in_hub: bool) -> None:
-    """Switch transformers' bars, which switches the hub's too, and leave those as they are to be."""
-    with warnings.catch_warnings():
-        # The hub says that a variable of the environment decides, which is then as it should be.
-        warnings.filterwarnings("ignore", message="Cannot (en|dis)able progress bars", category=UserWarning)
-        switch: Any = transformers_logging.enable_progress_bar if is_on else transformers_logging.disable_progress_bar
-        switch()
-        (enable_progress_bars if is_on_in_hub else disable_progress_bars)()

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from lloco.errors import CheckpointError
-from lloco.models.checkpoint import checkpoint_folder, weights_digest
-from lloco.models.decoder import Decoder, load_tokenizer, loading_from, resolve_dtype
+from lloco.models.checkpoint import checkpoint_folder
+from lloco.models.decoder import Decoder, checked_digest, load_tokenizer, loading_from, resolve_dtype
 
 
 def load_shell(path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = None) -> Decoder:
@@ -23,7 +23,7 @@ def load_shell(path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = 
     """
     folder = checkpoint_folder(path_or_hub_id)
     kept_in = resolve_dtype(dtype, torch.device("cpu"))
-    digest = weights_digest(folder)
+    digest, made_from = checked_digest(folder)
     model_class: Any = AutoModelForCausalLM
     with loading_from(folder, "the embeddings of a causal language model were wanted"):
         config, cut = (AutoConfig.from_pretrained(folder, trust_remote_code=False) for _ in range(2))
@@ -37,7 +37,7 @@ def load_shell(path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = 
         raise CheckpointError(f"{folder} lacks weights of its model, first {missing[0]}: fetch it again")
     model.set_input_embeddings(outside.get_input_embeddings())
     model.generation_config = outside.generation_config
-    return Decoder(model.train(False), load_tokenizer(folder), str(path_or_hub_id), digest)
+    return Decoder(model.train(False), load_tokenizer(folder), str(path_or_hub_id), digest, made_from)
 
 
 def limit_len(decoder: Decoder, max_len: int) -> None:

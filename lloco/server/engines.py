@@ -44,7 +44,7 @@ class EngineOptions:
     max_waiting: int = 256
     """Questions that may wait for a place."""
     compressor: str | None = None
-    """Folder or hub id of the compressor for corpora without documents, the bundled one when not given, and of that for
+    """Folder or hub id of the compressor for corpora without documents, the default one when not given, and of that for
     corpora whose own has moved there."""
     device: str | None = None
     dtype: str | None = None

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lloco.compressors.load import BUNDLED_FOLDER
+from lloco.models.named import RECORDS_FOLDER
 
 HIDDEN_SIZE, SUMMARY_LENGTH, VOCAB_SIZE = 64, 50, 4096
 CONFIG = {
@@ -93,7 +93,7 @@ def write_autocompressor(folder: Path) -> Path:
     generation = {"bos_token_id": 1, "do_sample": True, "eos_token_id": 2, "temperature": 0.6, "top_p": 0.9}
     (folder / "generation_config.json").write_text(json.dumps(generation))
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(BUNDLED_FOLDER / name, folder / name)
+        shutil.copyfile(RECORDS_FOLDER / name, folder / name)
     return folder
 
 

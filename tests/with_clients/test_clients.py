@@ -27,7 +27,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("clients")
     (folder / "voyage.txt").write_text(DOCUMENT)
     store = ("--store", str(folder / "store"))
-    subprocess.run([*LLOCO, "compress", str(folder / "voyage.txt"), "--corpus", "ships", *store], check=True)
+    subprocess.run(
+        [*LLOCO, "compress", str(folder / "voyage.txt"), "--corpus", "ships", "--compressor", "records", *store],
+        check=True,
+    )
     command = [*LLOCO, "serve", "--port", "0", "--json", *store]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 
-from lloco.compressors.load import BUNDLED_FOLDER
+from lloco.models.named import RECORDS_FOLDER
 from tests.corpora import lease_and_voyage
 from tests.serving import QUESTION, Site, chat, direct, fill_store, serving
 
@@ -26,7 +26,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The bundled model behind vLLM."""
     store = fill_store(
         tmp_path_factory.mktemp("site") / "store",
-        BUNDLED_FOLDER,
+        RECORDS_FOLDER,
         ships=lease_and_voyage(),
     )
     with serving(store, engine="vllm", dtype="float32", device="cpu") as running:
