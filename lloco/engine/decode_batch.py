@@ -86,7 +86,10 @@ class DecodeBatch:
         )
 
     def join(self, other: "DecodeBatch") -> None:
-        """Append the other batch's rows, of the same decoder; both are left-padded to the longer one's length."""
+        """Append the other batch's rows, of the same decoder; both are left-padded to the longer one's length.
+
+        The other batch is empty afterwards: its memory is freed layer by layer, or all rows would be held twice.
+        """
         own_len, other_len = self._attention_mask.shape[1], other._attention_mask.shape[1]
         own_gap, other_gap = max(other_len - own_len, 0), max(own_len - other_len, 0)
         self._attention_mask = torch.cat(
@@ -97,6 +100,8 @@ class DecodeBatch:
                 torch.cat([_pad_left(layer.keys, own_gap), _pad_left(arrived.keys, other_gap)]),
                 torch.cat([_pad_left(layer.values, own_gap), _pad_left(arrived.values, other_gap)]),
             )
+            nothing = layer.keys.new_empty(0)
+            arrived.replace(nothing, nothing)
         self._rows_changed([*self._peft_names, *other._peft_names])
 
     def keep(self, rows: Sequence[int]) -> None:
