@@ -124,6 +124,16 @@ def read_again(decoder: Decoder, peft_names: Sequence[str]) -> Tensor:
     return logits
 
 
+def test_rows_that_have_joined_are_not_held_twice() -> None:
+    decoder = tiny_decoder()
+    batch, other = (DecodeBatch.read(decoder, prompts_of(decoder, 12), [BASE_ADAPTER])[0] for _ in range(2))
+    prefix = other.prefix(0, 12)
+    batch.join(other)
+    assert torch.equal(batch.prefix(1, 12).keys[1], prefix.keys[1])
+    with pytest.raises(IndexError):
+        other.prefix(0, 12)
+
+
 def by_transformers(decoder: Decoder, run: Callable[[Decoder], Tensor]) -> Tensor:
     """Run on the model's own forward, which a hook forces."""
     handle = decoder.model.register_forward_hook(lambda module, inputs, output: None)

@@ -16,6 +16,8 @@ import torch
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.documents import Document
 from lloco.engine.engine import Engine, Generation, SamplingParams
+from lloco.engine.prefix_cache import prefix_length
+from lloco.engine.streaming import StreamingEngine, embedded_engine
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, DocumentError, LlocoError, MismatchError
 from lloco.evals.context import DocumentContext
@@ -29,6 +31,7 @@ from lloco.read_text import max_words_of
 from lloco.soft_prompt import SoftPrompt
 from lloco.template import Template
 from tests.command import write_lines
+from tests.test_engine_contract import save_random_adapter
 from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_llama, tiny_tokenizer
 
 NUM_DOCUMENTS = 3
@@ -79,9 +82,11 @@ class CountingEngine:
 
     name = "transformers"
 
-    def __init__(self, engine: TransformersEngine, *, fail_after: int | None = None) -> None:
+    def __init__(self, engine: Engine, *, fail_after: int | None = None) -> None:
         self.decoder = engine.decoder
         self.prompts: list[Prompt] = []
+        self.num_read = 0
+        """Positions of prompts that were read."""
         self._engine, self._fail_after, self._num_batches = engine, fail_after, 0
 
     def add_adapter(self, name: str, folder: Path) -> None:
@@ -95,7 +100,9 @@ class CountingEngine:
             raise KeyboardInterrupt
         self._num_batches += 1
         self.prompts += prompts
-        return self._engine.generate(prompts, sampling, adapters=adapters)
+        made = self._engine.generate(prompts, sampling, adapters=adapters)
+        self.num_read += sum(one.num_prompt_tokens - one.num_cached_tokens for one in made)
+        return made
 
 
 def options(mode: str, **changes: object) -> PredictOptions:
@@ -142,6 +149,48 @@ def test_every_mode_reads_what_it_says(tiny: AutoCompressor, engine: Transformer
             assert read in wanted[mode]
             assert one.num_document_tokens == length
             assert not one.is_cut
+
+
+def read_anew_and_once(
+    asked: Sequence[Sample], tiny: AutoCompressor, chosen: PredictOptions
+) -> tuple[CountingEngine, CountingEngine]:
+    """Answer with a document read for each of its questions, then once for all; the answers are the same."""
+    inner = embedded_engine(tiny.decoder, chosen.batch_size)
+    assert isinstance(inner, StreamingEngine)
+    anew, once = CountingEngine(inner), CountingEngine(inner)
+    answers: list[dict[str, str]] = []
+    for engine in (anew, once):
+        inner.use_prefix_cache(engine is once)
+        made = predict(asked, engine, DEFAULT_TEMPLATE, chosen, soft_prompt_of=tiny.compress)
+        answers.append(texts(made))
+    assert answers[0] == answers[1] and len(set(answers[0].values())) > 1
+    return anew, once
+
+
+@pytest.mark.parametrize("mode", ["compressed", "full", "truncated"])
+@pytest.mark.parametrize("has_adapter", [False, True])
+def test_a_document_is_read_once_for_all_its_questions(mode: str, has_adapter: bool, tmp_path: Path) -> None:
+    adapter = save_random_adapter(tmp_path / "adapter", 1) if has_adapter else None
+    asked = samples(2, num_questions=7)
+    anew, once = read_anew_and_once(asked, compressor(), options(mode, adapter=adapter))
+    assert anew.num_read == sum(prompt.length for prompt in anew.prompts)
+    documents = {prefix_length(prompt) for prompt in once.prompts}
+    # A batch reads as much of every question as of its longest.
+    longest = max(len(prompt.pieces[-1]) for prompt in once.prompts)
+    assert len(documents) == 2 and once.num_read <= sum(documents) + longest * len(asked) < anew.num_read / 2
+
+
+def test_modes_that_read_something_else_for_every_question_read_no_more_than_before() -> None:
+    for mode in ("retrieval", "none"):
+        anew, once = read_anew_and_once(samples(2, num_questions=7), compressor(), options(mode))
+        assert once.num_read <= anew.num_read
+
+
+def test_a_document_that_is_cut_is_read_once_too() -> None:
+    asked = [replace(sample, document=document(1, 40)) for sample in samples(1, num_questions=6)]
+    _, once = read_anew_and_once(asked, compressor(max_position_embeddings=320), options("full"))
+    assert len({prefix_length(prompt) for prompt in once.prompts}) > 1
+    assert once.num_read < 320 + 6 * 60
 
 
 def test_prompts_are_those_of_build_prompt(tiny: AutoCompressor, engine: TransformersEngine) -> None:

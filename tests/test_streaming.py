@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import Event, QueueFullError, Ticket
-from lloco.engine.streaming import StreamingEngine
+from lloco.engine.streaming import StreamingEngine, embedded_engine
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.decoder import Decoder
@@ -153,6 +153,100 @@ def test_documents_that_are_asked_about_again_are_not_read_again(architecture: s
     assert num_cached((0, 2), (1, 7)) == [36, 26]
     assert num_cached((0, 2), (1, 60)) == [0, 26]
     engine.close()
+
+
+def positions_read(decoder: Decoder) -> list[int]:
+    """Note how many positions every forward over prompts reads, padding included, as they happen."""
+    read: list[int] = []
+
+    def note(module: Any, args: Any, inputs: dict[str, Any]) -> None:
+        if "inputs_embeds" in inputs:
+            read.append(inputs["inputs_embeds"].shape[0] * inputs["inputs_embeds"].shape[1])
+
+    decoder.model.register_forward_pre_hook(note, with_kwargs=True)
+    return read
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "mistral", "gemma2"])
+@pytest.mark.parametrize("cache_bytes", [None, 1 << 20])
+def test_a_document_is_read_once_for_questions_that_come_together(architecture: str, cache_bytes: int | None) -> None:
+    window = {"sliding_window": 8} if architecture in ("mistral", "gemma2") else {}
+    decoder = tiny_decoder(tiny_model(architecture, **window))
+    prompts = ask_of([soft_prompt(40), soft_prompt(25, seed=1)], *[(0, 6), (0, 3), (0, 6), (0, 2)], *[(1, 4), (1, 1)])
+    expected = [one.token_ids for one in alone(decoder, prompts)]
+    read = positions_read(decoder)
+    engine = StreamingEngine(decoder, max_batch_size=8, prefix_cache_bytes=cache_bytes)
+    made = engine.generate(prompts, GREEDY)
+    assert [one.token_ids for one in made] == expected
+    assert [one.num_cached_tokens for one in made] == [0, 41 + 3 - 6, 41, 41 + 2 - 6, 0, 26 + 1 - 6]
+    assert read == [2 * 47, 4 * 6], "the first of each document, padded, then all others' questions"
+    engine.close()
+
+
+def test_an_engine_that_keeps_nothing_shares_nothing() -> None:
+    decoder = tiny_decoder()
+    prompts = ask_of([soft_prompt(40)], (0, 6), (0, 3))
+    read = positions_read(decoder)
+    for engine in (StreamingEngine(decoder), StreamingEngine(decoder, prefix_cache_bytes=None)):
+        engine.use_prefix_cache(False)
+        assert [one.num_cached_tokens for one in engine.generate(prompts, GREEDY)] == [0, 0]
+        engine.close()
+    assert read == [2 * 47, 2 * 47]
+
+
+def test_without_a_limit_the_document_that_was_read_last_is_kept_and_no_other() -> None:
+    decoder = tiny_decoder()
+    documents = [soft_prompt(40), soft_prompt(25, seed=1)]
+    engine = embedded_engine(decoder, 4)
+
+    def num_cached(*asked: tuple[int, int]) -> list[int]:
+        return [one.num_cached_tokens for one in engine.generate(ask_of(documents, *asked), GREEDY)]
+
+    assert num_cached((0, 6)) == [0]
+    assert num_cached((0, 6), (0, 6), (1, 6)) == [41, 41, 0]
+    assert num_cached((1, 6)) == [26]
+    assert num_cached((0, 6)) == [0]
+
+
+def test_a_document_that_is_cut_for_every_question_is_read_once() -> None:
+    decoder = tiny_decoder()
+    text = torch.arange(10, 210)
+    prompts = [Prompt((text[: 200 - length], torch.arange(5, 5 + length))) for length in (8, 3, 12)]
+    engine = StreamingEngine(decoder, prefix_cache_bytes=None)
+    made = engine.generate(prompts, GREEDY)
+    assert [one.num_cached_tokens for one in made] == [0, 188, 188]
+    assert [one.token_ids for one in made] == [one.token_ids for one in alone(decoder, prompts)]
+    engine.close()
+
+
+def test_a_question_is_answered_though_the_read_that_it_was_to_share_failed() -> None:
+    decoder = tiny_decoder()
+    prompts = ask_of([soft_prompt(40)], (0, 6), (0, 3))
+    expected = alone(decoder, prompts)
+    failures = [ZeroDivisionError("division by zero")]
+
+    def fail_once(module: Any, args: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    decoder.model.register_forward_pre_hook(fail_once)
+    engine, listeners = StreamingEngine(decoder, prefix_cache_bytes=None), [Listener(), Listener()]
+    with decoder.lock:
+        for prompt, listener in zip(prompts, listeners, strict=True):
+            engine.submit(prompt, GREEDY, listener)
+    assert "division by zero" in str(listeners[0].error())
+    assert listeners[1].generation() == expected[1]
+    engine.close()
+
+
+def test_a_long_prompt_is_read_in_pieces() -> None:
+    decoder = tiny_decoder(tiny_llama(max_position_embeddings=8192))
+    prompts = token_prompts((3000, 40))
+    expected = alone(decoder, prompts)
+    assert StreamingEngine(decoder).generate(prompts, GREEDY) == expected
+    read = positions_read(decoder)
+    assert StreamingEngine(decoder).generate(prompts, GREEDY) == expected, "on the model's own forward"
+    assert sum(read) == 2 * 3000 and max(read) <= 2048
 
 
 def test_a_prefix_cache_that_is_left_aside_is_there_again_afterwards() -> None:

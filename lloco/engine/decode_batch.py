@@ -24,6 +24,9 @@ from lloco.models.llama_forward import LlamaForward
 from lloco.models.plain_llama import can_read
 from lloco.prompt import Prompt, collate
 
+_PIECE_LEN = 2048
+"""Positions, padding included, of one forward over prompts: memory beside keys and values does not grow with them."""
+
 
 class DecodeBatch:
     """The rows between two tokens, in the order in which they came."""
@@ -52,16 +55,19 @@ class DecodeBatch:
         Raises:
             MismatchError: a soft prompt was made for a decoder of another width, or holds NaN or infinity.
         """
-        with torch.no_grad(), decoder.lock:
-            inputs = collate(prompts, decoder, padding_side="left")
         num_new = num_read(prompts, prefixes)
+        with torch.no_grad(), decoder.lock:
+            embeds = collate([_last(one, num_new) for one in prompts], decoder, padding_side="left").inputs_embeds
         cache = _filled_cache(prefixes, [max(prompt.length - num_new, 0) for prompt in prompts])
-        batch = cls(cache, inputs.attention_mask, peft_names)
-        logits = batch._forward(
-            decoder,
-            inputs.position_ids[:, -num_new:],
-            inputs_embeds=inputs.inputs_embeds[:, -num_new:],
-        )
+        mask = _left_padded([prompt.length for prompt in prompts], decoder.device)
+        batch = cls(cache, mask, peft_names)
+        position_ids = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -num_new:]
+        num_before = mask.shape[1] - num_new
+        piece_len = max(_PIECE_LEN // len(prompts), 1)
+        for start in range(0, num_new, piece_len):
+            piece = slice(start, start + piece_len)
+            batch._attention_mask = mask[:, : num_before + start + piece_len]
+            logits = batch._forward(decoder, position_ids[:, piece], inputs_embeds=embeds[:, piece])
         return batch, logits
 
     def step(self, decoder: Decoder, token_ids: Sequence[int]) -> Tensor:
@@ -80,7 +86,10 @@ class DecodeBatch:
         )
 
     def join(self, other: "DecodeBatch") -> None:
-        """Append the other batch's rows, of the same decoder; both are left-padded to the longer one's length."""
+        """Append the other batch's rows, of the same decoder; both are left-padded to the longer one's length.
+
+        The other batch is empty afterwards: its memory is freed layer by layer, or all rows would be held twice.
+        """
         own_len, other_len = self._attention_mask.shape[1], other._attention_mask.shape[1]
         own_gap, other_gap = max(other_len - own_len, 0), max(own_len - other_len, 0)
         self._attention_mask = torch.cat(
@@ -91,6 +100,8 @@ class DecodeBatch:
                 torch.cat([_pad_left(layer.keys, own_gap), _pad_left(arrived.keys, other_gap)]),
                 torch.cat([_pad_left(layer.values, own_gap), _pad_left(arrived.values, other_gap)]),
             )
+            nothing = layer.keys.new_empty(0)
+            arrived.replace(nothing, nothing)
         self._rows_changed([*self._peft_names, *other._peft_names])
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -146,6 +157,22 @@ def num_read(prompts: Sequence[Prompt], prefixes: Sequence[Prefix]) -> int:
     """
     behind = [one.length - (prefixes[place].length if prefixes else 0) for place, one in enumerate(prompts)]
     return max(behind)
+
+
+def _last(prompt: Prompt, length: int) -> Prompt:
+    """Return the prompt without what comes before its last so many positions."""
+    pieces: list[Tensor] = []
+    for piece in reversed(prompt.pieces):
+        if length > 0:
+            pieces.insert(0, piece[-length:])
+        length -= len(piece)
+    return Prompt(tuple(pieces))
+
+
+def _left_padded(lengths: Sequence[int], device: torch.device) -> Tensor:
+    """Return the attention mask (batch, seq_len) int64 of rows of these lengths."""
+    gaps = max(lengths) - torch.tensor(lengths, device=device)
+    return (torch.arange(max(lengths), device=device) >= gaps[:, None]).to(torch.int64)
 
 
 def _filled_cache(prefixes: Sequence[Prefix], lengths: Sequence[int]) -> GrowingCache:

@@ -33,6 +33,10 @@ class Prefix:
         """Memory that it takes."""
         return sum(one.nbytes for one in (*self.keys, *self.values))
 
+    def first(self, length: int) -> "Prefix":
+        """Return the first so many positions, in the same memory."""
+        return Prefix([one[:, :length] for one in self.keys], [one[:, :length] for one in self.values])
+
 
 class PrefixCache:
     """Prefixes in at most so many bytes; for one thread."""

@@ -5,7 +5,7 @@ all rows, over and over. The decoder's lock is held for a step, not for an answe
 Greedy tokens are `TransformersEngine`'s. A model without keys and values per token is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from lloco.engine.decode_batch import DecodeBatch, check_cache, num_read
 from lloco.engine.decoding import Decoding, next_token_ids
 from lloco.engine.engine import Generation, SamplingParams
+from lloco.engine.last_prefix import LastPrefix, find_earlier
 from lloco.engine.named_adapters import NamedAdapters
 from lloco.engine.prefix_cache import Prefix, PrefixCache, prefix_length
 from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, fail_all
@@ -26,10 +27,10 @@ _READ_LEN = 8192
 
 
 def embedded_engine(decoder: Decoder, batch_size: int = 8) -> "StreamingEngine | TransformersEngine":
-    """Return the engine that answers so many prompts together in this process: streaming, unless the model has a state
-    of another kind than keys and values per token."""
+    """Return the engine that answers so many prompts together in this process, and reads a document that questions in
+    a row are about once: streaming, unless the model has a state of another kind than keys and values per token."""
     try:
-        return StreamingEngine(decoder, max_batch_size=batch_size)
+        return StreamingEngine(decoder, max_batch_size=batch_size, prefix_cache_bytes=None)
     except LlocoError:
         return TransformersEngine(decoder, batch_size=batch_size)
 
@@ -40,7 +41,7 @@ class StreamingEngine:
     name = "transformers"
 
     def __init__(
-        self, decoder: Decoder, *, max_batch_size: int = 16, max_waiting: int = 256, prefix_cache_bytes: int = 0
+        self, decoder: Decoder, *, max_batch_size: int = 16, max_waiting: int = 256, prefix_cache_bytes: int | None = 0
     ) -> None:
         """Make an engine of this decoder.
 
@@ -48,7 +49,8 @@ class StreamingEngine:
             decoder: its weights and adapters must not change while prefixes are kept.
             max_batch_size: requests that are answered at once.
             max_waiting: requests that may wait.
-            prefix_cache_bytes: memory for keys and values of documents, so that they are not read again; 0 keeps none.
+            prefix_cache_bytes: memory for keys and values of documents, so that they are not read again; 0 keeps none,
+                and None those of the document that was read last, whatever they take.
         """
         if max_batch_size < 1:
             raise LlocoError(f"max_batch_size is {max_batch_size}: it must be at least 1")
@@ -59,7 +61,8 @@ class StreamingEngine:
         self._arrivals: list[Request] = []
         self._running: list[Request] = []
         self._batch: DecodeBatch | None = None
-        self._prefixes = PrefixCache(prefix_cache_bytes)
+        self._prefixes = LastPrefix() if prefix_cache_bytes is None else PrefixCache(prefix_cache_bytes)
+        self._keeps_prefixes, self._keeps_last = prefix_cache_bytes != 0, prefix_cache_bytes is None
         self._uses_prefixes = True
 
     @property
@@ -138,13 +141,19 @@ class StreamingEngine:
 
     def _num_admitted(self, waiting: Sequence[Request]) -> int:
         """Return how many may join: as many as there are places, and as can be read together."""
-        room, longest, num_admitted = self._max_batch_size - len(self._running), 0, 0
-        for request in waiting:
-            longest = max(longest, request.prompt.length)
-            if num_admitted == room or (num_admitted and longest * (num_admitted + 1) > _READ_LEN):
-                break
-            num_admitted += 1
-        return num_admitted
+        room, firsts, longest, longest_rest = self._max_batch_size - len(self._running), list[Request](), 0, 0
+        for num_admitted, request in enumerate(waiting):
+            if num_admitted == room:
+                return room
+            if earlier := self._earlier(request, firsts):
+                longest_rest = max(longest_rest, request.prompt.length - earlier[1])
+            else:
+                firsts.append(request)
+                longest = max(longest, request.prompt.length)
+            num_rest = num_admitted + 1 - len(firsts)
+            if _is_much(len(firsts), longest) or _is_much(num_rest, longest_rest):
+                return num_admitted
+        return len(waiting)
 
     def _cancel(self) -> None:
         for request in (*self._running, *self._arrivals):
@@ -153,18 +162,29 @@ class StreamingEngine:
         self._arrivals = [request for request in self._arrivals if not request.has_ended]
 
     def _read(self, arrivals: list[Request]) -> None:
-        """Read prompts and let their rows join: first those that are new, then those whose beginning is known."""
-        is_used = self._uses_prefixes
-        known = [self._prefixes.find(one.tenant, one.prompt, one.adapter) if is_used else None for one in arrivals]
-        new = [one for one, prefix in zip(arrivals, known, strict=True) if prefix is None]
-        self._read_together(new, [])
-        again = [one for one, prefix in zip(arrivals, known, strict=True) if prefix is not None]
-        self._read_together(again, [prefix for prefix in known if prefix is not None])
+        """Read prompts and let their rows join: first those that begin anew, then those whose beginning is known."""
+        known: dict[Request, Prefix] = {}
+        firsts: list[Request] = []
+        shared: dict[Request, tuple[Request, int]] = {}
+        for request in arrivals:
+            if (prefix := self._find_prefix(request)) is not None:
+                known[request] = prefix
+            elif (earlier := self._earlier(request, firsts)) is not None:
+                shared[request] = earlier
+            else:
+                firsts.append(request)
+        read = self._read_together(firsts, [], {earlier for earlier, _ in shared.values()})
+        known |= {one: read[earlier].first(length) for one, (earlier, length) in shared.items() if earlier in read}
+        self._read_together([request for request in shared if request not in known], [])  # the first one failed
+        self._read_together(list(known), list(known.values()))
 
-    def _read_together(self, arrivals: list[Request], prefixes: list[Prefix]) -> None:
-        """Read prompts; where that fails, each by itself, so that only the culprit fails."""
+    def _read_together(
+        self, arrivals: list[Request], prefixes: list[Prefix], lenders: Collection[Request] = ()
+    ) -> dict[Request, Prefix]:
+        """Read prompts, and return the prefixes of the lenders; where that fails, each by itself, so that only the
+        culprit fails."""
         if not arrivals:
-            return
+            return {}
         prompts, peft_names = [one.prompt for one in arrivals], [one.adapter for one in arrivals]
         batch = None
         try:
@@ -172,14 +192,15 @@ class StreamingEngine:
         except Exception as error:
             if len(arrivals) == 1:
                 fail_all(arrivals, error, self.decoder)
-                return
+                return {}
         # Out of the handler, whose error keeps the failed read's memory alive.
+        read: dict[Request, Prefix] = {}
         if batch is None:
-            for place, request in enumerate(arrivals):
-                self._read_together([request], prefixes[place : place + 1])
-            return
+            for row, request in enumerate(arrivals):
+                read |= self._read_together([request], prefixes[row : row + 1], lenders)
+            return read
         if not prefixes:
-            self._keep_prefixes(batch, arrivals)
+            read = self._keep_prefixes(batch, arrivals, lenders)
         num_new = num_read(prompts, prefixes)
         for request in arrivals:
             request.decoding.num_cached_tokens = max(request.prompt.length - num_new, 0)
@@ -189,13 +210,37 @@ class StreamingEngine:
         else:
             self._batch.join(batch)
         self._running += arrivals
+        return read
 
-    def _keep_prefixes(self, batch: DecodeBatch, arrivals: list[Request]) -> None:
-        if not self._prefixes.max_bytes or not self._uses_prefixes:
-            return
+    @property
+    def _shares_prefixes(self) -> bool:
+        return self._keeps_prefixes and self._uses_prefixes
+
+    def _find_prefix(self, request: Request) -> Prefix | None:
+        if not self._shares_prefixes:
+            return None
+        return self._prefixes.find(request.tenant, request.prompt, request.adapter)
+
+    def _earlier(self, request: Request, earlier: Sequence[Request]) -> tuple[Request, int] | None:
+        """Return which of the earlier requests begins as this one does, and for how long."""
+        return find_earlier(request, earlier) if self._shares_prefixes else None
+
+    def _keep_prefixes(
+        self, batch: DecodeBatch, arrivals: list[Request], lenders: Collection[Request]
+    ) -> dict[Request, Prefix]:
+        """Keep what stands before the questions, and return that of the lenders."""
+        if not self._shares_prefixes:
+            return {}
+        kept = arrivals[-1:] if self._keeps_last else arrivals
+        read: dict[Request, Prefix] = {}
         for row, request in enumerate(arrivals):
-            if length := prefix_length(request.prompt):
-                self._prefixes.keep(request.tenant, request.prompt, request.adapter, batch.prefix(row, length))
+            length = prefix_length(request.prompt)
+            if not length or not (request in kept or request in lenders):
+                continue
+            read[request] = batch.prefix(row, length)
+            if request in kept:
+                self._prefixes.keep(request.tenant, request.prompt, request.adapter, read[request])
+        return read
 
     def _advance(self, requests: Sequence[Request], logits: Tensor) -> None:
         token_ids = next_token_ids([request.decoding for request in requests], logits)
@@ -211,3 +256,8 @@ class StreamingEngine:
                 self._batch.keep(rows)
             else:
                 self._batch = None
+
+
+def _is_much(num_rows: int, longest: int) -> bool:
+    """Return whether so many rows are more than may be read at once, padded to the longest."""
+    return num_rows > 1 and num_rows * longest > _READ_LEN
