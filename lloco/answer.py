@@ -229,7 +229,15 @@ def prepare(
     tokenizer = decoder.require_tokenizer()
     lay_out = partial(build_prompt, template, tokenizer, question, options=options)
     alone, with_history = (_num_around(lay_out, one) for one in (NO_HISTORY, history))
-    room = Room(decoder.name, decoder.max_len, alone, with_history - alone, sampling.max_tokens, max_virtual_tokens)
+    room = Room(
+        decoder.name,
+        decoder.max_len,
+        alone,
+        with_history - alone,
+        sampling.max_tokens,
+        max_virtual_tokens,
+        decoder.num_vectors_beyond,
+    )
     if mode == "full":
         text, read, is_whole = read_text(corpus, evidence, decoder, room)
         prompt = lay_out(context_ids=text, history=history)

@@ -19,7 +19,12 @@ from lloco.store.rows import CorpusSummary
 
 
 def load_corpus_compressor(
-    corpus: Corpus, name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    corpus: Corpus,
+    name: str | Path | None = None,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
 ) -> Compressor:
     """Load the named compressor, else the corpus's own, else the bundled one.
 
@@ -28,7 +33,9 @@ def load_corpus_compressor(
     """
     resolve_device(device)
     try:
-        compressor = load_compressor(name or corpus.compressor_name, device=device, dtype=dtype)
+        compressor = load_compressor(
+            name or corpus.compressor_name, device=device, dtype=dtype, max_positions=max_positions
+        )
     except CheckpointError as error:
         if name is not None or not corpus.compressor_name:
             raise
@@ -90,6 +97,7 @@ def load_corpus_decoder(
     compressor: str | Path | None = None,
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
     is_shell: bool = False,
 ) -> Decoder:
     """Load the named decoder, else the one that the adapter was trained on, else the corpus's compressor's.
@@ -104,6 +112,7 @@ def load_corpus_decoder(
         compressor: where the corpus's compressor is now; where it was when the corpus was made when not given.
         device: as `load_decoder` takes it.
         dtype: as `load_decoder` takes it.
+        max_positions: as `load_decoder` takes it.
         is_shell: load no layers: another process runs the model.
 
     Raises:
@@ -122,7 +131,7 @@ def load_corpus_decoder(
     resolve_device(device)
     name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
     try:
-        decoder = load_named_decoder(name, device=device, dtype=dtype, is_shell=is_shell)
+        decoder = load_named_decoder(name, device=device, dtype=dtype, max_positions=max_positions, is_shell=is_shell)
     except CheckpointError as error:
         if model is not None:
             raise

@@ -85,7 +85,8 @@ def test_what_a_truncated_soft_prompt_does_not_stand_for_is_neither_counted_nor_
 ) -> None:
     filler = " ".join(f"On day {number} nothing was written in the log." for number in range(150))
     options = CompressOptions(segment_len=480, long_documents="truncate")
-    compress_into(corpus, [Document("log", f"{LEASE} {filler} {VOYAGE}")], compressor, options)
+    short = load_compressor(compressor.name, max_positions=512)
+    compress_into(corpus, [Document("log", f"{LEASE} {filler} {VOYAGE}")], short, options)
     stored = corpus.document("log")
     engine = TransformersEngine(compressor.decoder)
 

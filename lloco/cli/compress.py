@@ -61,6 +61,7 @@ class _Flags:
     ] = None  # fmt: skip
     device: options.Device = None
     dtype: options.DtypeName = None
+    max_positions: options.MaxPositions = None
     batch_size: options.BatchSize = 8
     engine: Annotated[
         str,
@@ -146,7 +147,9 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
     from lloco.compressors.compressor import CompressOptions
     from lloco.corpus_models import check_made_for, load_corpus_compressor
 
-    compressor = load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
+    compressor = load_corpus_compressor(
+        corpus, flags.compressor, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+    )
     if flags.model is not None:
         check_made_for(compressor, flags.model)
     segment_len = flags.segment_len if flags.ratio is None else segment_len_for(flags.ratio, compressor)

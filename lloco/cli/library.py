@@ -73,6 +73,7 @@ class AskFlags:
     store: options.StorePath = None
     device: options.Device = None
     dtype: options.DtypeName = None
+    max_positions: options.MaxPositions = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ class Library:
                 compressor=flags.compressor,
                 device=flags.device,
                 dtype=flags.dtype,
+                max_positions=flags.max_positions,
             )
             if decoder.name in bundled_names():
                 self._output.say(BUNDLED_HINT)

@@ -38,6 +38,7 @@ class ReadingFlags:
     seed: options.Seed = 0
     device: options.Device = None
     dtype: options.DtypeName = None
+    max_positions: options.MaxPositions = None
     batch_size: options.BatchSize = 8
     engine: options.EngineName = "transformers"
 
@@ -68,9 +69,13 @@ def open_reading(
         compressor = None
         if flags.model is None or any(needs_soft_prompt(mode, flags.context_budget) for mode in modes):
             compressor = _load_compressor(flags, corpus)
-        decoder = load_named_decoder(flags.model, device=flags.device, dtype=flags.dtype) if flags.model else None
-        decoder = decoder or (compressor.decoder if compressor else None)
-        assert decoder is not None, "without --model there is a compressor"
+        if flags.model is not None:
+            decoder = load_named_decoder(
+                flags.model, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+            )
+        else:
+            assert compressor is not None, "without --model there is a compressor"
+            decoder = compressor.decoder
         adapter = flags.adapter or (None if corpus is None else corpus.adapter_folder())
         is_read_with = flags.adapter is not None or any(mode.startswith("compressed") for mode in modes)
         if adapter is not None and is_read_with:
@@ -123,8 +128,12 @@ def _load_compressor(flags: ReadingFlags, corpus: "Corpus | None") -> "Compresso
     from lloco.corpus_models import load_corpus_compressor
 
     if corpus is None:
-        return load_compressor(flags.compressor, device=flags.device, dtype=flags.dtype)
-    return load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
+        return load_compressor(
+            flags.compressor, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+        )
+    return load_corpus_compressor(
+        corpus, flags.compressor, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+    )
 
 
 def _source(

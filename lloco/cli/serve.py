@@ -72,6 +72,7 @@ def serve(
     store: options.StorePath = None,
     device: options.Device = None,
     dtype: options.DtypeName = None,
+    max_positions: options.MaxPositions = None,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -119,6 +120,7 @@ def serve(
                 flags.prefix_cache_mb << 20,
                 flags.engine,
                 vllm,
+                max_positions,
             ),
             open_retriever,
         )

@@ -69,6 +69,15 @@ class Compressor(Protocol):
         """Tokens that it reads without starting a new window, at its own segment length."""
         ...
 
+    @property
+    def max_segment_len(self) -> int:
+        """Tokens of the longest segment that it can read."""
+        ...
+
+    def longest_row(self, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the positions that the longest row takes when a document of `num_tokens` tokens is read."""
+        ...
+
     def reach(self, segment_len: int) -> int:
         """Return the same at this segment length; 0 where such segments do not fit."""
         ...

@@ -58,11 +58,16 @@ def design_of(folder: Path) -> Design | Literal["icae"] | None:
 
 
 def load_compressor(
-    path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    path_or_hub_id: str | Path | None = None,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
 ) -> AnyCompressor:
     """Load a compressor with its decoder; None and "bundled" are the one that comes with lloco.
 
-    "bundled-autocompressor" is the other one that does.
+    "bundled-autocompressor" is the other one that does. `max_positions` is how many a row may take, fewer or more than
+    the decoder declares.
 
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a compressor.
@@ -71,11 +76,11 @@ def load_compressor(
     folder = checkpoint_folder(place)
     compressor: AnyCompressor
     if config_design(folder) == ICAE:
-        compressor = load_icae(place, device=device, dtype=dtype)
+        compressor = load_icae(place, device=device, dtype=dtype, max_positions=max_positions)
     elif local_design(folder) is None:
-        compressor = load_autocompressor(place, device=device, dtype=dtype)
+        compressor = load_autocompressor(place, device=device, dtype=dtype, max_positions=max_positions)
     else:
-        compressor = load_local_compressor(place, device=device, dtype=dtype)
+        compressor = load_local_compressor(place, device=device, dtype=dtype, max_positions=max_positions)
     compressor.decoder = replace(compressor.decoder, name=name)
     return compressor
 
@@ -85,6 +90,7 @@ def load_named_decoder(
     *,
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
     is_shell: bool = False,
 ) -> Decoder:
     """Load a decoder, or its shell alone, by the names that compressors have: their folder is also their decoder's.
@@ -93,7 +99,10 @@ def load_named_decoder(
         CheckpointError: no such checkpoint, or it cannot be read as a causal language model.
     """
     name, place = _locate(path_or_hub_id)
-    decoder = load_shell(place, dtype=dtype) if is_shell else load_decoder(place, device=device, dtype=dtype)
+    if is_shell:
+        decoder = load_shell(place, dtype=dtype, max_positions=max_positions)
+    else:
+        decoder = load_decoder(place, device=device, dtype=dtype, max_positions=max_positions)
     return replace(decoder, name=name)
 
 

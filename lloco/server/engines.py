@@ -51,6 +51,8 @@ class EngineOptions:
     """What generates: "transformers" or "vllm"."""
     vllm: VllmConnection | None = None
     """A vLLM that runs already and generates in place of them; it runs one decoder, so it answers for no other."""
+    max_positions: int | None = None
+    """Positions that a row may take, where that is not what a decoder declares."""
 
 
 class Engines:
@@ -153,7 +155,13 @@ class Engines:
     def _load_compressor(self, corpus: Corpus, *, is_new: bool) -> Compressor:
         """Load the corpus's compressor; for a new corpus the one that the options name."""
         options = self._options
-        load = partial(load_corpus_compressor, corpus, device=options.device, dtype=options.dtype)
+        load = partial(
+            load_corpus_compressor,
+            corpus,
+            device=options.device,
+            dtype=options.dtype,
+            max_positions=options.max_positions,
+        )
         return load(options.compressor) if is_new else self._found(load)
 
     def _found(self, load: Callable[[str | None], Model]) -> Model:
@@ -178,7 +186,12 @@ class Engines:
         if options.vllm is not None:
             shell = self._found(
                 lambda place: load_corpus_decoder(
-                    corpus, adapter=adapter, compressor=place, dtype=options.dtype, is_shell=True
+                    corpus,
+                    adapter=adapter,
+                    compressor=place,
+                    dtype=options.dtype,
+                    max_positions=options.max_positions,
+                    is_shell=True,
                 )
             )
             try:
@@ -191,7 +204,13 @@ class Engines:
         if is_compressors:
             decoder = self.compressor(corpus).decoder
         else:
-            decoder = load_corpus_decoder(corpus, adapter=adapter, device=options.device, dtype=options.dtype)
+            decoder = load_corpus_decoder(
+                corpus,
+                adapter=adapter,
+                device=options.device,
+                dtype=options.dtype,
+                max_positions=options.max_positions,
+            )
         if options.engine == "vllm":
             return VllmEngine(
                 decoder, options.max_batch_size, max_adapters=VLLM_ADAPTERS, max_waiting=options.max_waiting
