@@ -244,7 +244,15 @@ def prepare(
     template = template or Template.of_adapter(adapter) or default_template(tokenizer, kind)
     lay_out = partial(build_prompt, template, tokenizer, question, options=options)
     alone, with_history = (_num_around(lay_out, one) for one in (NO_HISTORY, history))
-    room = Room(decoder.name, decoder.max_len, alone, with_history - alone, sampling.max_tokens, max_virtual_tokens)
+    room = Room(
+        decoder.name,
+        decoder.max_len,
+        alone,
+        with_history - alone,
+        sampling.max_tokens,
+        max_virtual_tokens,
+        decoder.num_vectors_beyond,
+    )
     if mode == "retrieval":
         budget = _budget_of(evidence, max_virtual_tokens) if budget is None else budget
         text, read, is_whole = read_passages(evidence, question, decoder, room, budget)

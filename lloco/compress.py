@@ -177,8 +177,8 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
     Raises:
         DocumentError: the ratio would not compress, or its segments do not fit the compressor's positions.
     """
-    longest = compressor.decoder.max_len - compressor.summary_length
-    segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= compressor.decoder.max_len else 0
+    longest = compressor.max_segment_len
+    segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= longest else 0
     if not segment_len or not compressor.reach(segment_len):
         raise DocumentError(
             f"a ratio above 1 and up to {longest / compressor.summary_length:g} was wanted for {compressor.name} "

@@ -90,6 +90,7 @@ def plan_documents(
     _check_options(compressor, options)
     options, last_dtype = as_in_corpus(corpus, compressor, options)
     segment_len = options.segment_len or compressor.segment_len
+    _check_segment_len(compressor, segment_len)
     new: list[Document] = []
     num_unchanged = 0
     for document in documents:
@@ -109,6 +110,9 @@ def plan_documents(
             skipped.append(Skipped(document.source or document.id, reason))
         else:
             waiting.append((document, ids))
+    # Said before the work begins, and by this process where others do it.
+    longest = max((compressor.longest_row(len(ids), segment_len) for _, ids in waiting), default=0)
+    compressor.decoder.note_len(longest)
     stored_as, max_tokens = storage_dtype or last_dtype, _max_tokens(compressor, segment_len)
     return CompressPlan(tuple(waiting), num_unchanged, tuple(skipped), options, stored_as, max_tokens)
 
@@ -129,16 +133,21 @@ def counting(on_count: Callable[[int, int], None] | None, num_total: int) -> Pro
 
 
 def _check_options(compressor: Compressor, options: CompressOptions) -> None:
-    if options.segment_len is not None and not compressor.reach(options.segment_len):
-        learned = ", ".join(map(str, compressor.segment_lens))
-        raise DocumentError(
-            f"a segment_len that {compressor.name} can read was wanted, {options.segment_len} came: choose one that it "
-            f"learned ({learned}), or one near it"
-        )
+    if options.segment_len is not None:
+        _check_segment_len(compressor, options.segment_len)
     if options.batch_size < 1:
         raise DocumentError(f"a batch_size of at least 1 was wanted, {options.batch_size} came")
     if options.refine_steps is not None and options.refine_steps < 0:
         raise DocumentError(f"0 or more refine_steps were wanted, {options.refine_steps} came: 0 refines nothing")
+
+
+def _check_segment_len(compressor: Compressor, segment_len: int) -> None:
+    if not compressor.reach(segment_len):
+        learned = ", ".join(map(str, compressor.segment_lens))
+        raise DocumentError(
+            f"segment_len must be one that {compressor.name} can read, of {compressor.max_segment_len:,} tokens at "
+            f"most, got {segment_len:,}: choose one that it learned ({learned}), or one near it"
+        )
 
 
 def _max_tokens(compressor: Compressor, segment_len: int) -> int:

@@ -31,9 +31,17 @@ MAX_RETRIES = 3
 class Worker:
     """Compresses batches; lives in a process of its own."""
 
-    def __init__(self, name: str, digest: str, device: str | None, dtype: str, num_threads: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        digest: str,
+        device: str | None,
+        dtype: str,
+        num_threads: int,
+        max_positions: int | None = None,
+    ) -> None:
         torch.set_num_threads(num_threads)
-        self._load = partial(load_compressor, name, device=device, dtype=dtype)
+        self._load = partial(load_compressor, name, device=device, dtype=dtype, max_positions=max_positions)
         self._digest = digest
         self._compressor: Compressor | None = None
 
@@ -87,7 +95,8 @@ def compress_with_ray(
         name = str(Path(compressor.name).resolve()) if Path(compressor.name).is_dir() else compressor.name
         # A worker sees the GPUs that Ray gives it, and counts them from 0.
         device = "cuda" if num_gpus and device is not None else device
-        workers = [made.remote(name, compressor.digest, device, dtype, num_threads) for _ in range(num_workers)]
+        made_with = (name, compressor.digest, device, dtype, num_threads, compressor.decoder.max_positions)
+        workers = [made.remote(*made_with) for _ in range(num_workers)]
         compressed = _compressed(ray, workers, batches, plan)
         on_progress = counting(on_tokens, plan.num_tokens_to_read)
 

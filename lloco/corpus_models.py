@@ -20,7 +20,12 @@ from lloco.store.rows import CorpusSummary
 
 
 def load_corpus_compressor(
-    corpus: Corpus, name: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    corpus: Corpus,
+    name: str | Path | None = None,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
 ) -> Compressor:
     """Load the named compressor, else the corpus's own, else the default one.
 
@@ -29,7 +34,9 @@ def load_corpus_compressor(
     """
     resolve_device(device)
     try:
-        compressor = load_compressor(name or corpus.compressor_name, device=device, dtype=dtype)
+        compressor = load_compressor(
+            name or corpus.compressor_name, device=device, dtype=dtype, max_positions=max_positions
+        )
     except CheckpointError as error:
         if name is not None or not corpus.compressor_name:
             raise
@@ -99,6 +106,7 @@ def load_corpus_decoder(
     compressor: str | Path | None = None,
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
     is_shell: bool = False,
 ) -> Decoder:
     """Load the named decoder, else the one that the adapter was trained on, else the corpus's compressor's.
@@ -113,6 +121,7 @@ def load_corpus_decoder(
         compressor: where the corpus's compressor is now; where it was when the corpus was made when not given.
         device: as `load_decoder` takes it.
         dtype: as `load_decoder` takes it.
+        max_positions: as `load_decoder` takes it.
         is_shell: load no layers: another process runs the model.
 
     Raises:
@@ -132,7 +141,14 @@ def load_corpus_decoder(
     name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
     try:
         is_compressors = digest is not None and digest == summary.compressor_digest
-        decoder = load_named_decoder(name, device=device, dtype=dtype, is_shell=is_shell, is_compressors=is_compressors)
+        decoder = load_named_decoder(
+            name,
+            device=device,
+            dtype=dtype,
+            max_positions=max_positions,
+            is_shell=is_shell,
+            is_compressors=is_compressors,
+        )
     except CheckpointError as error:
         if model is not None:
             raise

@@ -2,12 +2,14 @@
 
 The layout is `[before_context][soft prompts, then text][after_context + question]`, then the answer and EOS as the only
 targets. Question and answer are tokenised apart and no BOS is added unless the template says so. The wording is
-`template`'s. Does not know about models, beyond that they embed token ids.
+`template`'s. Control tokens are those that a chat template writes, BOS and EOS; a text that spells one is text.
+Does not know about models, beyond that they embed token ids.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -17,6 +19,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
 from lloco.errors import LlocoError, MismatchError
+from lloco.models.control_tokens import ControlTokens
 from lloco.template import DEFAULT_TEMPLATE, Template, fill
 
 __all__ = [
@@ -111,9 +114,11 @@ def build_prompt(
     context = list(soft_prompts)
     if context_ids is not None and len(context_ids):
         context.append(context_ids)
+    control = ControlTokens.of(tokenizer)
+    template = _with_marks(template, control)
     question_text = _question_text(template, question, options)
     before, after = _texts_around_context(template, tokenizer, question_text, history, bool(context))
-    before_ids, after_ids = _token_ids(tokenizer, before), _token_ids(tokenizer, after)
+    before_ids, after_ids = control.ids(before), control.ids(after)
     if template.add_bos:
         _prepend_bos(tokenizer, before_ids if context else after_ids)
     return Prompt(
@@ -142,7 +147,9 @@ def answer_ids(template: Template, tokenizer: PreTrainedTokenizerBase, answer: s
     """
     if tokenizer.eos_token_id is None:
         raise LlocoError("training needs an EOS token and the tokenizer has none: set eos_token in its config")
-    return _as_tensor([*_token_ids(tokenizer, fill(template.answer, {"answer": answer})), int(tokenizer.eos_token_id)])
+    control = ControlTokens.of(tokenizer)
+    worded = fill(_with_marks(template, control).answer, {"answer": answer})
+    return _as_tensor([*control.ids(worded), int(tokenizer.eos_token_id)])
 
 
 class Embedder(Protocol):
@@ -227,10 +234,35 @@ def _check_embeds(embeds: Tensor, hidden_size: int) -> None:
         )
 
 
+def _with_marks(template: Template, control: ControlTokens) -> Template:
+    """Return the template with its control tokens marked.
+
+    Raises:
+        LlocoError: the tokenizer does not have one of them.
+    """
+    if not template.control_tokens:
+        return template
+    if lacking := [token for token in template.control_tokens if control.mark(token) == token]:
+        raise LlocoError(
+            f"template {template.name!r} writes the control token {lacking[0]!r} and the tokenizer has none of that "
+            "name: use the model that the template is for"
+        )
+    mark = partial(control.mark, tokens=template.control_tokens)
+    return replace(
+        template,
+        before_context=mark(template.before_context),
+        after_context=mark(template.after_context),
+        question=mark(template.question),
+        answer=mark(template.answer),
+        option=mark(template.option),
+        system=None if template.system is None else mark(template.system),
+    )
+
+
 def _texts_around_context(
     template: Template, tokenizer: PreTrainedTokenizerBase, question: str, history: History, has_context: bool
 ) -> tuple[str, str]:
-    """Return the text before and the text after the context; without a context all text is after it."""
+    """Return the text before and after the context, control tokens marked; without a context all is after it."""
     if not template.use_chat_template:
         question = _history_text(template, history) + question
         return (template.before_context, template.after_context + question) if has_context else ("", question)
@@ -270,13 +302,17 @@ def _messages(template: Template, question: str, history: History) -> list[dict[
 
 
 def _render_chat(template: Template, tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> str:
+    """Return the chat as the tokenizer's template writes it; its control tokens are marked, those in texts are not."""
+    control = ControlTokens.of(tokenizer)
+    hidden = [{**message, "content": control.hide(message["content"])} for message in messages]
     try:
-        return _rendered(tokenizer, messages)
+        rendered = _rendered(tokenizer, hidden)
     except (ValueError, TemplateError) as error:
         raise LlocoError(
             f"template {template.name!r} asks for a chat template and the tokenizer's cannot be used ({error}): "
             "set use_chat_template to false, or use a chat model"
         ) from error
+    return control.show(control.mark(rendered))
 
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> str:
@@ -314,10 +350,6 @@ def _question_text(template: Template, question: str, options: Sequence[str]) ->
         for index, one in enumerate(options)
     ]
     return fill(template.question, {"question": question, "options": "\n".join(lines)})
-
-
-def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) if text else []
 
 
 def _as_tensor(ids: list[int]) -> Tensor:

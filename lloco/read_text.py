@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lloco.evidence import Evidence
+from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import Decoder
 from lloco.models.token_pieces import token_pieces
 from lloco.retriever import Retriever, split_passages
@@ -129,9 +130,8 @@ def join_pieces(pieces: Sequence[Tensor], separator: Tensor) -> Tensor:
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
-    """Return the ids of the text's tokens, without any that the tokenizer would add."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return torch.tensor(ids, dtype=torch.int64)
+    """Return the ids of the text's tokens, none of them a control token."""
+    return torch.tensor(text_ids(tokenizer, text), dtype=torch.int64)
 
 
 def _whole_text(

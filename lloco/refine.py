@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lloco.compressors.compressor import Compressor, Progress
 from lloco.compressors.decoder_based import reading_alone
 from lloco.errors import DocumentError
+from lloco.models.control_tokens import text_ids
 from lloco.prompt import Prompt, collate
 from lloco.soft_prompt import SoftPrompt
 from lloco.training.reading_data import REPEAT_INSTRUCTION
@@ -143,7 +144,7 @@ def repeat_logits(compressor: Compressor, vectors: Tensor, ids: Tensor) -> Tenso
 
 def _instruction(compressor: Compressor) -> Tensor:
     tokenizer = compressor.decoder.require_tokenizer()
-    return torch.tensor(tokenizer(REPEAT_INSTRUCTION, add_special_tokens=False)["input_ids"], dtype=torch.int64)
+    return torch.tensor(text_ids(tokenizer, REPEAT_INSTRUCTION), dtype=torch.int64)
 
 
 @contextmanager

@@ -40,6 +40,8 @@ class Room:
     answer_len: int
     """Positions that are kept free for the answer."""
     max_virtual_tokens: int | None = None
+    num_vectors_beyond: int = 0
+    """Vectors that the decoder reads whatever its positions."""
 
     @property
     def for_text(self) -> int:
@@ -49,11 +51,12 @@ class Room:
     @property
     def for_vectors(self) -> int:
         """Positions that vectors may take."""
-        return self.for_text if self.max_virtual_tokens is None else min(self.for_text, self.max_virtual_tokens)
+        room = max(self.for_text, self.num_vectors_beyond) if self.for_text >= 0 else self.for_text
+        return room if self.max_virtual_tokens is None else min(room, self.max_virtual_tokens)
 
     def error(self, wanted: str) -> NoRoomError:
         """Say that this does not fit, and what takes the room."""
-        if self.for_vectors < self.for_text and self.max_virtual_tokens is not None:
+        if self.max_virtual_tokens is not None and self.for_vectors == self.max_virtual_tokens:
             return NoRoomError(f"{wanted}, {self.max_virtual_tokens:,} may be read", "limit")
         takers: dict[Taker, int] = {
             "question": self.question_len,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from lloco.models.control_tokens import text_ids
 from lloco.models.token_pieces import token_pieces
 from lloco.soft_prompt import SoftPrompt
 
@@ -20,9 +21,8 @@ def token_starts(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     if tokenizer.is_fast:
         return [start for piece in token_pieces(tokenizer, text) for start in piece.starts]
     # Without offsets, the text that the first n tokens spell is as long as the place of the next one, or nearly so.
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     starts, place = [], 0
-    for token_id in ids:
+    for token_id in text_ids(tokenizer, text):
         starts.append(min(place, max(len(text) - 1, 0)))
         place += len(str(tokenizer.decode([token_id], clean_up_tokenization_spaces=False)))
     return starts

@@ -56,6 +56,8 @@ class Template:
     """The wording of one option, with {letter} and {option}; each stands on a line of its own."""
     system: str | None = None
     """The system turn in front of a chat template's user turn; the chat template's own where it is None."""
+    control_tokens: tuple[str, ...] = ()
+    """Special tokens of the tokenizer that stand in the wording as such; all others that it spells are text."""
 
     def __post_init__(self) -> None:
         where = f"template {self.name!r}"
@@ -72,6 +74,8 @@ class Template:
             raise DataError(f"{where}: system needs use_chat_template to be true: set it, or remove system")
         if "{option}" not in self.option:
             raise DataError(f"{where}: option must hold {{option}}, it is {self.option!r}: add it")
+        if "" in self.control_tokens:
+            raise DataError(f"{where}: control_tokens must be spelled, one is empty: remove it")
         if "" in self.stop:
             raise DataError(f"{where}: an empty stop string would end every answer at once: remove it")
 
@@ -110,7 +114,7 @@ class Template:
 
     def to_json(self) -> str:
         """Return the text of the template's file, the same as before templates had these newer fields."""
-        newer = {"option": DEFAULT_OPTION, "system": None}
+        newer = {"option": DEFAULT_OPTION, "system": None, "control_tokens": ()}
         values = {key: value for key, value in asdict(self).items() if key not in newer or value != newer[key]}
         return json.dumps(values, indent=2) + "\n"
 
@@ -170,10 +174,11 @@ def _parse_template(text: str, where: str) -> Template:
         raise DataError(f"{where} has unknown key {unknown[0]!r}: a template has {', '.join(known)}")
     if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
         raise DataError(f"{where} lacks {', '.join(missing)}: add it, an empty string if nothing stands there")
-    wanted: dict[str, type] = {"stop": list, "use_chat_template": bool, "add_bos": bool}
+    lists = ("stop", "control_tokens")
+    wanted: dict[str, type] = {**dict.fromkeys(lists, list), "use_chat_template": bool, "add_bos": bool}
     for name, value in values.items():
         kind = wanted.get(name, str)
         items = value if isinstance(value, list) else []
         if not isinstance(value, kind) or not all(isinstance(item, str) for item in items):
             raise DataError(f"{where}: {name} must be a {kind.__name__}, it is {value!r}: correct it")
-    return Template(**{**values, "stop": tuple(values.get("stop", ()))})
+    return Template(**{**values, **{name: tuple(values.get(name, ())) for name in lists}})

@@ -26,6 +26,7 @@ from lloco.evals.metrics import answer_f1, exact_match
 from lloco.evals.predict import PredictOptions, predict
 from lloco.evals.sample import Sample
 from lloco.evals.tasks import load_samples
+from lloco.models.control_tokens import text_ids
 from lloco.prompt import Prompt, collate
 from lloco.refine import repeat_logits
 from lloco.training.loop import LogLine
@@ -158,7 +159,7 @@ def texts(compressor: TrainableCompressor, documents: list[Document], segment_le
     copied: list[float] = []
     losses: dict[str, list[float]] = {"after": [], "alone": []}
     for document in documents:
-        ids = torch.tensor(tokenizer(document.text, add_special_tokens=False)["input_ids"])
+        ids = torch.tensor(text_ids(tokenizer, document.text))
         (vectors,) = compressor.compress_ids([ids], segment_len=segment_len)
         copied.append(float((repeat_logits(compressor, vectors, ids).argmax(dim=-1) == ids).float().mean()))
         first, second = ids[: len(ids) // 2], ids[len(ids) // 2 :]

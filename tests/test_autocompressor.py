@@ -27,7 +27,7 @@ from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import CheckpointError, DocumentError, LlocoError
 from lloco.models.adapter import LoraOptions, attach_adapter
 from lloco.models.checkpoint import weights_digest
-from lloco.models.decoder import load_decoder
+from lloco.models.decoder import load_decoder, with_max_positions
 from lloco.prompt import Prompt
 from lloco.soft_prompt import SoftPrompt
 from lloco.training.reading_data import Row
@@ -43,13 +43,18 @@ WINDOW = 12
 
 
 def tiny_compressor(
-    architecture: str = "llama", *, segment_len: int = 16, max_segments: int | None = None, **overrides: Any
+    architecture: str = "llama",
+    *,
+    segment_len: int = 16,
+    max_segments: int | None = None,
+    max_positions: int | None = None,
+    **overrides: Any,
 ) -> AutoCompressor:
     if architecture in ("mistral", "gemma2"):
         overrides = {"sliding_window": WINDOW, **overrides}
     torch.manual_seed(1)
     summaries = torch.randn(SUMMARY_LENGTH, 48)
-    decoder = tiny_decoder(tiny_model(architecture, **overrides))
+    decoder = with_max_positions(tiny_decoder(tiny_model(architecture, **overrides)), max_positions)
     return AutoCompressor(decoder, summaries, segment_len=segment_len, max_segments=max_segments).eval()
 
 
@@ -257,7 +262,7 @@ def test_lists_and_tensors_of_any_integer_type_are_the_same_document() -> None:
     assert compressor.compress_ids([]) == []
 
 
-# Memory: no logits, no cache, rows within the positions.
+# Memory: no logits, no cache, rows within the positions where the user says how many there are.
 
 
 @contextmanager
@@ -301,9 +306,10 @@ def test_only_rows_that_still_run_are_read() -> None:
 @pytest.mark.parametrize("accumulate", [True, False])
 @pytest.mark.parametrize("long_documents", ["truncate", "windows"])
 def test_rows_are_never_longer_than_the_positions(long_documents: LongDocuments, accumulate: bool) -> None:
-    model = tiny_model(max_position_embeddings=40)
+    model = tiny_model()
     model.config.accumulate_summary = accumulate
-    compressor = AutoCompressor(tiny_decoder(model), torch.randn(SUMMARY_LENGTH, 48), segment_len=10)
+    decoder = with_max_positions(tiny_decoder(model), 40)
+    compressor = AutoCompressor(decoder, torch.randn(SUMMARY_LENGTH, 48), segment_len=10)
     for segment_len in (1, 7, 10, 33, 34, 35, 37):
         with reader_calls(compressor) as calls:
             compressor.compress_ids(random_ids(400, 90), segment_len=segment_len, long_documents=long_documents)
@@ -311,7 +317,7 @@ def test_rows_are_never_longer_than_the_positions(long_documents: LongDocuments,
 
 
 def test_reach_fills_the_positions_and_no_more() -> None:
-    compressor = tiny_compressor(segment_len=10, max_position_embeddings=40)
+    compressor = tiny_compressor(segment_len=10, max_positions=40)
     assert compressor.max_document_tokens == 100, "10 segments: 27 earlier vectors, 10 tokens, 3 summary tokens = 40"
     with reader_calls(compressor) as calls:
         assert len(compressor.compress_ids(random_ids(100))[0]) == 30
@@ -325,9 +331,10 @@ def test_reach_fills_the_positions_and_no_more() -> None:
 
 
 def test_without_accumulation_the_positions_do_not_bound_the_number_of_segments() -> None:
-    model = tiny_model(max_position_embeddings=40)
+    model = tiny_model()
     model.config.accumulate_summary = False
-    compressor = AutoCompressor(tiny_decoder(model), torch.randn(SUMMARY_LENGTH, 48), segment_len=34)
+    decoder = with_max_positions(tiny_decoder(model), 40)
+    compressor = AutoCompressor(decoder, torch.randn(SUMMARY_LENGTH, 48), segment_len=34)
     assert compressor.max_document_tokens == 34 * 80
     assert AutoCompressor(compressor.decoder, torch.randn(3, 48), segment_len=35).max_document_tokens == 35
     assert len(compressor.compress_ids(random_ids(34 * 20))[0]) == 60
@@ -362,8 +369,8 @@ def test_progress_counts_every_token_once() -> None:
         ([[-1]], {}, "from 0 to 271 were wanted"),
         ([torch.zeros(1, 4, dtype=torch.int64)], {}, "1-D integer token ids were wanted"),
         ([torch.zeros(4)], {}, "1-D integer token ids were wanted"),
-        ([[5]], {"segment_len": 0}, "from 1 to 509 was wanted, 0 came"),
-        ([[5]], {"segment_len": 510}, "from 1 to 509 was wanted, 510 came"),
+        ([[5]], {"segment_len": 0}, "segment_len must be between 1 and 123117, got 0"),
+        ([[5]], {"segment_len": 123_118}, "segment_len must be between 1 and 123117, got 123118"),
         ([[5]], {"batch_size": 0}, "batch_size of at least 1"),
         ([[5]], {"long_documents": "cut"}, "long_documents is 'cut'"),
     ],
@@ -644,7 +651,10 @@ KEY = "embed_summary.weight"
             "declares 4 summary tokens and holds 5",
         ),
         (set_tensor("model.norm.weight", None), "lacks 1 weights"),
-        (change_config(segment_len=509), "do not fit the 512 positions"),
+        (
+            change_config(segment_len=509, rope_scaling={"rope_type": "dynamic", "factor": 2.0}),
+            "do not fit the 512 positions",
+        ),
         (change_config(segment_len="long"), "segment_len of at least 1 was wanted"),
         (change_config(summary_length=-4), "summary_length of at least 1 was wanted"),
     ],

@@ -191,7 +191,7 @@ def test_an_encoder_that_is_not_whole_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("segment_len", [0, 3, 600])
 def test_segments_that_cannot_be_read_are_refused(segment_len: int) -> None:
-    with pytest.raises(DocumentError, match="segment_len from 4 to"):
+    with pytest.raises(DocumentError, match="segment_len must be between 4 and"):
         local_compressor("bidirectional").compress_ids(random_ids(8), segment_len=segment_len)
 
 

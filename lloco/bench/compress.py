@@ -18,12 +18,13 @@ from lloco.bench.naive_compress import compress_naively
 from lloco.bench.results import BenchResults, Curve, Row, plain_options, ratio
 from lloco.bench.spread import seconds_of, spread_fields
 from lloco.bench.turns import OnRun, Way, count_runs, take_turns
-from lloco.compressors.autocompressor import PUBLISHED_MAX_SEGMENTS, AutoCompressor
+from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.compressor import Compressor, windows_of
 from lloco.compressors.delta import TrainableCompressor
 from lloco.compressors.local import LocalCompressor
 from lloco.evals.evaluate import versions
 from lloco.models.decoder import Decoder
+from lloco.models.positions import PUBLISHED_MAX_SEGMENTS
 
 NAIVE = "naive"
 

@@ -17,6 +17,7 @@ from lloco.documents import Document
 from lloco.engine.named_adapters import inference
 from lloco.evals.context import Context
 from lloco.models.adapter import BASE_ADAPTER
+from lloco.models.control_tokens import encode_text
 from lloco.models.decoder import Decoder
 from lloco.models.llama_forward import LlamaForward
 from lloco.models.plain_llama import can_read
@@ -113,7 +114,7 @@ def words_of(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
     """
     if not tokenizer.is_fast:
         return torch.arange(len(token_ids(tokenizer, text)))
-    places = tokenizer(text, add_special_tokens=False, verbose=False, return_offsets_mapping=True)["offset_mapping"]
+    places = encode_text(tokenizer, text).spans
     begins = [text[start : start + 1].isspace() or text[max(start - 1, 0) : start].isspace() for start, _ in places]
     return torch.tensor(begins, dtype=torch.int64).cumsum(dim=0)
 

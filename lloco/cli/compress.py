@@ -62,6 +62,7 @@ class _Flags:
     ] = None  # fmt: skip
     device: options.Device = None
     dtype: options.DtypeName = None
+    max_positions: options.MaxPositions = None
     batch_size: options.BatchSize = 8
     engine: Annotated[
         str,
@@ -149,7 +150,9 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
 
     if (hint := english_hint(flags.compressor or corpus.compressor_name or default_model())) is not None:
         output.warn(hint)
-    compressor = load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
+    compressor = load_corpus_compressor(
+        corpus, flags.compressor, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+    )
     if flags.model is not None:
         check_made_for(compressor, flags.model)
     segment_len = flags.segment_len if flags.ratio is None else segment_len_for(flags.ratio, compressor)

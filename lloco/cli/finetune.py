@@ -52,6 +52,7 @@ class _Questions:
     adapter: options.StartAdapter = None
     device: options.Device = None
     dtype: options.DtypeName = None
+    max_positions: options.MaxPositions = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,13 @@ def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: _Que
             "replaced by those of the questions"
         )
     output.say(f"compressing {len(documents):,} documents that corpus {corpus.name} does not hold yet")
-    compressor = load_corpus_compressor(corpus, questions.compressor, device=questions.device, dtype=questions.dtype)
+    compressor = load_corpus_compressor(
+        corpus,
+        questions.compressor,
+        device=questions.device,
+        dtype=questions.dtype,
+        max_positions=questions.max_positions,
+    )
     with output.progress("compressing", "tokens") as advance:
         report = compress_into(corpus, documents, compressor, on_tokens=advance)
     if report.skipped:
@@ -289,6 +296,7 @@ def _load_decoder(corpus: "Corpus", questions: _Questions, state: "PartialState"
         compressor=questions.compressor,
         device=device,
         dtype=dtype,
+        max_positions=questions.max_positions,
     )
 
 

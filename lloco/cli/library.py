@@ -80,6 +80,7 @@ class AskFlags:
     store: options.StorePath = None
     device: options.Device = None
     dtype: options.DtypeName = None
+    max_positions: options.MaxPositions = None
 
     @property
     def reads_text(self) -> bool:
@@ -217,7 +218,9 @@ class Library:
         key = (None, None) if is_any_decoder else (corpus.compressor_digest, decoder_digest_of(adapter))
         if key not in self._engines:
             if is_any_decoder:
-                decoder = load_named_decoder(flags.model, device=flags.device, dtype=flags.dtype)
+                decoder = load_named_decoder(
+                    flags.model, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+                )
             else:
                 decoder = load_corpus_decoder(
                     corpus,
@@ -226,6 +229,7 @@ class Library:
                     compressor=flags.compressor,
                     device=flags.device,
                     dtype=flags.dtype,
+                    max_positions=flags.max_positions,
                 )
             if (hint := english_hint(decoder.name)) is not None:
                 self._output.say(hint)

@@ -107,6 +107,11 @@ DtypeName = Annotated[
     Dtype | None,
     choice("--dtype", get_args(Dtype), "Type to compute in [default: float32 on a CPU, bfloat16 on a GPU]."),
 ]
+MaxPositions = Annotated[
+    int | None,
+    typer.Option("--max-positions", parser=at_least(1), metavar="N", help="Positions that a row may take, fewer or "
+                 "more than the model declares [default: as many; vectors of the method's own compressor go beyond]."),
+]  # fmt: skip
 BatchSize = Annotated[
     int, typer.Option("--batch-size", parser=at_least(1), metavar="N", help="Documents or questions handled together.")
 ]

@@ -5,6 +5,7 @@ first that a launcher started say nothing.
 """
 
 import json
+import logging
 import shutil
 import sys
 import time
@@ -69,6 +70,18 @@ class Output:
                 yield advance
         else:
             yield ProgressLines(what, unit, self.say).advance
+
+
+class _WarningLines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        Output().warn(record.getMessage())
+
+
+def show_warnings() -> None:
+    """Print what the models' loading and reading warns of as a verb's own warnings; again changes nothing."""
+    log = logging.getLogger("lloco.models")
+    if not any(isinstance(one, _WarningLines) for one in log.handlers):
+        log.addHandler(_WarningLines())
 
 
 class ProgressLines:

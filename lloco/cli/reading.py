@@ -47,6 +47,7 @@ class ReadingFlags:
     seed: options.Seed = 0
     device: options.Device = None
     dtype: options.DtypeName = None
+    max_positions: options.MaxPositions = None
     batch_size: options.BatchSize = 8
     engine: options.EngineName = "transformers"
 
@@ -80,8 +81,11 @@ def open_reading(
         if flags.corpus is not None:
             corpus = stack.enter_context(Store(flags.store)).corpus(flags.corpus, create=False)
         compressor = _load_compressor(flags, corpus) if _needs_compressor(flags, modes) else None
-        decoder = load_named_decoder(flags.model, device=flags.device, dtype=flags.dtype) if flags.model else None
-        decoder = decoder or (compressor.decoder if compressor else None)
+        decoder = compressor.decoder if compressor else None
+        if flags.model:
+            decoder = load_named_decoder(
+                flags.model, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+            )
         assert decoder is not None, "without --model there is a compressor"
         reads_vectors = any(map(_reads_vectors, modes))
         is_read_with = reads_vectors or any(mode.endswith(ADAPTER_SUFFIX) for mode in modes)
@@ -206,8 +210,12 @@ def _load_compressor(flags: ReadingFlags, corpus: "Corpus | None") -> "Compresso
     from lloco.corpus_models import load_corpus_compressor
 
     if corpus is None:
-        return load_compressor(flags.compressor, device=flags.device, dtype=flags.dtype)
-    return load_corpus_compressor(corpus, flags.compressor, device=flags.device, dtype=flags.dtype)
+        return load_compressor(
+            flags.compressor, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+        )
+    return load_corpus_compressor(
+        corpus, flags.compressor, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+    )
 
 
 def _source(

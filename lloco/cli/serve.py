@@ -78,6 +78,7 @@ def serve(
     store: options.StorePath = None,
     device: options.Device = None,
     dtype: options.DtypeName = None,
+    max_positions: options.MaxPositions = None,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -129,6 +130,7 @@ def serve(
                 vllm,
                 cast("Mode", mode),
                 model,
+                max_positions,
             ),
             open_retriever,
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 import typer
 
+from lloco.cli.output import show_warnings
 from lloco.cli.process import is_one_of_several, process_rank
 from lloco.errors import LlocoError
 
@@ -34,6 +35,7 @@ def verb(kept: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         @functools.wraps(spread)
         def run(**flags: Any) -> None:
             try:
+                show_warnings()
                 spread(**flags)
             except (typer.Exit, typer.BadParameter):
                 raise

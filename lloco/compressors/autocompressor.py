@@ -33,10 +33,10 @@ from lloco.compressors.decoder_based import (
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
+from lloco.models.positions import PUBLISHED_MAX_SEGMENTS
 
 SUMMARY_KEY = "embed_summary.weight"
 PUBLISHED_SEGMENT_LEN = 1536
-PUBLISHED_MAX_SEGMENTS = 80
 PLAIN_ATTENTION_LEN = 256
 """Rows up to this length cost about the same with plain attention, which rounds as the published code does."""
 
@@ -65,9 +65,9 @@ class AutoCompressor(DecoderBased):
         self.segment_len = segment_len
         self.segment_lens = tuple(segment_lens) or (segment_len,)
         self.max_segments = PUBLISHED_MAX_SEGMENTS if max_segments is None else max_segments
-        if not_fitting := [
-            length for length in (segment_len, *self.segment_lens) if length < 1 or not self.reach(length)
-        ]:
+        not_fitting = [length for length in (segment_len, *self.segment_lens) if not self.reach(length)]
+        # Where the user says how many positions there are, other segments may be chosen too.
+        if not_fitting and decoder.max_positions is None:
             raise CheckpointError(
                 f"segments of {not_fitting[0]} tokens and {self.summary_length} summary tokens do not fit the "
                 f"{decoder.max_len} positions of {decoder.name}: choose another segment_len"
@@ -88,10 +88,33 @@ class AutoCompressor(DecoderBased):
         """Tokens that one recursion can reach, at the compressor's own segment length."""
         return self.reach(self.segment_len)
 
+    @property
+    def max_row_len(self) -> int:
+        """Positions that a row may take.
+
+        Rotary positions go on as long as the public code reads, whatever is declared, unless the user says otherwise.
+        """
+        if self.decoder.max_positions is not None or not self.decoder.is_endless:
+            return self.decoder.max_len
+        longest = PUBLISHED_MAX_SEGMENTS * (PUBLISHED_SEGMENT_LEN + self.summary_length)
+        return max(longest, self.decoder.max_len)
+
+    @property
+    def max_segment_len(self) -> int:
+        """Tokens of the longest segment that it can read."""
+        return self.max_row_len - self.summary_length
+
+    def longest_row(self, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the positions of the last whole segment's row, which the vectors of all before it are read in."""
+        segment_len = segment_len or self.segment_len
+        num_tokens = min(num_tokens, self.reach(segment_len))
+        num_before = (num_tokens - 1) // segment_len if self.accumulate else min((num_tokens - 1) // segment_len, 1)
+        return num_before * self.summary_length + min(num_tokens, segment_len) + self.summary_length
+
     def reach(self, segment_len: int) -> int:
         """Return the tokens after which a row would be longer than the positions, or `max_segments` are read."""
-        num_free = self.decoder.max_len - segment_len - self.summary_length
-        if num_free < 0:
+        num_free = self.max_row_len - segment_len - self.summary_length
+        if num_free < 0 or segment_len < 1:
             return 0
         num_earlier = num_free // self.summary_length
         num_segments = 1 + num_earlier if self.accumulate or not num_earlier else self.max_segments
@@ -128,6 +151,8 @@ class AutoCompressor(DecoderBased):
             lengths = torch.tensor([len(ids) for ids in running], device=self.decoder.device)
             ids = nn.utils.rnn.pad_sequence(running, batch_first=True).to(self.decoder.device)
             soft_prompt = soft_prompt[: len(running)]
+            row_len = soft_prompt.shape[1] + ids.shape[1] + self.summary_length
+            self.decoder.note_len(row_len)
             with reading(soft_prompt.shape[1] + segment_len + self.summary_length):
                 states = self.read_segment(soft_prompt, ids, lengths)
             for row, vectors in zip(finished, states, strict=False):
@@ -183,10 +208,9 @@ class AutoCompressor(DecoderBased):
 
     def _checked_segment_len(self, segment_len: int | None) -> int:
         segment_len = self.segment_len if segment_len is None else segment_len
-        if segment_len < 1 or not self.reach(segment_len):
-            room = self.decoder.max_len - self.summary_length
+        if not self.reach(segment_len):
             raise DocumentError(
-                f"a segment_len from 1 to {room} was wanted, {segment_len} came: choose one in this range"
+                f"segment_len must be between 1 and {self.max_segment_len}, got {segment_len}: choose one in this range"
             )
         return segment_len
 
@@ -226,7 +250,11 @@ class AutoCompressor(DecoderBased):
 
 
 def load_autocompressor(
-    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    path_or_hub_id: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
 ) -> AutoCompressor:
     """Load a checkpoint in the published AutoCompressor layout.
 
@@ -240,7 +268,8 @@ def load_autocompressor(
             f"a compressor was wanted and {path_or_hub_id} has no {SUMMARY_KEY}: it is a plain language model; "
             "name an AutoCompressor checkpoint, or train one with `lloco pretrain`"
         )
-    decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
+    decoder = load_decoder(folder, device=device, dtype=dtype, max_positions=max_positions)
+    decoder = replace(decoder, name=str(path_or_hub_id))
     if decoder.model.config.model_type == "opt":
         raise CheckpointError(
             f"an AutoCompressor with rotary positions was wanted, {path_or_hub_id} is built on OPT, whose summary "

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lloco.documents import Document
 from lloco.errors import DocumentError, LlocoError
+from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import Decoder, dtype_name
 from lloco.models.token_pieces import token_pieces
 from lloco.soft_prompt import Provenance, SoftPrompt
@@ -66,6 +67,15 @@ class Compressor(Protocol):
     @property
     def max_document_tokens(self) -> int:
         """Tokens that it reads without starting a new window, at its own segment length."""
+        ...
+
+    @property
+    def max_segment_len(self) -> int:
+        """Tokens of the longest segment that it can read."""
+        ...
+
+    def longest_row(self, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the positions that the longest row takes when a document of `num_tokens` tokens is read."""
         ...
 
     def reach(self, segment_len: int) -> int:
@@ -140,7 +150,7 @@ def windows_of(num_tokens: int, max_tokens: int, long_documents: LongDocuments) 
 def tokenize(
     decoder: Decoder, document: Document, max_tokens: int | None = None, on_progress: Progress | None = None
 ) -> Tensor:
-    """Return the token ids of the whole text, without special tokens; of a longer one than `max_tokens` more than that.
+    """Return the token ids of the whole text, no control tokens; of a longer one than `max_tokens` more than that.
 
     `on_progress` is called with the number of characters just done with, a fast tokenizer's piece by piece.
 
@@ -160,8 +170,7 @@ def tokenize(
                 break
             num_characters = done
     else:
-        ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
-        parts.append(torch.tensor(ids, dtype=torch.int32))
+        parts.append(torch.tensor(text_ids(tokenizer, document.text), dtype=torch.int32))
     if not any(map(len, parts)):
         raise DocumentError(f"document {document.id} has no text: leave it out")
     return torch.cat(parts)

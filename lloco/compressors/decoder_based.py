@@ -51,6 +51,15 @@ class DecoderBased(nn.Module):
         """Width of one virtual token."""
         return self.decoder.hidden_size
 
+    @property
+    def max_segment_len(self: Any) -> int:
+        """Tokens of the longest segment that fits the positions with its summary tokens."""
+        return int(self.decoder.max_len - self.summary_length)
+
+    def longest_row(self: Any, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the positions that the longest row takes: a segment's, with its summary tokens."""
+        return int(min(num_tokens, segment_len or self.segment_len) + self.summary_length)
+
     def compress(self: Any, document: Document) -> SoftPrompt:
         """Compress one document's text, a long one whole.
 

@@ -152,7 +152,12 @@ def _own_tensors(compressor: TrainableCompressor) -> dict[str, Tensor]:
 
 
 def load_delta(
-    folder: Path, *, device: str | None = None, dtype: str | torch.dtype | None = None, is_trainable: bool = False
+    folder: Path,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
+    is_trainable: bool = False,
 ) -> TrainableCompressor:
     """Load the base model and what the folder adds to it.
 
@@ -160,13 +165,14 @@ def load_delta(
         folder: one that `save_delta` wrote.
         device: where to load.
         dtype: type of the base's weights.
+        max_positions: how many a row may take, where that is not what the base declares.
         is_trainable: leave the LoRA beside the weights, as `new_compressor_around` does, instead of merging it.
 
     Raises:
         CheckpointError: no such base, one of another digest, or tensors that do not fit.
     """
     settings = read_delta_settings(folder)
-    decoder = load_decoder(settings.base, device=device, dtype=dtype)
+    decoder = load_decoder(settings.base, device=device, dtype=dtype, max_positions=max_positions)
     if decoder.digest != settings.base_digest:
         raise CheckpointError(
             f"the compressor in {folder} was made for {settings.base} with digest {settings.base_digest[:12]}, the "

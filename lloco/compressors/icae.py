@@ -59,7 +59,7 @@ class IcaeCompressor(DecoderBased):
         self.lora_alpha = lora_alpha
         self.segment_len = segment_len
         self.segment_lens = (segment_len,)
-        if not self.reach(segment_len):
+        if not self.reach(segment_len) and decoder.max_positions is None:
             raise CheckpointError(
                 f"segments of {segment_len} tokens and {self.summary_length} summary tokens do not fit the "
                 f"{decoder.max_len} positions of {decoder.name}: it is another decoder than these weights are for"
@@ -127,8 +127,9 @@ class IcaeCompressor(DecoderBased):
         check_batch_size(batch_size)
         segment_len = self.segment_len if segment_len is None else segment_len
         if not self.reach(segment_len):
-            room = self.decoder.max_len - self.summary_length
-            raise DocumentError(f"a segment_len from 1 to {room} was wanted, {segment_len} came: choose one in it")
+            raise DocumentError(
+                f"segment_len must be between 1 and {self.max_segment_len}, got {segment_len}: choose one in this range"
+            )
         segments: list[tuple[int, Tensor]] = []
         for place, document in enumerate(documents):
             ids = as_ids(document, vocab_size(self.decoder))
@@ -151,6 +152,7 @@ class IcaeCompressor(DecoderBased):
         """Return (num_segments, summary_length, hidden_size), on the CPU."""
         lengths = torch.tensor([len(ids) for ids in segments], device=self.decoder.device)
         ids = nn.utils.rnn.pad_sequence(list(segments), batch_first=True).to(self.decoder.device)
+        self.decoder.note_len(ids.shape[1] + self.summary_length)
         nothing = self.summaries.new_zeros(len(segments), 0, self.hidden_size)
         with reading_alone(self.decoder), self._lora_on():
             return read_summaries(self.decoder, self.summaries, nothing, ids, lengths).cpu()
@@ -185,7 +187,11 @@ class IcaeCompressor(DecoderBased):
 
 
 def load_icae(
-    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    path_or_hub_id: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
 ) -> IcaeCompressor:
     """Load a checkpoint that `IcaeCompressor.save` wrote.
 
@@ -193,7 +199,8 @@ def load_icae(
         CheckpointError: unreadable, or not all of the encoder's tensors are there and of its shapes.
     """
     folder = checkpoint_folder(path_or_hub_id)
-    decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
+    decoder = load_decoder(folder, device=device, dtype=dtype, max_positions=max_positions)
+    decoder = replace(decoder, name=str(path_or_hub_id))
     own = compressor_tensors(folder)
     summaries = own.pop(SUMMARIES, None)
     segment_len, lora_alpha = declared(decoder, "segment_len"), declared(decoder, "encoder_lora_alpha")

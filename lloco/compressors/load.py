@@ -58,9 +58,15 @@ def design_of(folder: Path) -> Design | Literal["pyramid", "icae"] | None:
 
 
 def load_compressor(
-    path_or_hub_id: str | Path | None = None, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    path_or_hub_id: str | Path | None = None,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
 ) -> AnyCompressor:
     """Load a compressor with its decoder: a folder, a hub id or a name of `lloco.models.named`; None is the default.
+
+    `max_positions` is how many a row may take, fewer or more than the decoder declares.
 
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a compressor.
@@ -69,13 +75,13 @@ def load_compressor(
     folder = checkpoint_folder(place)
     compressor: AnyCompressor
     if is_delta(folder):
-        compressor = load_delta(folder, device=device, dtype=dtype)
+        compressor = load_delta(folder, device=device, dtype=dtype, max_positions=max_positions)
     elif config_design(folder) == ICAE:
-        compressor = load_icae(place, device=device, dtype=dtype)
+        compressor = load_icae(place, device=device, dtype=dtype, max_positions=max_positions)
     elif local_design(folder) is None:
-        compressor = load_autocompressor(place, device=device, dtype=dtype)
+        compressor = load_autocompressor(place, device=device, dtype=dtype, max_positions=max_positions)
     else:
-        compressor = load_local_compressor(place, device=device, dtype=dtype)
+        compressor = load_local_compressor(place, device=device, dtype=dtype, max_positions=max_positions)
     compressor.decoder = replace(compressor.decoder, name=name)
     return compressor
 
@@ -85,6 +91,7 @@ def load_named_decoder(
     *,
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
     is_shell: bool = False,
     is_compressors: bool = False,
 ) -> Decoder:
@@ -103,8 +110,12 @@ def load_named_decoder(
                 f"{name} is a delta, which another process cannot read: write it whole first with `lloco pretrain "
                 f"--init {name} --compressor-steps 0 --merged --out DIR`, and name DIR/merged"
             )
-        return replace(load_delta(checkpoint_folder(place), device=device, dtype=dtype).decoder, name=name)
-    decoder = load_shell(place, dtype=dtype) if is_shell else load_decoder(place, device=device, dtype=dtype)
+        decoder = load_delta(checkpoint_folder(place), device=device, dtype=dtype, max_positions=max_positions).decoder
+        return replace(decoder, name=name)
+    if is_shell:
+        decoder = load_shell(place, dtype=dtype, max_positions=max_positions)
+    else:
+        decoder = load_decoder(place, device=device, dtype=dtype, max_positions=max_positions)
     return replace(decoder, name=name)
 
 

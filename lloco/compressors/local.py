@@ -68,7 +68,8 @@ class LocalCompressor(DecoderBased):
                 f"segments of at least {encoder.summary_length} tokens, a vector for each, were wanted for "
                 f"{decoder.name}, {self.segment_lens} came: choose longer ones, or fetch the checkpoint again"
             )
-        if not_fitting := [length for length in self.segment_lens if not self.reach(length)]:
+        not_fitting = [length for length in self.segment_lens if not self.reach(length)]
+        if not_fitting and decoder.max_positions is None:
             raise CheckpointError(
                 f"segments of {not_fitting[0]} tokens, with their summary tokens, do not fit the {decoder.max_len} "
                 f"positions of {decoder.name}: choose shorter ones"
@@ -93,6 +94,17 @@ class LocalCompressor(DecoderBased):
     def max_document_tokens(self) -> int:
         """Tokens that it reads: no document is too long."""
         return self.reach(self.segment_len)
+
+    @property
+    def max_segment_len(self) -> int:
+        """Tokens of the longest segment that fits the positions with its summary tokens."""
+        return self.decoder.max_len - self._num_summaries
+
+    def longest_row(self, num_tokens: int, segment_len: int | None = None) -> int:
+        """Return the positions that the longest window takes with its summary tokens."""
+        segment_len = segment_len or self.segment_len
+        num_segments = min(-(-num_tokens // segment_len), self.segments_at_once(segment_len))
+        return min(num_tokens, num_segments * segment_len) + num_segments * self._num_summaries
 
     def reach(self, segment_len: int) -> int:
         """Return the same at this segment length; 0 where it is too short, or a window does not fit the positions."""
@@ -159,6 +171,7 @@ class LocalCompressor(DecoderBased):
     def _read_windows(self, windows: Sequence[Tensor], segment_len: int) -> list[Tensor]:
         ids = nn.utils.rnn.pad_sequence(list(windows), batch_first=True).to(self.decoder.device)
         lengths = torch.tensor([len(window) for window in windows], device=self.decoder.device)
+        self.decoder.note_len(ids.shape[1] + ids.shape[1] // segment_len * self._num_summaries)
         vectors: Tensor = self.encoder(in_autocast_dtype(self.decoder.embed(ids)), lengths, segment_len)
         return [
             row[: self.num_virtual_tokens(len(window), segment_len)]
@@ -194,8 +207,8 @@ class LocalCompressor(DecoderBased):
         segment_len = self.segment_len if segment_len is None else segment_len
         if not self.reach(segment_len):
             raise DocumentError(
-                f"a segment_len from {self.summary_length} to {self.decoder.max_len - self.summary_length} was wanted, "
-                f"{segment_len} came: choose one of those it learned, {', '.join(map(str, self.segment_lens))}"
+                f"segment_len must be between {self.summary_length} and {self.max_segment_len}, got {segment_len}: "
+                f"choose one of those it learned, {', '.join(map(str, self.segment_lens))}"
             )
         ids = [as_ids(document, vocab_size(self.decoder)) for document in documents]
         for one in ids:
@@ -246,7 +259,11 @@ def local_design(folder: Path) -> LocalDesign | None:
 
 
 def load_local_compressor(
-    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    path_or_hub_id: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
 ) -> LocalCompressor:
     """Load a checkpoint that `LocalCompressor.save` wrote.
 
@@ -254,7 +271,8 @@ def load_local_compressor(
         CheckpointError: unreadable, or not all of the encoder's tensors are there and of its shapes.
     """
     folder = checkpoint_folder(path_or_hub_id)
-    decoder = replace(load_decoder(folder, device=device, dtype=dtype), name=str(path_or_hub_id))
+    decoder = load_decoder(folder, device=device, dtype=dtype, max_positions=max_positions)
+    decoder = replace(decoder, name=str(path_or_hub_id))
     summary_length, window_len = declared(decoder, "summary_length"), declared(decoder, "window_len")
     if summary_length is None or window_len is None:
         raise CheckpointError(

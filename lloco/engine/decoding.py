@@ -28,11 +28,13 @@ class Decoding:
             LlocoError: the prompt and `max_tokens` do not fit the decoder.
             CheckpointError: a stop string was given and the decoder has no tokenizer.
         """
-        if prompt.length + sampling.max_tokens > decoder.max_len:
+        num_others = prompt.length - prompt.num_virtual_tokens + sampling.max_tokens
+        if prompt.num_virtual_tokens > decoder.vectors_beside(num_others):
             raise LlocoError(
                 f"{name} has {prompt.length} tokens and the answer may take {sampling.max_tokens}, "
                 f"{decoder.name} reads {decoder.max_len}: shorten or compress the context, or lower max_tokens"
             )
+        decoder.note_len(prompt.length + sampling.max_tokens)
         self.sampling = sampling
         self.token_ids: list[int] = []
         self.finish_reason: FinishReason | None = None

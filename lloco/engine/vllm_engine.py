@@ -9,6 +9,7 @@ import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ class VllmEngine:
         for name, value in (("batch_size", batch_size), ("max_adapters", max_adapters)):
             if value < 1:
                 raise LlocoError(f"{name} is {value}: it must be at least 1")
-        self.decoder = decoder
+        # vLLM reads no row that is longer than what it is started for.
+        self.decoder = decoder = replace(decoder, max_positions=decoder.max_len)
         self._max_adapters, self._max_lora_rank = max_adapters, max_lora_rank
         self._lora: dict[str, Any] = {}
         self._digests: dict[str, str] = {}

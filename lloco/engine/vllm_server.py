@@ -27,7 +27,7 @@ from lloco.engine.vllm_start import embedded_requests
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.adapter_digest import adapter_digest
 from lloco.models.decoder import Decoder
-from lloco.models.shell import limit_len
+from lloco.models.shell import limited
 from lloco.prompt import Prompt
 
 Result = TypeVar("Result")
@@ -210,7 +210,7 @@ class VllmServerEngine:
 
     async def _check_server(self) -> None:
         """Refuse a server that runs another model: it must go on alike from token ids and from our embeddings."""
-        limit_len(self.decoder, await self._server.max_len())
+        self.decoder = limited(self.decoder, await self._server.max_len())
         num_alike = 0
         for number in range(_NUM_PROBES):
             token_ids = self._probe(number)

@@ -93,6 +93,11 @@ def start_vllm(decoder: Decoder, options: dict[str, Any]) -> Any:
     if decoder.device.type == "cuda":
         free, total = torch.cuda.mem_get_info(decoder.device)
         options["gpu_memory_utilization"] = 0.9 * free / total
+    if decoder.max_len > decoder.declared_len:
+        raise LlocoError(
+            f"vLLM reads no more positions than {decoder.name} declares, {decoder.declared_len:,}, got "
+            f"{decoder.max_len:,}: leave --max-positions out, or use the transformers engine"
+        )
     import_vllm()
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine

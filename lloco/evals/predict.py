@@ -238,6 +238,8 @@ def _question(sample: Sample, contexts: _Contexts, template: Template | None) ->
                 f"{max_tokens}, {decoder.name} reads {decoder.max_len}: no room is left for the document; lower "
                 "max_tokens or use a model with more positions"
             )
+        if options.mode == "compressed":
+            room = max(room, decoder.num_vectors_beyond)
         context = document.context(options.mode, sample.question, room)
     prompt = build_prompt(
         template,

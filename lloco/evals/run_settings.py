@@ -28,6 +28,7 @@ def common_settings(samples: Sequence[Sample], engine: Engine, adapter: Path | N
         "engine": engine.name,
         "model": engine.decoder.digest,
         "dtype": dtype_name(engine.decoder.dtype),
+        "max_positions": engine.decoder.max_positions,
         "adapter": None if adapter is None else adapter_digest(adapter),
         "lloco": __version__,
     }

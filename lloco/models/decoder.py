@@ -7,9 +7,9 @@ bfloat16 on a GPU.
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from transformers import (
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder, weights_digest
 from lloco.models.converted import check_weights_digest, read_gguf_origin
+from lloco.models.positions import are_endless, declared_positions, note_beyond, num_published_vectors, rotations
 from lloco.models.quiet import quiet_transformers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -44,6 +45,8 @@ class Decoder:
     """The quantised file that the weights were converted from; empty where there is none."""
     lock: AbstractContextManager[bool] = field(default_factory=threading.RLock, repr=False)
     """Held by whoever runs the model: adapters and attention are switched in place. Kept by `replace`."""
+    max_positions: int | None = None
+    """Positions that a row may take, where that is not what the config declares."""
 
     @property
     def hidden_size(self) -> int:
@@ -51,23 +54,47 @@ class Decoder:
         return int(self.model.config.get_text_config().hidden_size)
 
     @property
-    def max_len(self) -> int:
+    def declared_len(self) -> int:
         """Number of positions that the model was made for.
 
         Raises:
             CheckpointError: the config does not say.
         """
-        max_len = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if max_len is None:
+        declared = declared_positions(self.model.config.get_text_config())
+        if declared is None:
             raise CheckpointError(f"the config of {self.name} has no max_position_embeddings: add it to config.json")
-        return int(max_len)
+        return declared
+
+    @property
+    def max_len(self) -> int:
+        """Number of positions that a row of text may take: those declared, unless the user says otherwise."""
+        return self.declared_len if self.max_positions is None else self.max_positions
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether rows may be longer than what is declared: positions are rotary ones that know no end."""
+        return are_endless(self.model.config.get_text_config())
+
+    @property
+    def num_vectors_beyond(self) -> int:
+        """Virtual tokens that may be read whatever positions are declared, as the AutoCompressor's public code does."""
+        return num_published_vectors(self.model.config.get_text_config()) if self.max_positions is None else 0
+
+    def vectors_beside(self, num_others: int) -> int:
+        """Return the virtual tokens that may be read beside so many positions; below 0 where these are too many."""
+        room = self.max_len - num_others
+        return max(room, self.num_vectors_beyond) if room >= 0 else room
+
+    def note_len(self, num_positions: int) -> None:
+        """Warn, once, where a row of this length that is to be read is longer than what is declared."""
+        declared = declared_positions(self.model.config.get_text_config())
+        if declared is not None and num_positions > declared:
+            note_beyond(self.lock, self.name, declared, num_positions)
 
     @property
     def scales_by_longest(self) -> bool:
         """Whether positions of a short row are encoded otherwise beside a long one, as transformers does longrope."""
-        parameters = getattr(self.model.config.get_text_config(), "rope_parameters", None) or {}
-        nested = [one for one in parameters.values() if isinstance(one, Mapping)]
-        return any(one.get("rope_type") == "longrope" for one in (parameters, *nested))
+        return "longrope" in rotations(self.model.config.get_text_config())
 
     @property
     def device(self) -> torch.device:
@@ -164,12 +191,17 @@ def is_bfloat16_faster(device: torch.device) -> bool:
 
 
 def load_decoder(
-    path_or_hub_id: str | Path, *, device: str | None = None, dtype: str | torch.dtype | None = None
+    path_or_hub_id: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
 ) -> Decoder:
     """Load a causal language model and, when the folder has one, its tokenizer; code in the folder is never run.
 
     Raises:
-        CheckpointError: no such checkpoint, unknown architecture, missing or damaged weights.
+        CheckpointError: no such checkpoint, unknown architecture, missing or damaged weights, or more positions than
+            the model can read.
     """
     folder = checkpoint_folder(path_or_hub_id)
     if not (folder / "config.json").is_file():
@@ -177,7 +209,23 @@ def load_decoder(
     place = resolve_device(device)
     digest, made_from = checked_digest(folder)
     model = _load_model(folder, resolve_dtype(dtype, place), place)
-    return Decoder(model, load_tokenizer(folder), str(path_or_hub_id), digest, made_from)
+    decoder = Decoder(model, load_tokenizer(folder), str(path_or_hub_id), digest, made_from)
+    return with_max_positions(decoder, max_positions)
+
+
+def with_max_positions(decoder: Decoder, max_positions: int | None) -> Decoder:
+    """Return the decoder with another number of positions that a row may take than what it declares, if one is given.
+
+    Raises:
+        CheckpointError: more than it declares, and its positions end there.
+    """
+    if max_positions is not None and max_positions > decoder.declared_len and not decoder.is_endless:
+        kinds = " and ".join(rotations(decoder.model.config.get_text_config())) or "learned"
+        raise CheckpointError(
+            f"max_positions must be between 1 and {decoder.declared_len} for {decoder.name}, whose {kinds} positions "
+            f"end there, got {max_positions}: choose fewer, or another model"
+        )
+    return replace(decoder, max_positions=max_positions)
 
 
 def checked_digest(folder: Path) -> tuple[str, str]:

@@ -4,6 +4,7 @@ The input embeddings, the tokenizer and the settings are real. Every other weigh
 can be checked, and takes no memory.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,24 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder
-from lloco.models.decoder import Decoder, checked_digest, load_tokenizer, loading_from, resolve_dtype
+from lloco.models.decoder import (
+    Decoder,
+    checked_digest,
+    load_tokenizer,
+    loading_from,
+    resolve_dtype,
+    with_max_positions,
+)
 
 
-def load_shell(path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = None) -> Decoder:
+def load_shell(
+    path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = None, max_positions: int | None = None
+) -> Decoder:
     """Load the decoder's input embeddings and tokenizer, on the CPU; its digest is that of all its weights.
 
     Raises:
-        CheckpointError: no such checkpoint, unknown architecture, missing or damaged weights.
+        CheckpointError: no such checkpoint, unknown architecture, missing or damaged weights, or more positions than
+            the model can read.
     """
     folder = checkpoint_folder(path_or_hub_id)
     kept_in = resolve_dtype(dtype, torch.device("cpu"))
@@ -37,13 +48,13 @@ def load_shell(path_or_hub_id: str | Path, *, dtype: str | torch.dtype | None = 
         raise CheckpointError(f"{folder} lacks weights of its model, first {missing[0]}: fetch it again")
     model.set_input_embeddings(outside.get_input_embeddings())
     model.generation_config = outside.generation_config
-    return Decoder(model.train(False), load_tokenizer(folder), str(path_or_hub_id), digest, made_from)
+    decoder = Decoder(model.train(False), load_tokenizer(folder), str(path_or_hub_id), digest, made_from)
+    return with_max_positions(decoder, max_positions)
 
 
-def limit_len(decoder: Decoder, max_len: int) -> None:
-    """Let a shell read no more positions than the model that runs elsewhere was given room for."""
-    config = decoder.model.config.get_text_config()
-    config.max_position_embeddings = min(decoder.max_len, max_len)
+def limited(decoder: Decoder, max_len: int) -> Decoder:
+    """Return a shell that reads no more positions than the model that runs elsewhere was given room for."""
+    return replace(decoder, max_positions=min(decoder.max_len, max_len))
 
 
 def _cut_layers(config: Any) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerBase
 
+from lloco.models.control_tokens import encode_text
+
 PIECE_LEN = 1 << 17
 """Characters that are tokenised at once; a shorter text is one piece."""
 _OVERLAP_SHARE = 16
@@ -31,7 +33,7 @@ class TokenPiece:
 
 
 def token_pieces(tokenizer: PreTrainedTokenizerBase, text: str, piece_len: int = PIECE_LEN) -> Iterator[TokenPiece]:
-    """Yield the tokens of the text, without special tokens, as tokenising it whole gives them.
+    """Yield the tokens of the text, none of them a control token, as tokenising it whole gives them.
 
     The tokenizer must be a fast one: others do not say where a token lies.
     """
@@ -63,10 +65,10 @@ class _Encoded:
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, text: str, begin: int, length: int) -> "_Encoded":
         part = text[begin : begin + length]
-        encoded = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        words = encoded.word_ids()
+        encoded = encode_text(tokenizer, part)
+        words = encoded.word_ids
         is_word_start = [one != before for one, before in zip(words, [None, *words], strict=False)]
-        return cls(begin, begin + len(part), encoded["input_ids"], encoded["offset_mapping"], is_word_start)
+        return cls(begin, begin + len(part), encoded.ids, encoded.spans, is_word_start)
 
     def next_begin(self) -> int:
         """Where the piece after this one is to begin: where a word of this one does, or a token, before its end."""

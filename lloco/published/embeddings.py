@@ -18,6 +18,7 @@ from lloco.compressors.autocompressor import PUBLISHED_SEGMENT_LEN, SUMMARY_KEY
 from lloco.documents import Document
 from lloco.errors import CheckpointError, DataError, DocumentError, MismatchError
 from lloco.models.checkpoint import find_tensor, weights_digest
+from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import dtype_name, load_tokenizer
 from lloco.retriever import split_passages
 from lloco.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
@@ -154,7 +155,7 @@ def soft_prompts_of(
         num_most = len(embeds) // compressor.summary_length * compressor.segment_len
         num_tokens = num_most
         if tokenizer is not None:
-            num_tokens = len(tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"])
+            num_tokens = len(text_ids(tokenizer, document.text))
             slack = _SLACK_TOKENS * (1 + len(document.text) // _CUT_CHARACTERS)
             if num_tokens + slack <= num_most - compressor.segment_len:
                 raise DocumentError(

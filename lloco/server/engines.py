@@ -58,6 +58,8 @@ class EngineOptions:
     """What is read where a question does not say it."""
     model: str | None = None
     """Decoder that reads text, whatever the corpus; the one that reads the corpus's soft prompts when not given."""
+    max_positions: int | None = None
+    """Positions that a row may take, where that is not what a decoder declares."""
 
 
 class Engines:
@@ -174,7 +176,13 @@ class Engines:
     def _load_compressor(self, corpus: Corpus, *, is_new: bool) -> Compressor:
         """Load the corpus's compressor; for a new corpus the one that the options name."""
         options = self._options
-        load = partial(load_corpus_compressor, corpus, device=options.device, dtype=options.dtype)
+        load = partial(
+            load_corpus_compressor,
+            corpus,
+            device=options.device,
+            dtype=options.dtype,
+            max_positions=options.max_positions,
+        )
         return load(options.compressor) if is_new else self._found(load)
 
     def _found(self, load: Callable[[str | None], Model]) -> Model:
@@ -218,7 +226,12 @@ class Engines:
             return self._run(
                 self._found(
                     lambda place: load_corpus_decoder(
-                        corpus, adapter=adapter, compressor=place, dtype=options.dtype, is_shell=True
+                        corpus,
+                        adapter=adapter,
+                        compressor=place,
+                        dtype=options.dtype,
+                        max_positions=options.max_positions,
+                        is_shell=True,
                     )
                 )
             )

@@ -152,10 +152,11 @@ def _measure(example: Example, embeds: Tensor, template: Template, decoder: Deco
         raise DataError(f"{where} cannot be worded: {error}") from error
     target_ids = answer_ids(template, decoder.require_tokenizer(), example.answer)
     seq_len = prompt.length + len(target_ids)
-    if seq_len > decoder.max_len:
+    if prompt.num_virtual_tokens > decoder.vectors_beside(seq_len - prompt.num_virtual_tokens):
         raise DataError(
             f"{where} takes {seq_len} positions ({len(embeds)} virtual tokens, {prompt.length - len(embeds)} of the "
             f"prompt, {len(target_ids)} of the answer), {decoder.name} reads {decoder.max_len}: compress the document "
             "at a higher ratio, split it, or remove the example"
         )
+    decoder.note_len(seq_len)
     return MeasuredExample(example, target_ids, seq_len)

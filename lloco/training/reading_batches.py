@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from lloco.models.control_tokens import text_ids
 from lloco.prompt import answer_ids
 from lloco.template import DEFAULT_TEMPLATE
 from lloco.training.reading_data import (
@@ -123,7 +124,7 @@ class ReadingBatches:
         """What would be one micro-batch is as many: each process gets a part of it."""
         special = set(tokenizer.all_special_ids)
         self.random_ids = [one for one in range(min(len(tokenizer), num_embeddings)) if one not in special]
-        self.repeat = torch.tensor(tokenizer(REPEAT_INSTRUCTION, add_special_tokens=False)["input_ids"])
+        self.repeat = torch.tensor(text_ids(tokenizer, REPEAT_INSTRUCTION))
         self.not_answerable = answer_ids(DEFAULT_TEMPLATE, tokenizer, NOT_ANSWERABLE).numpy().astype(np.int32)
 
     def micro_batches(self, step: int) -> list[ReadingBatch]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from lloco.errors import DataError
+from lloco.models.control_tokens import encode_texts
 from lloco.strict_json import read_values
 from lloco.template import DEFAULT_TEMPLATE, fill
 from lloco.text_encoding import is_encodable
@@ -93,7 +94,7 @@ def tokenize_lines(
     documents: list[ReadingDocument] = []
     while group := list(islice(lines, LINES_TOKENIZED_TOGETHER)):
         texts = [part for text, pairs in group for part in (text, *_worded(pairs))]
-        encoded = (one.ids for one in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        encoded = encode_texts(tokenizer, texts)
         for _, pairs in group:
             ids = _ids(next(encoded))
             worded = tuple((_ids(next(encoded)), _ids([*next(encoded), tokenizer.eos_token_id])) for _ in pairs)
