@@ -5,7 +5,6 @@ searched for. Indexes are made in memory, or kept beside a store's corpus. Knows
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -16,6 +15,7 @@ from lloco.dense import DenseIndex
 from lloco.embedder import Embedder
 from lloco.errors import LlocoError
 from lloco.index_folder import kept_index
+from lloco.search_words import UNSPACED, search_words
 from lloco.store.corpus import Corpus
 from lloco.store.passage import Passage, PassageText
 
@@ -30,8 +30,8 @@ _STOP_WORDS = (
 )
 QUESTION_STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words of English questions that say nothing about the answer's place."""
-_WORD = re.compile(r"\S{1,32}")
-"""A word of a passage; what has no white space for longer (Chinese, a table) is counted in pieces."""
+_WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\s{UNSPACED}]{{1,32}}")
+"""A word of a passage: two letters of a script without spaces; what else has no space is counted in pieces."""
 _BOUNDARY = re.compile(r"""[.!?]["'”’)\]]*(?=\s)|[。！？]|\n\s*\n""")
 """End of a sentence or, all white space, of a paragraph."""
 MAX_WORDS = 1_000
@@ -192,8 +192,7 @@ def question_words(question: str) -> list[str]:
 
     Of more than `MAX_WORDS` the last are taken, where a long text that was pasted has its question.
     """
-    kept = "".join(one if unicodedata.category(one)[0] in "LNM" else " " for one in question.lower())
-    words = list(dict.fromkeys(kept.split()))
+    words = search_words(question)
     return ([word for word in words if word not in QUESTION_STOP_WORDS] or words)[-MAX_WORDS:]
 
 

@@ -149,8 +149,8 @@ class Library:
             turns: what was asked and answered before.
             on_text: told of the answer's text as it grows.
         """
+        from lloco.documents.encoding import is_encodable
         from lloco.routing import route_by
-        from lloco.text_encoding import is_encodable
 
         if not is_encodable(question):
             raise LlocoError(f"a question in UTF-8 was wanted, {question[:60]!r} came: type or save it as UTF-8")
