@@ -263,7 +263,8 @@ def _sources(answer: "Answer") -> list[str]:
             continue
         snippet = " ".join(printable(one.text).split())
         snippet = snippet if len(snippet) <= SNIPPET_LEN else f"{snippet[:SNIPPET_LEN].rsplit(' ', 1)[0]} ..."
-        lines.append(f"from {name}, characters {one.start}-{one.end}: {snippet}")
+        page = "" if one.page is None else f", page {one.page}"
+        lines.append(f"from {name}{page}, characters {one.start}-{one.end}: {snippet}")
     return lines
 
 
