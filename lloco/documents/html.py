@@ -20,7 +20,7 @@ _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _SCRIPT = re.compile(r"<(script|style)\b", re.IGNORECASE)
 _DROPPED_ROLES = frozenset(["navigation", "search", "contentinfo", "menu", "menubar", "toolbar"])
 _MENU_NAMES = re.compile(
-    r"(?:^|[\s_-])(?:nav|navbar|navigation|menu|menubar|breadcrumbs?|sidebar|toc|skip|social|share|related|footer|"
+    r"(?:^|[\s_-])(?:nav|navbar|navigation|menu|menubar|breadcrumbs?|sidebar|skip|social|share|related|footer|"
     r"cookies?|pagination)(?:$|[\s_-])",
     re.IGNORECASE,
 )
@@ -102,7 +102,7 @@ def _embedded(tree: Any) -> str:
     if not found:
         return ""
     sources = [element.get("src") or element.get("data") or local_name(element) for element in found]
-    return f"{counted(len(found), 'embedded page or film')} not read ({enumerated([s[:80] for s in sources])})"
+    return f"{counted(len(found), 'embedded item')} not read ({enumerated([source[:80] for source in sources])})"
 
 
 def _menus(tree: Any) -> list[Any]:
