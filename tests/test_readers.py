@@ -8,6 +8,7 @@ import json
 import time
 import zipfile
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -97,6 +98,39 @@ def test_reading_that_takes_too_long_ends_with_the_limit_named() -> None:
 
 
 # -- broken, encrypted, misnamed ---------------------------------------------------------------------------------------
+
+
+def mutated(data: bytes, random: Random) -> bytes:
+    """Change, drop, repeat or insert some bytes; of a zip, in one of its parts."""
+    if data.startswith(b"PK"):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
+            hit = random.choice([name for name in old.namelist() if name.endswith(("ml", ".opf", ".rels"))])
+            for name in old.namelist():
+                new.writestr(name, mutated(old.read(name), random) if name == hit else old.read(name))
+        return buffer.getvalue()
+    changed = bytearray(data)
+    for _ in range(random.choice([1, 2, 8, 40])):
+        at = random.randrange(len(changed) + 1)
+        end = at + random.randrange(40)
+        changed[at:end] = random.choice([b"", random.randbytes(3), changed[at // 2 : at // 2 + 60]])
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if Path(name).suffix not in (".csv", ".rst", "")])
+def test_a_damaged_file_is_read_or_refused_and_nothing_else_happens(tmp_path: Path, name: str) -> None:
+    random = Random(name)
+    for _ in range(8):
+        path = tmp_path / name
+        path.write_bytes(mutated((FOLDER / name).read_bytes(), random))
+        documents, skipped = read(path)
+        assert documents or skipped
+
+
+def test_control_characters_in_a_page_with_menus_are_no_error(tmp_path: Path) -> None:
+    page = "<p>before</p><nav>Home</nav>\x01\x02 after the menu, and many words more"
+    assert "after the menu" in read_one(tmp_path / "a.html", page).text
+
 
 ZIPPED = [".docx", ".xlsx", ".pptx", ".odt", ".epub"]
 

@@ -62,16 +62,11 @@ def page_text(html: str, limits: Limits, *, has_menus: bool = True) -> Extracted
     tree = _parse(html)
     title = " ".join((tree.findtext(".//head/title") or "").split())
     unread = _embedded(tree)
-    menus = _menus(tree) if has_menus else []
-    text = ""
-    if menus:
-        for element in menus:
-            if element.getparent() is not None:
-                element.drop_tree()
+    menus = frozenset(_menus(tree)) if has_menus else frozenset()
+    text = html_text(tree, limits, without=menus)
+    if not text and menus:  # a page that is a menu is read as one
         text = html_text(tree, limits)
-        if not text:  # a page that is a menu is read as one
-            tree = _parse(html)
-    return ExtractedText(text or html_text(tree, limits), title, unread)
+    return ExtractedText(text, title, unread)
 
 
 def _parse(html: str) -> Any:

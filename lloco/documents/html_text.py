@@ -30,13 +30,14 @@ _MAX_REPEATED = 200
 """Characters of a cell over several rows that are repeated in each."""
 
 
-def html_text(tree: Any, limits: Limits) -> str:
-    """Return the text below an lxml HTML element."""
-    return _Writer(limits).write(tree)
+def html_text(tree: Any, limits: Limits, without: frozenset[Any] = frozenset()) -> str:
+    """Return the text below an lxml HTML element, but for that of some elements."""
+    return _Writer(limits, without).write(tree)
 
 
 class _Writer:
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, without: frozenset[Any]) -> None:
+        self._without = without
         self._limits = limits
         self._flows = [Flow()]
         self._tables: list[Table] = []
@@ -72,7 +73,7 @@ class _Writer:
         return joined(self._flow.blocks)
 
     def _start(self, element: Any, name: str) -> None:
-        if name in _SKIPPED or name == "math":
+        if name in _SKIPPED or name == "math" or element in self._without:
             self._skipped = element
             if name == "math":
                 self._flow.inline.append(_math(element))

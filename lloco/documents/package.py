@@ -118,8 +118,8 @@ def open_package(data: bytes, limits: Limits, name: str) -> Iterator[Package]:
     except UnreadableError:
         raise
     except (LxmlError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, EOFError, NotImplementedError,
-            RuntimeError, RecursionError, AttributeError, TypeError, IndexError) as error:  # fmt: skip
-        # zipfile and lxml raise many kinds on a damaged file; each is a reason
+            RuntimeError, RecursionError, AttributeError, TypeError, IndexError, SyntaxError) as error:  # fmt: skip
+        # zipfile, lxml and openpyxl raise many kinds on a damaged file; each is a reason
         raise UnreadableError(f"damaged {name} file: {type(error).__name__}: {error}") from error
 
 

@@ -6,6 +6,7 @@ read is left to pdfium.
 
 import io
 import itertools
+import logging
 import re
 from typing import Any
 
@@ -29,6 +30,7 @@ def check_expansion(data: bytes, limits: Limits) -> None:
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it tells of all that it mends in a file
     try:
         reader = PdfReader(io.BytesIO(data), strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
