@@ -226,3 +226,33 @@ def test_a_mail_without_a_plain_text_is_read_from_its_html_and_broken_ones_are_r
     mail: Any = b"From: a@example.org\nSubject: Hi\nContent-Type: text/html\n\n<p>The gate is <b>green</b>.</p>"
     assert read_one(tmp_path / "a.eml", mail).text == "From: a@example.org\nSubject: Hi\n\nThe gate is green."
     assert "no header" in refuse(tmp_path / "b.eml", b"\n\nno header here")
+
+
+@pytest.mark.parametrize(
+    ("mail", "reason"),
+    [
+        (
+            b"Subject: " + b"=?utf-8?q?=C3=B8?= " * 100_000 + b"\n\nhi",
+            "header field is longer than the limit of 65,536",
+        ),
+        (b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nhi\n" * 6_000, "parts, the limit is 5,000"),
+    ],
+)
+def test_hostile_mail_is_refused_with_the_limit_named(tmp_path: Path, mail: bytes, reason: str) -> None:
+    assert reason in refuse(tmp_path / "a.eml", mail)
+
+
+def test_a_stray_cell_at_the_end_of_a_sheet_costs_no_time(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    sheet = "xl/worksheets/sheet2.xml"
+    cells = b'<row r="1"><c r="A1"><v>7</v></c></row><row r="1048576"><c r="XFD1048576"><v>5</v></c></row>'
+    space = b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    with zipfile.ZipFile(FOLDER / "staff.xlsx") as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            changed = b"<worksheet %s><sheetData>%s</sheetData></worksheet>" % (space, cells)
+            new.writestr(name, changed if name == sheet else old.read(name))
+    path = tmp_path / "a.xlsx"
+    path.write_bytes(buffer.getvalue())
+    start = time.monotonic()
+    assert "Sheet: Rooms\n7\n" in read(path)[0][0].text
+    assert time.monotonic() - start < 20

@@ -4,6 +4,7 @@ Attached files are named, not read; messages that are forwarded whole are read.
 """
 
 import email.policy
+import re
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
 
@@ -13,7 +14,10 @@ from lloco.documents.html import page_text
 
 _HEADERS = ("From", "To", "Cc", "Date", "Subject")
 _MAX_BYTES = 64 << 20
-_MAX_PARTS = 1_000
+_MAX_PARTS = 5_000
+_MAX_FIELD_BYTES = 1 << 16
+_FIELD = re.compile(rb"^[!-9;-~]{1,100}:[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE)
+"""A field of a header with the lines that go on with it; what looks like one in a text is as short (RFC 5322)."""
 _MAX_FORWARDED = 5
 _MAX_HEADER = 2_000
 
@@ -22,6 +26,7 @@ def read_mail(data: bytes, limits: Limits) -> ExtractedText:
     """Read an e-mail; see `lloco.documents.formats.extract_text`."""
     if len(data) > _MAX_BYTES:
         raise UnreadableError(f"too large: {len(data):,} bytes, the limit for e-mail is {_MAX_BYTES:,} bytes")
+    _check_form(data)
     try:
         message = BytesParser(EmailMessage, policy=email.policy.default).parsebytes(data)
         if not message.keys():
@@ -38,6 +43,14 @@ def read_mail(data: bytes, limits: Limits) -> ExtractedText:
     limits.check_text(len(text))
     unread = f"{counted(len(attached), 'attached file')} not read ({enumerated(attached)})" if attached else ""
     return ExtractedText(text, subject, unread)
+
+
+def _check_form(data: bytes) -> None:
+    """Refuse what Python's parser would take minutes and gigabytes for: many parts, endless header fields."""
+    if (num := data.count(b"\n--")) > _MAX_PARTS:
+        raise UnreadableError(f"too large: {num:,} borders of parts, the limit is {_MAX_PARTS:,}")
+    if any(len(field[0]) > _MAX_FIELD_BYTES for field in _FIELD.finditer(data)):
+        raise UnreadableError(f"a header field is longer than the limit of {_MAX_FIELD_BYTES:,} bytes")
 
 
 def _header(message: EmailMessage, name: str) -> str:

@@ -16,7 +16,6 @@ from lloco.documents.graphics import paragraphs
 from lloco.documents.package import Package, open_package
 
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
-_MAX_COLUMNS = 2_000
 _NOT_CALCULATED = re.compile(rb"(?:</f>|<f[^>]{0,200}/>)\s{0,9}(?:<v\s?/>|<v></v>)?\s{0,9}</c>")
 _CURRENCY = re.compile(r"\[\$([^\]-]{1,5})[\]-]|([€£¥$])")
 
@@ -44,7 +43,7 @@ def read_xlsx(data: bytes, limits: Limits) -> ExtractedText:
 
 def _rows(sheet: Any, limits: Limits, num_chars: int) -> Iterator[str]:
     sheet.reset_dimensions()  # a file may claim any
-    for row in sheet.iter_rows(max_col=_MAX_COLUMNS):
+    for row in sheet.iter_rows():
         line = row_line(_shown(cell) for cell in row if cell is not None)
         num_chars += len(line)
         limits.check_text(num_chars)
