@@ -15,6 +15,7 @@ import torch
 
 from lloco.answer_text import AnswerText
 from lloco.corpus_models import adapter_of, load_corpus_decoder
+from lloco.documents.extracted import page_of
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, Event
 from lloco.engine.streaming import StreamingEngine, embedded_engine
@@ -46,6 +47,8 @@ class Citation:
     end: int | None
     text: str
     score: float | None
+    page: int | None = None
+    """Page or slide on which the passage begins; None where the document has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,4 +313,5 @@ def _citation(evidence: Evidence, hit: Hit | None) -> Citation:
         end=None if hit is None else hit.end,
         text="" if hit is None else hit.text,
         score=None if hit is None else hit.score,
+        page=None if hit is None else page_of(document.text, hit.start),
     )

@@ -1,6 +1,7 @@
 """Two BM25 indexes of passages with one face: tantivy, and SQLite's FTS5 where tantivy is not installed.
 
-Both stem English. They take words, not query syntax, so no question can be a syntax error. Know nothing of stores.
+Both stem English and take words as `search_words` makes them, not query syntax, so no question can be a syntax
+error. Know nothing of stores.
 """
 
 import sqlite3
@@ -8,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from lloco.search_words import search_text
 from lloco.store.passage import PassageText
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Changes with what is written into an index folder, so that older ones are made again."""
 _WRITER_BYTES = 64_000_000
 _MOST_ROWS = 2**63 - 1
@@ -47,7 +49,8 @@ class TantivyIndex:
         import tantivy
 
         schema = tantivy.SchemaBuilder()
-        schema.add_text_field("text", stored=True, tokenizer_name="en_stem")
+        schema.add_text_field("words", stored=False, tokenizer_name="en_stem")
+        schema.add_bytes_field("text", stored=True, indexed=False)
         schema.add_text_field("document_id", stored=True, tokenizer_name="raw")
         for name in ("start", "end", "position"):
             schema.add_unsigned_field(name, stored=True)
@@ -56,7 +59,8 @@ class TantivyIndex:
         for position, passage in enumerate(passages):
             writer.add_document(
                 tantivy.Document(
-                    text=passage.text,
+                    words=search_text(passage.text),
+                    text=passage.text.encode("utf-8", "surrogatepass"),
                     document_id=passage.document_id,
                     start=passage.start,
                     end=passage.end,
@@ -77,14 +81,15 @@ class TantivyIndex:
 
     def search(self, words: Sequence[str], limit: int) -> list[tuple[PassageText, float]]:
         """See `Bm25Index`."""
-        query = self._index.parse_query(" ".join(f'"{word}"' for word in words), ["text"])
+        query = self._index.parse_query(" ".join(f'"{word}"' for word in words), ["words"])
         found = []
         # It takes memory for as many as it is asked for.
         num_wanted = min(limit, max(self._searcher.num_docs, 1))
         for score, address in self._searcher.search(query, num_wanted, count=False).hits:
             fields = self._searcher.doc(address).to_dict()
             document_id, start, end, text = (fields[name][0] for name in ("document_id", "start", "end", "text"))
-            found.append((-score, fields["position"][0], PassageText(document_id, start, end, text)))
+            passage = PassageText(document_id, start, end, bytes(text).decode("utf-8", "surrogatepass"))
+            found.append((-score, fields["position"][0], passage))
         return [(passage, -negative) for negative, _, passage in sorted(found, key=lambda one: one[:2])]
 
 
@@ -102,12 +107,12 @@ class Fts5Index:
         """Index the passages in `folder`, or in memory."""
         connection = sqlite3.connect(":memory:" if folder is None else folder / "fts5.db", check_same_thread=False)
         connection.execute(
-            'CREATE VIRTUAL TABLE passages USING fts5(text, document_id UNINDEXED, start UNINDEXED, "end" UNINDEXED, '
-            "tokenize = 'porter unicode61')"
+            "CREATE VIRTUAL TABLE passages USING fts5(words, text UNINDEXED, document_id UNINDEXED, start UNINDEXED, "
+            "\"end\" UNINDEXED, tokenize = 'porter unicode61')"
         )
         connection.executemany(
-            "INSERT INTO passages VALUES (?, ?, ?, ?)",
-            ((passage.text, passage.document_id, passage.start, passage.end) for passage in passages),
+            "INSERT INTO passages VALUES (?, ?, ?, ?, ?)",
+            ((search_text(one.text), one.text, one.document_id, one.start, one.end) for one in passages),
         )
         connection.commit()
         return cls(connection)

@@ -1,13 +1,14 @@
 """A dense index of passages: their vectors by an embedder, compared with a question's one by one.
 
-Exact search over all vectors, mapped from one Arrow file. When a corpus changes, passages that were there keep their
-vectors: only new ones are embedded. Knows nothing of stores.
+Exact search over all vectors, mapped from one Arrow file; texts and questions are embedded in Unicode's NFC. When a
+corpus changes, passages that were there keep their vectors: only new ones are embedded. Knows nothing of stores.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from lloco.store.passage import PassageText
 if TYPE_CHECKING:
     import pyarrow
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Changes with what is written into an index folder, so that older ones are made again."""
 _FILE = "dense.arrow"
 _TOGETHER = 1024
@@ -43,7 +44,7 @@ class DenseIndex:
         new = [place for place, digest in enumerate(digests) if digest not in known]
         for start in range(0, len(new), _TOGETHER):
             places = new[start : start + _TOGETHER]
-            vectors = embedder.embed_passages([rows[place].text for place in places])
+            vectors = embedder.embed_passages([normalize("NFC", rows[place].text) for place in places])
             known.update((digests[place], vector) for place, vector in zip(places, vectors, strict=True))
         table = _table(rows, digests, [known[digest] for digest in digests])
         if folder is not None:
@@ -63,7 +64,7 @@ class DenseIndex:
             return []
         rows = None if document_id is None else self._rows_of(document_id)
         vectors = self._matrix() if rows is None else self._matrix()[rows]
-        scores = vectors @ self.embedder.embed_question(question)
+        scores = vectors @ self.embedder.embed_question(normalize("NFC", question))
         best = np.argsort(-scores, kind="stable")[:limit]
         places = best if rows is None else rows[best]
         return [(passage, float(scores[at])) for passage, at in zip(self._passages(places), best, strict=True)]

@@ -5,7 +5,6 @@ searched for. Indexes are made in memory, or kept beside a store's corpus. Knows
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -16,6 +15,7 @@ from lloco.dense import DenseIndex
 from lloco.embedder import Embedder
 from lloco.errors import LlocoError
 from lloco.index_folder import kept_index
+from lloco.search_words import UNSPACED, search_words
 from lloco.store.corpus import Corpus
 from lloco.store.passage import Passage, PassageText
 
@@ -30,10 +30,10 @@ _STOP_WORDS = (
 )
 QUESTION_STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words of English questions that say nothing about the answer's place."""
-_WORD = re.compile(r"\S{1,32}")
-"""A word of a passage; what has no white space for longer (Chinese, a table) is counted in pieces."""
-_BOUNDARY = re.compile(r"""[.!?]["'”’)\]]*(?=\s)|[。！？]|\n\s*\n""")
-"""End of a sentence or, all white space, of a paragraph."""
+_WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\s{UNSPACED}]{{1,32}}")
+"""A word of a passage: two letters of a script without spaces; what else has no space is counted in pieces."""
+_BOUNDARY = re.compile(r"""[.!?]["'”’)\]]*(?=\s)|[。！？]|\f|\n\s*\n""")
+"""End of a sentence, of a page (a form feed) or, all other white space, of a paragraph."""
 MAX_WORDS = 1_000
 """Words that are searched for; more would take seconds, and no decoder's question has so many."""
 FUSION_DEPTH = 100
@@ -192,13 +192,12 @@ def question_words(question: str) -> list[str]:
 
     Of more than `MAX_WORDS` the last are taken, where a long text that was pasted has its question.
     """
-    kept = "".join(one if unicodedata.category(one)[0] in "LNM" else " " for one in question.lower())
-    words = list(dict.fromkeys(kept.split()))
+    words = search_words(question)
     return ([word for word in words if word not in QUESTION_STOP_WORDS] or words)[-MAX_WORDS:]
 
 
 def split_passages(text: str, max_words: int = 100) -> list[Passage]:
-    """Split into passages of at most `max_words` words, at the ends of paragraphs and sentences where they fit.
+    """Split into passages of at most `max_words` words of one page, at the ends of paragraphs and sentences.
 
     Every character that is not white space lies in exactly one passage; none begins or ends with white space.
     """
@@ -211,20 +210,20 @@ def split_passages(text: str, max_words: int = 100) -> list[Passage]:
             passages.append(Passage(part[0][0], part[-1][1]))
         words.clear()
 
-    for sentence, is_paragraph_end in _sentences(text):
+    for sentence, end in _sentences(text):
         if len(words) + len(sentence) > max_words:
             close()
         words += sentence
-        if is_paragraph_end and len(words) >= max_words / 2:
+        if "\f" in end or (end.isspace() and len(words) >= max_words / 2):
             close()
     close()
     return passages
 
 
-def _sentences(text: str) -> Iterator[tuple[list[tuple[int, int]], bool]]:
-    """Spans of the words of each sentence, and whether a paragraph ends there."""
+def _sentences(text: str) -> Iterator[tuple[list[tuple[int, int]], str]]:
+    """Spans of the words of each sentence, and what ends it: signs, or the white space after a paragraph or page."""
     start = 0
     for boundary in _BOUNDARY.finditer(text):
-        yield [word.span() for word in _WORD.finditer(text, start, boundary.end())], boundary.group().isspace()
+        yield [word.span() for word in _WORD.finditer(text, start, boundary.end())], boundary.group()
         start = boundary.end()
-    yield [word.span() for word in _WORD.finditer(text, start)], True
+    yield [word.span() for word in _WORD.finditer(text, start)], "\n\n"

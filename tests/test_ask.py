@@ -70,6 +70,16 @@ def test_the_question_finds_its_document_and_cites_the_passage(corpus: Corpus, c
     assert (answer.num_context_tokens, answer.is_whole, answer.adapter) == (0, True, None)
 
 
+def test_a_citation_tells_the_page_of_a_document_that_has_pages(tmp_path: Path, compressor: Compressor) -> None:
+    with Store(tmp_path / "store") as store:
+        corpus = store.corpus("paged")
+        paged = "The first page is about a brig.\n\fThe second page names the master of the Petrel, Anna Berg."
+        compress_into(corpus, [Document("p", paged), Document("q", "No pages, but a harbour.")], compressor)
+        engine = TransformersEngine(compressor.decoder)
+        assert [one.page for one in ask(corpus, "Who is master of the Petrel?", engine=engine).documents] == [2]
+        assert [one.page for one in ask(corpus, "Where is the harbour?", engine=engine).documents] == [None]
+
+
 def test_of_a_truncated_document_it_is_not_said_that_all_was_read(corpus: Corpus, compressor: Compressor) -> None:
     text = " ".join(f"The brig number {number} was lost." for number in range(400))
     options = CompressOptions(long_documents="truncate")

@@ -162,3 +162,28 @@ def test_without_the_library_or_an_embedder_the_error_says_what_to_do(
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(LlocoError, match=r"lloco\[dense\]"):
         load_embedder("anything")
+
+
+class Recording:
+    """An embedder that keeps what it was given."""
+
+    digest = "0" * 64
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        self.texts += texts
+        return np.ones((len(texts), 2), np.float32)
+
+    def embed_question(self, question: str) -> Vectors:
+        self.texts.append(question)
+        return np.ones(2, np.float32)
+
+
+def test_texts_and_questions_are_embedded_in_one_form_and_cited_as_they_were() -> None:
+    embedder = Recording()
+    decomposed = "Cafe\u0301 Mu\u0308ller"
+    index = DenseIndex.build([PassageText("a", 0, len(decomposed), decomposed)], embedder, None)
+    [(passage, _)] = index.search("Mu\u0308ller", 1)
+    assert embedder.texts == ["Café Müller", "Müller"] and passage.text == decomposed

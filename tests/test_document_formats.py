@@ -194,7 +194,7 @@ def make_pdf(pages: Sequence[Sequence[str] | bytes], title: str = "", trailer: b
 def test_pdf_gives_its_pages_in_order_and_its_title(tmp_path: Path) -> None:
     pdf = make_pdf([["The café opens", "at nine."], [], ["Page three."]], title="Opening hours")
     document = read_one(tmp_path / "a.pdf", pdf)
-    assert (document.text, document.title) == ("The café opens\nat nine.\nPage three.", "Opening hours")
+    assert (document.text, document.title) == ("The café opens\nat nine.\n\f\n\fPage three.", "Opening hours")
     assert read_one(tmp_path / "b.pdf", make_pdf([["text"]])).title == "b"
 
 
@@ -235,6 +235,11 @@ def test_a_file_that_is_no_pdf_is_refused(tmp_path: Path, content: bytes) -> Non
 def test_a_pdf_that_expands_to_more_text_than_the_limit_is_refused(tmp_path: Path) -> None:
     pdf = make_pdf([["many words here"] * 30] * 20)
     assert "longer than the limit" in refuse(tmp_path / "a.pdf", repeat_page(pdf, 2000), max_bytes=40_000)
+
+
+def test_a_pdf_that_names_one_page_very_often_is_refused(tmp_path: Path) -> None:
+    pdf = repeat_page(make_pdf([["many words here"]] * 20), 25_000)
+    assert "25,000 pages, the limit is 20,000" in refuse(tmp_path / "a.pdf", pdf)
 
 
 def repeat_page(pdf: bytes, times: int) -> bytes:
@@ -283,7 +288,7 @@ def test_docx_gives_paragraphs_tables_and_title_in_reading_order(tmp_path: Path)
         cell.text = f"cell {index}"
     document.add_paragraph("after the table, café")
     came = read_one(tmp_path / "a.docx", docx_bytes(document))
-    assert came.text == "First\none\ttwo bold\ncell 0\tcell 1\ncell 2\tcell 3\nafter the table, café\n"
+    assert came.text == "First\none\ttwo bold\ncell 0 | cell 1\ncell 2 | cell 3\nafter the table, café\n"
     assert came.title == "Lease"
 
 

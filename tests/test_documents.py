@@ -37,7 +37,7 @@ def test_importing_documents_loads_no_reader_of_a_foreign_format() -> None:
     code = "import sys, lloco.documents; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "lloco.documents" in loaded
-    assert {"pypdfium2", "trafilatura", "docx", "lxml", "charset_normalizer"}.isdisjoint(loaded)
+    assert {"pypdf", "pypdfium2", "openpyxl", "striprtf", "lxml", "charset_normalizer"}.isdisjoint(loaded)
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------
@@ -95,27 +95,32 @@ def test_symbolic_link_loops_end_and_are_reported(tmp_path: Path) -> None:
     assert all("cannot be read" in entry.reason for entry in skipped[3:])
 
 
-def test_links_out_of_the_folder_are_followed_once(tmp_path: Path) -> None:
+def test_links_out_of_the_folder_are_not_followed_and_reported(tmp_path: Path) -> None:
     write(tmp_path, "root/a.txt", "outside/o.txt", "single.txt")
     (tmp_path / "outside/back").symlink_to(tmp_path / "outside", target_is_directory=True)
     (tmp_path / "root/link").symlink_to(tmp_path / "outside", target_is_directory=True)
     (tmp_path / "root/file.txt").symlink_to(tmp_path / "single.txt")
     documents, skipped = read(tmp_path / "root")
-    assert [document.id for document in documents] == ["a.txt", "file.txt", "link/o.txt"]
-    assert [Path(entry.source).name for entry in skipped] == ["back"]
+    assert [document.id for document in documents] == ["a.txt"]
+    assert [Path(entry.source).name for entry in skipped] == ["file.txt", "link"]
+    assert all("out of the folder" in entry.reason for entry in skipped)
+    assert [document.id for document in read(tmp_path / "root/link", tmp_path / "root/file.txt")[0]] == [
+        "o.txt",
+        "file.txt",
+    ]
 
 
 def test_what_cannot_be_read_in_a_folder_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
-    write(tmp_path, "good.txt", "picture.png", "noextension")
+    write(tmp_path, "good.txt", "picture.png", "README")
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "blank.md").write_text(" \n\t\n")
     (tmp_path / "binary.txt").write_bytes(bytes(range(256)) * 10)
     os.mkfifo(tmp_path / "pipe.txt")
     documents, skipped = read(tmp_path)
-    assert [document.id for document in documents] == ["good.txt"]
+    assert [document.id for document in documents] == ["README", "good.txt"]
     reasons = {Path(entry.source).name: entry.reason for entry in skipped}
-    assert set(reasons) == {"picture.png", "noextension", "empty.txt", "blank.md", "binary.txt", "pipe.txt"}
-    assert "unsupported" in reasons["picture.png"] and ".docx" in reasons["noextension"]
+    assert set(reasons) == {"picture.png", "empty.txt", "blank.md", "binary.txt", "pipe.txt"}
+    assert "unsupported" in reasons["picture.png"] and ".docx" in reasons["picture.png"]
     assert "empty" in reasons["empty.txt"] and "empty" in reasons["blank.md"]
     assert "binary" in reasons["binary.txt"]
     assert "not a regular file" in reasons["pipe.txt"]

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "lloco"
 # Units of one layer may import one another, without a cycle, unless they are listed as apart.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("durable", "document_formats", "documents", "soft_prompt", "strict_json", "template", "text_encoding"),
+    ("durable", "documents", "soft_prompt", "strict_json", "template"),
     ("models",),
     (
         "bm25",
@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "index_folder",
         "prompt",
         "retriever",
+        "search_words",
         "segment_rows",
         "store",
     ),
@@ -51,20 +52,24 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 APART = {"engine", "training"}
 DOORS = {"lloco", "lloco.cli"}
 """The public package and the command line start fast: they may import anything inside a function."""
+FRONTS = {"lloco.documents"}
+"""Packages that have a face of their own, which the layers above import from."""
 LATE = {
     *(
         "charset_normalizer",
         "datasets",
-        "docx",
         "gguf",
         "huggingface_hub",
         "lxml",
         "matplotlib",
+        "openpyxl",
         "pyarrow",
+        "pypdf",
         "pypdfium2",
+        "striprtf",
         "tantivy",
     ),
-    *("trafilatura", "kvpress", "lance", "ray", "sentence_transformers", "uvicorn", "vllm"),
+    *("kvpress", "lance", "ray", "sentence_transformers", "uvicorn", "vllm"),
 }
 """Optional or slow to import, and needed by few calls: these may be imported inside a function."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "types", "constants", "shared", "base", "core"}
@@ -135,7 +140,7 @@ def _inner_faults(one: Import, modules: Mapping[str, Path], rank: Mapping[str, i
     if one.target.startswith("."):
         yield "a relative import"
         return
-    if one.target not in modules or modules[one.target].name == "__init__.py":
+    if one.target not in FRONTS and (one.target not in modules or modules[one.target].name == "__init__.py"):
         yield "import from a module, not from a package"
     if one.is_inside_function and not is_door(one.importer):
         yield "inside a function: move it to the top"

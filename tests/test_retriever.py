@@ -268,5 +268,12 @@ def test_a_sentence_that_never_ends_is_cut_by_words() -> None:
 
 
 def test_text_without_white_space_is_cut_too() -> None:
-    assert max(one.end - one.start for one in split_passages("文" * 10_000)) == 3_200
+    assert max(one.end - one.start for one in split_passages("文" * 10_000)) == 200
+    assert max(one.end - one.start for one in split_passages("-" * 10_000)) == 3_200
     assert split_passages(" \n\t") == split_passages("") == []
+
+
+def test_no_passage_crosses_a_page() -> None:
+    text = "One sentence of page one.\n\fTwo. And it runs\n\fon.\n\f\n\fFive"
+    parts = [text[one.start : one.end] for one in split_passages(text)]
+    assert parts == ["One sentence of page one.", "Two. And it runs", "on.", "Five"]

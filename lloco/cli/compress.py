@@ -83,7 +83,11 @@ class _Flags:
 def compress(
     *,
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Files or folders: txt, md, html, pdf, docx, jsonl (.gz).")
+        list[Path],
+        typer.Argument(
+            metavar="PATH",
+            help="Files or folders: txt, md, html, pdf, docx, xlsx, pptx, odt, epub, eml, rtf, csv, jsonl (.gz).",
+        ),
     ],
     corpus: options.CorpusName,
     flags: _Flags,
@@ -185,8 +189,8 @@ def _read(paths: list[Path], skipped: "list[Skipped]", output: Output) -> "list[
         return documents
     places = ", ".join(str(path) for path in paths)
     raise DocumentError(
-        f"documents were wanted, {places} holds none that can be read: give text, Markdown, HTML, PDF, Word or JSON "
-        f"lines{_reasons(skipped)}"
+        f"documents were wanted, {places} holds none that can be read: give text, HTML, PDF, Office files, "
+        f"e-books, e-mails or JSON lines{_reasons(skipped)}"
     )
 
 

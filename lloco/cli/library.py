@@ -166,8 +166,8 @@ class Library:
             turns: what was asked and answered before.
             on_text: told of the answer's text as it grows.
         """
+        from lloco.documents.encoding import is_encodable
         from lloco.routing import route_by
-        from lloco.text_encoding import is_encodable
 
         if not is_encodable(question):
             raise LlocoError(f"a question in UTF-8 was wanted, {question[:60]!r} came: type or save it as UTF-8")
@@ -304,7 +304,8 @@ def _sources(answer: "Answer") -> list[str]:
             continue
         snippet = " ".join(printable(one.text).split())
         snippet = snippet if len(snippet) <= SNIPPET_LEN else f"{snippet[:SNIPPET_LEN].rsplit(' ', 1)[0]} ..."
-        lines.append(f"from {name}, characters {one.start}-{one.end}: {snippet}")
+        page = "" if one.page is None else f", page {one.page}"
+        lines.append(f"from {name}{page}, characters {one.start}-{one.end}: {snippet}")
     return lines
 
 

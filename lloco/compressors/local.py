@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -243,17 +243,18 @@ def in_dtype(encoder: AnyModule, dtype: torch.dtype) -> AnyModule:
     return encoder
 
 
-def local_design(folder: Path) -> LocalDesign | None:
+def local_design(folder: Path) -> LocalDesign | Literal["pyramid"] | None:
     """Return the design that the folder's config names, or None where it names none.
 
     Raises:
         CheckpointError: it names one that there is not.
     """
-    design: LocalDesign | None = config_design(folder)
-    if design is not None and design not in get_args(LocalDesign):
+    design: LocalDesign | Literal["pyramid"] | None = config_design(folder)
+    known = (*get_args(LocalDesign), PyramidEncoder.design)
+    if design is not None and design not in known:
         raise CheckpointError(
-            f"a design of {', '.join(get_args(LocalDesign))} was wanted in the config of {folder}, {design!r} came: a "
-            "newer lloco may have written it"
+            f"compressor_design in the config of {folder} must be one of {', '.join(known)}, got {design!r}: a newer "
+            "lloco may have written it"
         )
     return design
 

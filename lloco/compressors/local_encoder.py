@@ -21,7 +21,7 @@ from lloco.models.llama_forward import LlamaForward
 from lloco.models.plain_llama import can_read
 from lloco.models.quiet import quiet_transformers
 
-LocalDesign = Literal["pooling", "interleaved", "bidirectional", "pyramid"]
+LocalDesign = Literal["pooling", "interleaved", "bidirectional"]
 
 
 class LocalEncoder(nn.Module):

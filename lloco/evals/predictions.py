@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lloco.documents.encoding import is_encodable
 from lloco.errors import DataError
 from lloco.evals.hotpot import Fact
 from lloco.strict_json import read_value
-from lloco.text_encoding import is_encodable
 
 
 @dataclass(frozen=True, slots=True)

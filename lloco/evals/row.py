@@ -6,8 +6,8 @@ from math import isfinite
 from typing import Any
 
 from lloco.documents import Document
+from lloco.documents.encoding import is_encodable
 from lloco.errors import DataError
-from lloco.text_encoding import is_encodable
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,13 @@ def _citations(answer: RunningAnswer) -> list[CitedDocument]:
 def _cited(one: Citation) -> CitedDocument:
     """Leave out where the file was: folders of this machine are nobody's business."""
     return CitedDocument(
-        document_id=one.document_id, title=one.title, start=one.start, end=one.end, text=one.text, score=one.score
+        document_id=one.document_id,
+        title=one.title,
+        start=one.start,
+        end=one.end,
+        text=one.text,
+        score=one.score,
+        page=one.page,
     )
 
 

@@ -17,15 +17,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from lloco.document_formats import (
-    UnreadableError,
+from lloco.documents import Document
+from lloco.documents.extracted import UnreadableError
+from lloco.documents.formats import (
+    FILE_SUFFIXES,
     check_is_text,
     extract_text,
     file_format,
     file_stem,
     normalise_newlines,
 )
-from lloco.documents import Document
 from lloco.errors import StoreError
 from lloco.server.access import Grant
 from lloco.server.errors import ApiError
@@ -39,7 +40,6 @@ from lloco.store.rows import StoredDocument
 router = APIRouter()
 MAX_WAITING_DOCUMENTS = 32
 """Documents that wait until those before them are compressed; more are refused."""
-UPLOADS = frozenset({".txt", ".text", ".md", ".markdown", ".html", ".htm", ".pdf", ".docx"})
 
 
 @router.get("/v1/documents")
@@ -147,8 +147,8 @@ async def _upload(request: Request, grant: Grant, service: Service, place: tuple
 def _read(file: UploadFile, id: str, name: str, title: str | None, max_bytes: int) -> Document:
     """Extract the text of an uploaded file; only the ending of its name is used, never its folders."""
     format = file_format(Path(name)) if name.isprintable() else None
-    if format not in UPLOADS:
-        raise ApiError(400, f"file: one of {', '.join(sorted(UPLOADS))} was wanted, {name!r} came", param="file")
+    if format not in FILE_SUFFIXES:
+        raise ApiError(400, f"file: one of {', '.join(sorted(FILE_SUFFIXES))} was wanted, {name!r} came", param="file")
     with tempfile.TemporaryDirectory(prefix="lloco-upload-") as folder:
         path = Path(folder) / f"upload{format}{'.gz' if name.lower().endswith('.gz') else ''}"
         with path.open("wb") as target:

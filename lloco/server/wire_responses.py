@@ -54,6 +54,7 @@ class CitedDocument(BaseModel):
     end: int | None
     text: str
     score: float | None
+    page: int | None = None
 
 
 class ReadBy(BaseModel):

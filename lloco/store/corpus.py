@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lloco.documents import Document
+from lloco.documents.encoding import is_encodable
 from lloco.errors import MismatchError, StoreError
 from lloco.models.adapter_digest import adapter_files_digest
 from lloco.soft_prompt import SoftPrompt, file_digest, read_provenance
@@ -32,7 +33,6 @@ from lloco.store.rows import (
     read_summary,
     write_document,
 )
-from lloco.text_encoding import is_encodable
 
 
 class Corpus:

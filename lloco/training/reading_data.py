@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from lloco.documents.encoding import is_encodable
 from lloco.errors import DataError
 from lloco.models.control_tokens import encode_texts
 from lloco.strict_json import read_values
 from lloco.template import DEFAULT_TEMPLATE, fill
-from lloco.text_encoding import is_encodable
 
 REPEAT_INSTRUCTION = "\nRepeat the document:\n"
 LINES_TOKENIZED_TOGETHER = 1000

@@ -2,12 +2,13 @@
 
 Folders are walked in sorted order; what cannot be read is reported one by one, never dropped in silence. Names that
 begin with a dot are not looked at inside a folder. It does not know tokens, models or the store; formats are in
-document_formats.py.
+formats.py.
 """
 
 import gzip
 import hashlib
 import json
+import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lloco.document_formats import (
-    UnreadableError,
+from lloco.documents.encoding import lone_surrogate
+from lloco.documents.extracted import UnreadableError
+from lloco.documents.formats import (
     check_is_text,
     extract_text,
     file_format,
@@ -26,7 +28,6 @@ from lloco.document_formats import (
     supported_formats,
 )
 from lloco.errors import DocumentError
-from lloco.text_encoding import lone_surrogate
 
 _MAX_BYTES = 512 << 20
 _MAX_GZIP_RATIO = 100  # text packs 3 to 30 times; a gzip bomb about 1000 times
@@ -120,6 +121,11 @@ def _walk(root: Path, on_skip: OnSkip) -> Iterator[Path]:
     stack = [root]
     while stack:
         path = stack.pop()
+        if path != root and path.is_symlink() and not _is_inside(path, real_root):
+            on_skip(
+                Skipped(_printable(path), "symbolic link out of the folder: give what it points to, to have it read")
+            )
+            continue
         if not path.is_dir():
             yield path
             continue
@@ -134,6 +140,12 @@ def _walk(root: Path, on_skip: OnSkip) -> Iterator[Path]:
             on_skip(Skipped(_printable(path), f"folder cannot be read: {error.strerror}"))
             continue
         stack.extend(children)
+
+
+def _is_inside(link: Path, real_root: Path) -> bool:
+    """Whether a link leads to something in the folder, to nowhere, or in circles; `realpath` fails on none of them."""
+    target = Path(os.path.realpath(link))
+    return target.is_relative_to(real_root) or real_root.is_relative_to(target) or not target.exists()
 
 
 def _is_read_anyway(real: Path, real_root: Path) -> bool:
