@@ -6,14 +6,14 @@ The public names are loaded when they are first used, so that `import lloco` cos
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lloco.answer import Answer, ask
+    from lloco.answer.prepare import Answer, ask
     from lloco.compressors.load import load_compressor
-    from lloco.documents import Document
-    from lloco.embedder import load_embedder
+    from lloco.documents.document import Document
     from lloco.models.decoder import load_decoder
-    from lloco.retriever import Retriever
-    from lloco.routing import route
-    from lloco.soft_prompt import SoftPrompt
+    from lloco.prompts.soft_prompt import SoftPrompt
+    from lloco.retrieval.embedder import load_embedder
+    from lloco.retrieval.retriever import Retriever
+    from lloco.retrieval.routing import route
     from lloco.store.store import Store
 
     __version__: str
@@ -33,16 +33,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Answer": "lloco.answer",
-    "Document": "lloco.documents",
-    "Retriever": "lloco.retriever",
-    "SoftPrompt": "lloco.soft_prompt",
+    "Answer": "lloco.answer.prepare",
+    "Document": "lloco.documents.document",
+    "Retriever": "lloco.retrieval.retriever",
+    "SoftPrompt": "lloco.prompts.soft_prompt",
     "Store": "lloco.store.store",
-    "ask": "lloco.answer",
+    "ask": "lloco.answer.prepare",
     "load_compressor": "lloco.compressors.load",
     "load_decoder": "lloco.models.decoder",
-    "load_embedder": "lloco.embedder",
-    "route": "lloco.routing",
+    "load_embedder": "lloco.retrieval.embedder",
+    "route": "lloco.retrieval.routing",
 }
 
 

@@ -8,24 +8,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lloco.compress import compress_into
+from lloco.adapters.attach import LoraOptions
+from lloco.answer.corpus_decoder import load_corpus_decoder
+from lloco.compress.run import compress_into
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
-from lloco.corpus_models import load_corpus_decoder
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.streaming import embedded_engine
 from lloco.errors import DataError
 from lloco.evals.evaluate import EvaluateOptions, evaluate
 from lloco.evals.report import write_report
 from lloco.evals.results import Results
-from lloco.evals.sample import Sample
-from lloco.evals.tasks import load_samples
-from lloco.models.adapter import LoraOptions
 from lloco.models.decoder import Decoder
+from lloco.prompts.template import default_template
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
-from lloco.template import default_template
-from lloco.training.finetune import Example, FinetuneOptions, finetune
+from lloco.tasks.sample import Sample
+from lloco.tasks.task import load_samples
+from lloco.training.finetune.examples import Example
+from lloco.training.finetune.run import FinetuneOptions, finetune
 from lloco.training.loop import LogLine
 
 DOCUMENTS = Path(__file__).parent / "bundled" / "documents"

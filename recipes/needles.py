@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from lloco.errors import LlocoError
-from lloco.evals.needle import build_needles, write_needles
+from lloco.tasks.needle import build_needles, write_needles
 
 
 def main() -> None:

@@ -17,20 +17,21 @@ from typing import Any
 
 import torch
 
+from lloco.compress.refine import repeat_logits
 from lloco.compressors.compressor import CompressOptions, compress_documents
 from lloco.compressors.decoder_based import forget_settings
-from lloco.compressors.load import TrainableCompressor, load_compressor, load_named_decoder
-from lloco.documents import Document
+from lloco.compressors.delta import TrainableCompressor
+from lloco.compressors.load import load_compressor, load_named_decoder
+from lloco.documents.document import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.metrics import answer_f1, exact_match
 from lloco.evals.predict import PredictOptions, predict
-from lloco.evals.sample import Sample
-from lloco.evals.tasks import load_samples
 from lloco.models.control_tokens import text_ids
-from lloco.prompt import Prompt, collate
-from lloco.refine import repeat_logits
+from lloco.prompts.prompt import Prompt, collate
+from lloco.tasks.sample import Sample
+from lloco.tasks.task import load_samples
 from lloco.training.loop import LogLine
-from lloco.training.pretrain import PretrainOptions, pretrain
+from lloco.training.pretrain.run import PretrainOptions, pretrain
 
 RATIOS = (8.0, 4.0, 16.0, 32.0)
 DESIGNS = ("pooling", "autocompressor", "interleaved", "bidirectional")

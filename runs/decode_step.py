@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from lloco.bench.random_weights import random_decoder
+from lloco.adapters.attach import BASE_ADAPTER, LoraOptions, attach_adapter, save_adapter
+from lloco.bench.measure.random_weights import random_decoder
 from lloco.compressors.load import load_compressor
 from lloco.engine.decode_batch import DecodeBatch
 from lloco.engine.named_adapters import NamedAdapters
-from lloco.models.adapter import BASE_ADAPTER, LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
-from lloco.template import DEFAULT_TEMPLATE
+from lloco.prompts.prompt import Prompt
+from lloco.prompts.template import DEFAULT_TEMPLATE
 
 ROUNDS, STEPS = 7, 12
 

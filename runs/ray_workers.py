@@ -18,12 +18,12 @@ from pathlib import Path
 
 import psutil
 
-from lloco.bench.store import VOCABULARY
-from lloco.compress_plan import plan_documents
-from lloco.compress_ray import compress_with_ray
+from lloco.bench.store import SHORT_WORDS
+from lloco.compress.plan import plan_documents
+from lloco.compress.ray_workers import compress_with_ray
 from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.store.store import Store
 
 SAMPLE_SECONDS = 0.1
@@ -88,7 +88,7 @@ def main() -> None:
     compressor = load_compressor(options.compressor, device="cpu")
     words = random.Random(0)
     # A word of these takes about four tokens; what is counted are the plan's tokens.
-    texts = [" ".join(words.choices(VOCABULARY, k=options.tokens // 4)) for _ in range(options.documents)]
+    texts = [" ".join(words.choices(SHORT_WORDS, k=options.tokens // 4)) for _ in range(options.documents)]
     documents = [Document(f"{number}", text, "", f"{number}.txt") for number, text in enumerate(texts)]
     numbers = [int(one) for one in options.workers.split(",")]
     found: dict[int, list[dict[str, float]]] = {number: [] for number in numbers}

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lloco.documents import read_documents
+from lloco.documents.document import read_documents
 
 FOLDER = Path(__file__).parent.parent / "tests" / "data" / "documents"
 LAYOUT = re.compile(r"[\s|;*#>`~•·–\\-]+")

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from lloco.bench.retrieval import RetrievalBenchOptions, measure_retrieval
 from lloco.cli.bench_tables import bench_table
-from lloco.embedder import load_embedder
-from lloco.evals.tasks import load_samples
+from lloco.retrieval.embedder import load_embedder
+from lloco.tasks.task import load_samples
 
 FILES = {
     "squad_articles": "squad_articles/validation.jsonl.gz",

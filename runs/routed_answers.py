@@ -12,18 +12,17 @@ from statistics import mean, stdev
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes" / "records"))
 from generate import make_documents
 
-from lloco.answer import ask
-from lloco.compress import compress_into
+from lloco.answer.prepare import ask
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.demo import DOCUMENTS, run_demo
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.metrics import exact_match
-from lloco.evals.tasks import load_samples
-from lloco.evidence import NothingFoundError
-from lloco.retriever import Retriever
-from lloco.routing import route_by
+from lloco.retrieval.retriever import NothingFoundError, Retriever
+from lloco.retrieval.routing import route_by
 from lloco.store.store import Store
+from lloco.tasks.task import load_samples
 
 QUESTIONS = 100
 Asked = tuple[str, str, tuple[str, ...]]

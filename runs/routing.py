@@ -1,4 +1,4 @@
-"""How often a question goes to the right corpus: `lloco.routing` against the best score of each index as it is.
+"""How often a question goes to the right corpus: `lloco.retrieval.routing` against the best score of each index.
 
 python runs/routing.py NAME=TASK:FILE[:PART/PARTS]...
 
@@ -12,11 +12,11 @@ import random
 import sys
 from math import sqrt
 
-from lloco.evals.sample import Sample
-from lloco.evals.tasks import load_samples
-from lloco.retriever import Retriever, split_passages
-from lloco.routing import NUM_CANDIDATES, vote
+from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.retrieval.routing import NUM_CANDIDATES, vote
 from lloco.store.passage import PassageText
+from lloco.tasks.sample import Sample
+from lloco.tasks.task import load_samples
 
 QUESTIONS = 200
 

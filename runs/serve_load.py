@@ -18,11 +18,11 @@ from pathlib import Path
 
 import httpx
 
-from lloco.compress import compress_into
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.demo import DOCUMENTS
-from lloco.evals.tasks import load_samples
 from lloco.store.store import Store
+from lloco.tasks.task import load_samples
 
 CLIENTS, ROUND = 64, 200
 CHAT = "/v1/chat/completions"

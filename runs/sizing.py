@@ -1,7 +1,8 @@
 """The tables of docs/deploy.md#sizing: arithmetic from a model's shape and from GPUs' data sheets, and one measurement.
 
-Requests a second are the floor of `lloco bench` (lloco/bench/floor.py) at a data sheet's rates: nothing ran on these
-GPUs. `--measure N` adds N documents of this size to a store and says what they take on the disk, vectors being random.
+Requests a second are the floor of `lloco bench` (lloco/bench/measure/floor.py) at a data sheet's rates: nothing ran on
+these GPUs. `--measure N` adds N documents of this size to a store and says what they take on the disk, vectors being
+random.
 
     python runs/sizing.py
     python runs/sizing.py --measure 100 --work /data
@@ -19,11 +20,11 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 import lloco
-from lloco.bench.floor import ModelCost, Work
+from lloco.bench.measure.floor import ModelCost, Work
 from lloco.bench.store import disk_bytes
-from lloco.documents import Document
-from lloco.retriever import Retriever, split_passages
-from lloco.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
+from lloco.documents.document import Document
+from lloco.prompts.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
+from lloco.retrieval.retriever import Retriever, split_passages
 from lloco.store.store import Store
 
 DOCUMENT_TOKENS, RATIO, WIDTH = 10_000, 32, 4096

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from lloco.compressors.autocompressor import AutoCompressor
-from lloco.documents import Document
-from lloco.retriever import split_passages
-from lloco.soft_prompt import Provenance, SoftPrompt
+from lloco.documents.document import Document
+from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.retrieval.retriever import split_passages
 from lloco.store.corpus import Corpus
 from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_llama, tiny_tokenizer
 

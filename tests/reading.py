@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lloco.documents import Document, Skipped, read_documents
+from lloco.documents.document import Document, Skipped, read_documents
 
 
 def read(*paths: Path, max_bytes: int = 512 << 20) -> tuple[list[Document], list[Skipped]]:

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import openai
 
-from lloco.answer import ask
-from lloco.compress import compress_into
+from lloco.answer.prepare import ask
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.server.access import Access
 from lloco.server.app import create_app
 from lloco.server.engines import EngineOptions

@@ -23,7 +23,7 @@ from lloco.compressors.local import LocalCompressor
 from lloco.errors import CheckpointError, DataError, LlocoError
 from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import load_decoder
-from lloco.template import DEFAULT_TEMPLATE
+from lloco.prompts.template import DEFAULT_TEMPLATE
 from lloco.training.adapt.run import AdaptRunOptions, adapt
 from lloco.training.adapt.samples import SampleOptions, Samples
 from lloco.training.adapt.stage import AdaptOptions

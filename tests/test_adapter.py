@@ -14,11 +14,9 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
-from lloco.errors import CheckpointError, LlocoError, MismatchError
-from lloco.models import adapter
-from lloco.models.adapter import (
+from lloco.adapters import attach as adapter
+from lloco.adapters.attach import (
     LoraOptions,
-    adapter_digest,
     adapter_disabled,
     attach_adapter,
     check_adapter,
@@ -27,8 +25,10 @@ from lloco.models.adapter import (
     read_adapter,
     save_adapter,
 )
+from lloco.adapters.digest import adapter_digest
+from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.decoder import Decoder
-from lloco.prompt import DEFAULT_TEMPLATE, Template
+from lloco.prompts.template import DEFAULT_TEMPLATE, Template
 from tests.command import raiser
 from tests.tiny import ARCHITECTURES, tiny_decoder, tiny_llama, tiny_model
 

@@ -9,24 +9,24 @@ import pytest
 import torch
 from transformers import ByT5Tokenizer
 
-from lloco.answer import Answer, ask
-from lloco.compress import compress_into
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.answer.budget import NoRoomError
+from lloco.answer.prepare import Answer, ask
+from lloco.answer.segment_rows import rows_of_segments, segments_of_span, token_starts
+from lloco.compress.run import compress_into
 from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError, StoreError
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import Decoder
-from lloco.prompt import DEFAULT_TEMPLATE, History, build_prompt
-from lloco.retriever import Retriever, split_passages
-from lloco.room import NoRoomError
-from lloco.segment_rows import rows_of_segments, segments_of_span, token_starts
-from lloco.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.prompt import History, build_prompt
+from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.template import DEFAULT_TEMPLATE, Template
+from lloco.retrieval.retriever import Retriever, split_passages
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
-from lloco.template import Template
 from tests.corpora import LEASE, SEGMENT_LEN, SUMMARY_LENGTH, VOYAGE, lease_and_voyage, save_compressor
 from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_llama, tiny_tokenizer
 

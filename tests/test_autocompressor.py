@@ -18,20 +18,21 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, OPTConfig, PreTrainedModel
 
 import lloco.compressors.autocompressor as autocompressor
+from lloco.adapters.attach import LoraOptions, attach_adapter
 from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
 from lloco.compressors.compressor import CompressOptions, Compressor, LongDocuments, compress_documents
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import CheckpointError, DocumentError, LlocoError
-from lloco.models.adapter import LoraOptions, attach_adapter
 from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import load_decoder, with_max_positions
-from lloco.prompt import Prompt
-from lloco.soft_prompt import SoftPrompt
-from lloco.training.reading_data import Row
-from lloco.training.reading_stage import ReadingBatch, ReadingOptions, ReadingStage
+from lloco.prompts.prompt import Prompt
+from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.training.pretrain.batches import ReadingBatch, ReadingOptions
+from lloco.training.pretrain.stage import ReadingStage
+from lloco.training.pretrain.text import Row
 from tests.test_checkpoint import write_bin
 from tests.tiny import ARCHITECTURES, VOCAB_SIZE, tiny_decoder, tiny_model
 

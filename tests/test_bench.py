@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from lloco.bench.columns import skipped_rows
 from lloco.bench.compress import (
     CompressBenchOptions,
     compress_work,
@@ -19,22 +18,23 @@ from lloco.bench.compress import (
     random_compressor,
 )
 from lloco.bench.finetune import FinetuneBenchOptions, measure_finetune
-from lloco.bench.floor import ModelCost
-from lloco.bench.headline import headline
 from lloco.bench.latency import LatencyOptions, answer, make_prompts, measure_latency
-from lloco.bench.memory import NoMemoryError, check_fits
+from lloco.bench.measure.floor import ModelCost
+from lloco.bench.measure.memory import NoMemoryError, check_fits
+from lloco.bench.measure.turns import Way, take_turns
 from lloco.bench.naive_compress import compress_naively
-from lloco.bench.report import render_bench_report
-from lloco.bench.results import BenchResults
 from lloco.bench.retrieval import questions_and_documents, recall_of_documents
+from lloco.bench.show.columns import skipped_rows
+from lloco.bench.show.headline import headline
+from lloco.bench.show.report import render_bench_report
+from lloco.bench.show.results import BenchResults
 from lloco.bench.store import StoreBenchOptions, measure_store, synthetic_document
-from lloco.bench.turns import Way, take_turns
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import LocalDesign, new_local_encoder
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
-from lloco.evals.sample import Sample
+from lloco.tasks.sample import Sample
 from tests.command import Run, write_lines
 from tests.embedders import save_synonym_embedder
 from tests.test_report import Page
@@ -302,7 +302,7 @@ def test_bench_retrieval_looks_for_the_paragraphs_of_supporting_facts() -> None:
 
 
 def test_what_does_not_fit_the_memory_is_refused_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lloco.bench.memory.available_bytes", lambda device: 8 << 30)
+    monkeypatch.setattr("lloco.bench.measure.memory.available_bytes", lambda device: 8 << 30)
     with pytest.raises(NoMemoryError, match=r"this row needs about 1,000,000,000\.0 GB"):
         check_fits(10**18, torch.device("cpu"), "this row")
 
@@ -310,7 +310,7 @@ def test_what_does_not_fit_the_memory_is_refused_before_it_runs(monkeypatch: pyt
 def test_a_context_larger_than_the_memory_is_a_row_that_says_so(
     lloco: Run, shape: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lloco.bench.memory.available_bytes", lambda device: 8 << 30)
+    monkeypatch.setattr("lloco.bench.measure.memory.available_bytes", lambda device: 8 << 30)
     wide = shape.parent / "wide.json"
     wide.write_text(json.dumps({**LLAMA, "num_hidden_layers": 1, "hidden_size": 4096, "num_attention_heads": 1}))
     flags = ("--contexts", "100000000", "--ratio", "100000000", "--new-tokens", 2, "--repeats", 1)

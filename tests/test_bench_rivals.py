@@ -10,25 +10,25 @@ import torch
 import transformers
 from torch.nn.functional import cross_entropy
 
-from lloco.bench.headline import headline
-from lloco.bench.kept_keys import PRESSES, KeptKeys, why_no_press
-from lloco.bench.pruned_text import PrunedText, QuestionLikelihood, highest, mean_by_group, surprisals, words_of
-from lloco.bench.rivals import RivalsOptions, measure_rivals
-from lloco.bench.timed_engine import TimedEngine
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.answer.text import token_ids
+from lloco.bench.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
+from lloco.bench.rivals.pruned_text import PrunedText, QuestionLikelihood, highest, mean_by_group, surprisals, words_of
+from lloco.bench.rivals.run import RivalsOptions, measure_rivals
+from lloco.bench.rivals.timed_engine import TimedEngine
+from lloco.bench.show.headline import headline
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.evaluate import EvaluateOptions, evaluate
-from lloco.evals.sample import Sample
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import Decoder
-from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
-from lloco.read_text import token_ids
-from lloco.retriever import split_passages
+from lloco.prompts.prompt import Prompt, build_prompt
+from lloco.prompts.template import DEFAULT_TEMPLATE, Template
+from lloco.retrieval.retriever import split_passages
 from lloco.store.passage import PassageText
-from lloco.template import Template
+from lloco.tasks.sample import Sample
 from tests.command import Run
 from tests.corpora import LEASE, VOYAGE, save_compressor
 from tests.embedders import save_synonym_embedder

@@ -8,18 +8,13 @@ from typing import Any
 
 import pytest
 
-from lloco.bench.asking import ServedAnswer
-from lloco.bench.headline import headline
-from lloco.bench.open_loop import (
-    OpenLoopOptions,
-    arrival_seconds,
-    measure_open_loop,
-    put_open_load,
-)
-from lloco.bench.rate_search import MAX_HALVINGS, RateSearch
-from lloco.bench.serve import ServeBenchOptions, measure_serve
-from lloco.bench.served_corpora import ServedOptions, ServedWay, serving_corpora
-from lloco.bench.spread import percentile
+from lloco.bench.load.client import ServedAnswer
+from lloco.bench.load.closed_loop import ServeBenchOptions, measure_serve
+from lloco.bench.load.open_loop import OpenLoopOptions, arrival_seconds, measure_open_loop, put_open_load
+from lloco.bench.load.rate_search import MAX_HALVINGS, RateSearch
+from lloco.bench.load.served_corpora import ServedOptions, ServedWay, serving_corpora
+from lloco.bench.measure.spread import percentile
+from lloco.bench.show.headline import headline
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
 from lloco.errors import LlocoError

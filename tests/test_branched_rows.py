@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lloco.branched_rows import Branch, BranchedRow, collate_branches
 from lloco.models.decoder import Decoder
+from lloco.prompts.branched_rows import Branch, BranchedRow, collate_branches
 from tests.tiny import tiny_decoder, tiny_llama
 
 

@@ -8,11 +8,11 @@ from transformers import AutoModelForCausalLM
 
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
 from lloco.compressors.load import load_compressor, named_folder
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.predict import PredictOptions, predict
-from lloco.evals.sample import Sample
 from lloco.evals.scorer import score
+from lloco.tasks.sample import Sample
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes" / "records"))
 from generate import TRAIN_DOMAINS, make_documents

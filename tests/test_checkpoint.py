@@ -227,7 +227,7 @@ def test_writing_replaces_the_checkpoint_and_keeps_other_files(tmp_path: Path) -
 def test_a_new_folder_is_flushed_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "model"
     flushed: list[tuple[str, bool]] = []
-    for module in ("lloco.durable", "lloco.models.checkpoint"):
+    for module in ("lloco.files.durable", "lloco.models.checkpoint"):
         monkeypatch.setattr(f"{module}.fsync_folder", lambda one: flushed.append((one.name, folder.exists())))
 
     def write(temporary: Path) -> None:

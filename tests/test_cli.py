@@ -13,12 +13,12 @@ import typer
 
 import lloco
 from lloco import demo
-from lloco.cli.demo import TASKS as DEMO_TASKS
 from lloco.cli.main import app
 from lloco.cli.output import Output, ProgressLines
+from lloco.cli.verbs.demo import TASKS as DEMO_TASKS
 from lloco.evals.mode import MODES
-from lloco.training.finetune import FinetuneOptions
-from lloco.training.pretrain import ModelShape, PretrainOptions
+from lloco.training.finetune.run import FinetuneOptions
+from lloco.training.pretrain.run import ModelShape, PretrainOptions
 from tests.command import Run
 
 ROOT = Path(__file__).parent.parent
@@ -231,7 +231,7 @@ def test_the_public_names_are_loaded_when_they_are_used() -> None:
         "import sys, lloco\n"
         "assert 'torch' not in sys.modules\n"
         "assert set(dir(lloco)) == set(lloco.__all__)\n"
-        "first = lloco.ask\nimport lloco.answer\nassert lloco.ask is first and callable(lloco.ask)\n"
+        "first = lloco.ask\nimport lloco.answer.prepare\nassert lloco.ask is first and callable(lloco.ask)\n"
         "assert all(getattr(lloco, name) is not None for name in lloco.__all__)\n"
         "assert not hasattr(lloco, 'nonsense')"
     )

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from lloco.answer.corpus_decoder import load_corpus_decoder
 from lloco.cli.output import Output, printable
-from lloco.corpus_models import load_corpus_decoder
 from lloco.engine.streaming import StreamingEngine
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from tests.command import QUICK, Run, raiser, write_lines
 from tests.corpora import LEASE, VOYAGE, save_chat_model, save_compressor
 from tests.embedders import save_synonym_embedder
@@ -322,7 +322,7 @@ def test_corpora_of_one_decoder_share_it(
     filled.json("compress", docs / "voyage.md", "--corpus", "ships", "--compressor", compressor)
     loaded: list[str] = []
     monkeypatch.setattr(
-        "lloco.corpus_models.load_corpus_decoder",
+        "lloco.answer.corpus_decoder.load_corpus_decoder",
         lambda corpus, *args, **kwargs: loaded.append(corpus.name) or load_corpus_decoder(corpus, *args, **kwargs),
     )
     lines = iter(["/corpus ships", "Who was lost?", "/corpus c", "Who signed the lease?", "/quit"])

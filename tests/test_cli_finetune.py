@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lloco.compress import compress_into
+from lloco.compress.run import compress_into
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
+from lloco.prompts.template import Template
 from lloco.store.store import Store
-from lloco.template import Template
 from tests.command import QUICK, Run, write_lines
 from tests.corpora import LEASE, VOYAGE
 from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_tokenizer
@@ -158,7 +158,7 @@ def test_other_processes_wait_until_the_first_one_has_compressed_the_documents(
             compress_into(corpus, [Document(id, text)], loaded)
 
     monkeypatch.setattr("lloco.training.loop.process_state", lambda device: SecondProcess())
-    monkeypatch.setattr("lloco.cli.finetune.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("lloco.cli.verbs.finetune.WAIT_SECONDS", 0.01)
     with Store() as store:
         timer = threading.Timer(0.5, compress_as_the_first_process)
         timer.start()

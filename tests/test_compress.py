@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from lloco.compress import compress_into, compress_planned, remove_absent, segment_len_for
-from lloco.compress_plan import plan_documents
+from lloco.answer.corpus_decoder import load_corpus_compressor, load_corpus_decoder
+from lloco.compress.on_demand import SoftPromptSource
+from lloco.compress.plan import plan_documents
+from lloco.compress.run import compress_into, compress_planned, remove_absent, segment_len_for
 from lloco.compressors.compressor import CompressOptions, Compressor, LongDocuments, tokenize
 from lloco.compressors.load import load_compressor
-from lloco.corpus_folder import export_corpus, import_corpus
-from lloco.corpus_models import load_corpus_compressor, load_corpus_decoder
-from lloco.documents import Document, Skipped
+from lloco.documents.document import Document, Skipped
 from lloco.errors import CheckpointError, DocumentError, LlocoError, MismatchError, StoreError
 from lloco.models.decoder import Decoder
-from lloco.soft_prompt import SoftPrompt
-from lloco.soft_prompt_source import SoftPromptSource
+from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.store.archive import export_corpus, import_corpus
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 from tests.corpora import LEASE, SUMMARY_LENGTH, VOYAGE, lease_and_voyage, save_compressor
@@ -187,7 +187,7 @@ def test_a_document_whose_vectors_cannot_be_stored_is_named_and_the_others_are_s
 
     corpus = store.corpus("c")
     with monkeypatch.context() as patch:
-        patch.setattr("lloco.compress.refine", spoil_lease)
+        patch.setattr("lloco.compress.run.refine", spoil_lease)
         report = compress_into(corpus, lease_and_voyage(), compressor, storage_dtype=storage_dtype)
     assert (report.num_new, corpus.document_ids()) == (1, ["voyage"])
     assert report.num_virtual_tokens == corpus.document("voyage").num_virtual_tokens
@@ -205,7 +205,7 @@ def test_a_document_whose_soft_prompt_is_too_large_is_left_out_and_the_others_ar
     lease, voyage = lease_and_voyage()
     num_tokens = len(tokenize(compressor.decoder, lease))
     max_bytes = compressor.num_virtual_tokens(num_tokens) * compressor.hidden_size * 4
-    monkeypatch.setattr("lloco.compress_plan.MAX_SOFT_PROMPT_BYTES", max_bytes)
+    monkeypatch.setattr("lloco.compress.plan.MAX_SOFT_PROMPT_BYTES", max_bytes)
     documents = [lease, Document("twice", LEASE * 2, source="twice.txt"), voyage]
     corpus, options = store.corpus("c"), CompressOptions(long_documents=long_documents)
     plan = plan_documents(corpus, documents, compressor, options)

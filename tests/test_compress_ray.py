@@ -13,12 +13,12 @@ import psutil
 import pytest
 import torch
 
-from lloco.compress import compress_into
-from lloco.compress_plan import plan_documents
-from lloco.compress_ray import compress_with_ray
+from lloco.compress.plan import plan_documents
+from lloco.compress.ray_workers import compress_with_ray
+from lloco.compress.run import compress_into
 from lloco.compressors.compressor import CompressOptions
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import LlocoError
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store

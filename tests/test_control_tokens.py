@@ -24,14 +24,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from lloco.answer.segment_rows import token_starts
+from lloco.answer.text import token_ids
 from lloco.compressors.compressor import tokenize
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.models.control_tokens import ControlTokens, encode_text, encode_texts, text_ids
 from lloco.models.token_pieces import token_pieces
-from lloco.prompt import History, Template, answer_ids, build_prompt, question_ids
-from lloco.read_text import token_ids
-from lloco.segment_rows import token_starts
-from lloco.training.reading_data import tokenize_lines
+from lloco.prompts.prompt import History, answer_ids, build_prompt, question_ids
+from lloco.prompts.template import Template
+from lloco.training.pretrain.text import tokenize_lines
 from tests.corpora import LEASE, VOYAGE
 from tests.test_token_pieces import SCRIPTS, TOKENIZERS
 from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_tokenizer

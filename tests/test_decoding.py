@@ -5,7 +5,7 @@ import torch
 
 from lloco.engine.decoding import Decoding, next_token_ids
 from lloco.engine.engine import SamplingParams
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from tests.tiny import tiny_decoder
 
 PROMPT = Prompt((torch.tensor([5]),))

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lloco.dense import DenseIndex
-from lloco.embedder import Embedder, Vectors, load_embedder
 from lloco.errors import CheckpointError, LlocoError
-from lloco.retriever import Hit, Retriever, fuse
+from lloco.retrieval.dense import DenseIndex
+from lloco.retrieval.embedder import Embedder, Vectors, load_embedder
+from lloco.retrieval.retriever import Hit, Retriever, fuse
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 from lloco.store.store import Store

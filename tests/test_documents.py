@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from reading import read, read_one, refuse
 
-from lloco.documents import Document, read_documents
+from lloco.documents.document import Document, read_documents
 from lloco.errors import DocumentError
 
 # -- the document ------------------------------------------------------------------------------------------------------

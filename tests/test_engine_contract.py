@@ -11,13 +11,14 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import GenerationConfig
 
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.streaming import StreamingEngine
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import CheckpointError, LlocoError, MismatchError
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import Decoder
-from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
+from lloco.prompts.prompt import Prompt, build_prompt
+from lloco.prompts.template import DEFAULT_TEMPLATE
 from tests.tiny import ARCHITECTURES, tiny_decoder, tiny_llama, tiny_model, tiny_tokenizer
 
 GREEDY = SamplingParams(max_tokens=12)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from lloco.evals.tasks import load_samples
-from lloco.training.reading_data import iter_lines
+from lloco.tasks.task import load_samples
+from lloco.training.pretrain.text import iter_lines
 from tests.command import write_lines
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "english"

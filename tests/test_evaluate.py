@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
 from lloco.cli.results_table import results_table
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, LlocoError, MismatchError
 from lloco.evals.evaluate import EvaluateOptions, evaluate
 from lloco.evals.mode import MODES
-from lloco.evals.needle import build_needles
 from lloco.evals.plots import needle_grid, needle_grids, write_plots
 from lloco.evals.results import ModeResult, Results, score_of
-from lloco.evals.run_settings import questions_digest
-from lloco.evals.sample import Sample
+from lloco.evals.run.log import Prediction
+from lloco.evals.run.settings import questions_digest
 from lloco.evals.scorer import score
-from lloco.evals.work_log import Prediction
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
-from lloco.prompt import DEFAULT_TEMPLATE
-from lloco.soft_prompt import SoftPrompt
+from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.prompts.template import DEFAULT_TEMPLATE
+from lloco.tasks.needle import build_needles
+from lloco.tasks.sample import Sample
 from tests.test_predict import CountingEngine, compressor, document, num_tokens, samples
 
 OPTIONS = EvaluateOptions(max_tokens=6, batch_size=4)

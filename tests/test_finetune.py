@@ -17,18 +17,19 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from lloco.durable import LOCK_FILE
+from lloco.adapters.attach import LoraOptions, attach_adapter, check_adapter
+from lloco.adapters.digest import adapter_digest
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import CheckpointError, DataError, LlocoError, MismatchError
-from lloco.models.adapter import LoraOptions, adapter_digest, attach_adapter, check_adapter
+from lloco.files.durable import LOCK_FILE
 from lloco.models.decoder import Decoder
-from lloco.prompt import DEFAULT_TEMPLATE, answer_ids, build_prompt
-from lloco.template import Template
-from lloco.training.answer_stage import AnswerStage
+from lloco.prompts.prompt import answer_ids, build_prompt
+from lloco.prompts.template import DEFAULT_TEMPLATE, Template
 from lloco.training.checkpoint import CHECKPOINT
-from lloco.training.examples import SoftPrompts, measure_examples
-from lloco.training.finetune import Example, FinetuneOptions, finetune
+from lloco.training.finetune.examples import Example, SoftPrompts, measure_examples
+from lloco.training.finetune.run import FinetuneOptions, finetune
+from lloco.training.finetune.stage import AnswerStage
 from lloco.training.loop import LogLine
 from tests.tiny import ARCHITECTURES, tiny_decoder, tiny_llama, tiny_model
 
@@ -434,7 +435,7 @@ def test_an_adapter_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("lloco.training.finetune.write_durably", fail)
+        patch.setattr("lloco.training.finetune.run.write_durably", fail)
         run(tmp_path)
     assert not (tmp_path / "adapter").exists()
     folder = run(tmp_path)

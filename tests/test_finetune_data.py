@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lloco.errors import DataError
-from lloco.finetune_data import read_question_lines, read_task_data
+from lloco.training.finetune.questions import read_question_lines, read_task_data
 from tests.command import write_lines
 
 

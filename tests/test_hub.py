@@ -13,14 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
 from lloco.cli.main import main
-from lloco.compress import compress_into
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
-from lloco.corpus_folder import export_corpus
 from lloco.hub.artifact import MANIFEST
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import load_decoder
-from lloco.prompt import DEFAULT_TEMPLATE
+from lloco.prompts.template import DEFAULT_TEMPLATE
+from lloco.store.archive import export_corpus
 from lloco.store.store import Store
 from tests.corpora import LEASE, VOYAGE, lease_and_voyage, save_compressor
 from tests.hub_server import TOKEN, HubServer, running_hub

@@ -11,12 +11,12 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lloco.adapters.attach import LoraOptions, attach_adapter
 from lloco.compressors.load import design_of, load_compressor
-from lloco.models.adapter import LoraOptions, attach_adapter
-from lloco.prompt import build_prompt, collate
-from lloco.published.icae import INSTRUCTION_TOKEN
+from lloco.importers.icae import INSTRUCTION_TOKEN
+from lloco.prompts.prompt import build_prompt, collate
+from lloco.prompts.template import Template
 from lloco.store.store import Store
-from lloco.template import Template
 from tests.command import Run
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -91,7 +91,7 @@ def release(tmp_path_factory: pytest.TempPathFactory, public: PublicIcae) -> Pat
 
 @pytest.fixture(scope="module")
 def imported(release: Path) -> Path:
-    from lloco.published.icae import import_icae
+    from lloco.importers.icae import import_icae
 
     import_icae(release / "ft_icae.safetensors", release / "base", release / "icae")
     return release / "icae"

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lloco.adapters.attach import BASE_ADAPTER
 from lloco.engine.decode_batch import DecodeBatch
 from lloco.engine.last_prefix import LastPrefix, num_shared
-from lloco.models.adapter import BASE_ADAPTER
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from tests.test_engine_contract import soft_prompt
 from tests.tiny import tiny_decoder
 

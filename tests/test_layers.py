@@ -12,48 +12,20 @@ PACKAGE = Path(__file__).parent.parent / "lloco"
 # Units of one layer may import one another, without a cycle, unless they are listed as apart.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("durable", "documents", "soft_prompt", "strict_json", "template"),
-    ("models",),
-    (
-        "bm25",
-        "branched_rows",
-        "compressors",
-        "dense",
-        "embedder",
-        "index_folder",
-        "prompt",
-        "retriever",
-        "search_words",
-        "segment_rows",
-        "store",
-    ),
-    ("engine", "training"),
-    (
-        "answer",
-        "answer_text",
-        "compress",
-        "compress_plan",
-        "compress_ray",
-        "corpus_folder",
-        "corpus_models",
-        "evidence",
-        "read_text",
-        "read_vectors",
-        "room",
-        "refine",
-        "routing",
-        "soft_prompt_source",
-    ),
+    ("files",),
+    ("documents",),
+    ("adapters", "fast_llama", "models", "prompts"),
+    ("compressors", "retrieval", "store"),
+    ("engine",),
+    ("answer", "compress", "tasks", "training"),
     ("report",),
-    ("bench", "evals", "hub", "published", "server"),
-    ("demo", "finetune_data", "vllm_plugins"),
+    ("bench", "evals", "hub", "importers", "server"),
+    ("demo", "vllm_plugins"),
     ("cli", "__main__"),
 )
 APART = {"engine", "training"}
 DOORS = {"lloco", "lloco.cli"}
 """The public package and the command line start fast: they may import anything inside a function."""
-FRONTS = {"lloco.documents"}
-"""Packages that have a face of their own, which the layers above import from."""
 LATE = {
     *(
         "charset_normalizer",
@@ -109,7 +81,7 @@ def imports_of(name: str, path: Path, modules: Mapping[str, Path]) -> Iterator[I
 
 
 def unit_of(module: str) -> str:
-    """`lloco.evals.tasks` belongs to the unit `evals`, the package itself to "" (which may import everything)."""
+    """`lloco.tasks.task` belongs to the unit `tasks`, the package itself to "" (which may import everything)."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -140,7 +112,7 @@ def _inner_faults(one: Import, modules: Mapping[str, Path], rank: Mapping[str, i
     if one.target.startswith("."):
         yield "a relative import"
         return
-    if one.target not in FRONTS and (one.target not in modules or modules[one.target].name == "__init__.py"):
+    if one.target not in modules or modules[one.target].name == "__init__.py":
         yield "import from a module, not from a package"
     if one.is_inside_function and not is_door(one.importer):
         yield "inside a function: move it to the top"

@@ -10,13 +10,13 @@ from peft import LoraConfig, PeftModelForCausalLM
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
+from lloco.adapters.attach import BASE_ADAPTER
 from lloco.engine.decode_batch import DecodeBatch
 from lloco.engine.prefix_cache import Prefix
-from lloco.models.adapter import BASE_ADAPTER
+from lloco.fast_llama.forward import LlamaForward
+from lloco.fast_llama.supported import can_read
 from lloco.models.decoder import Decoder
-from lloco.models.llama_forward import LlamaForward
-from lloco.models.plain_llama import can_read
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from tests.test_engine_contract import soft_prompt
 from tests.tiny import VOCAB_SIZE, tiny_decoder, tiny_llama, tiny_model
 

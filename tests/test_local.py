@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from lloco.compressors.load import load_compressor
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import LocalDesign, group_of_tokens, new_local_encoder
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import CheckpointError, DocumentError, LlocoError
 from lloco.models.checkpoint import weights_digest
 from tests.tiny import ARCHITECTURES, tiny_decoder, tiny_model

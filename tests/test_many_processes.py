@@ -21,9 +21,9 @@ from accelerate import PartialState
 from lloco.cli import verb
 from lloco.errors import LlocoError
 from lloco.training.checkpoint import CHECKPOINT
-from lloco.training.finetune import FinetuneOptions
+from lloco.training.finetune.run import FinetuneOptions
 from lloco.training.loop import LogLine
-from lloco.training.pretrain import PretrainOptions, pretrain
+from lloco.training.pretrain.run import PretrainOptions, pretrain
 from lloco.training.sharding import decoder_layers, is_sharding_wanted, share_out
 from tests import test_finetune as finetuning
 from tests import test_pretrain as pretraining

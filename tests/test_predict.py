@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.answer.text import max_words_of
 from lloco.compressors.autocompressor import AutoCompressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.prefix_cache import prefix_length
 from lloco.engine.streaming import StreamingEngine, embedded_engine
@@ -22,14 +24,13 @@ from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, DocumentError, LlocoError, MismatchError
 from lloco.evals.context import DocumentContext
 from lloco.evals.mode import MODES
-from lloco.evals.predict import PredictOptions, kind_of, predict
-from lloco.evals.sample import Sample
-from lloco.evals.work_log import Prediction
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
-from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
-from lloco.read_text import max_words_of
-from lloco.soft_prompt import SoftPrompt
-from lloco.template import Template
+from lloco.evals.predict import PredictOptions, predict
+from lloco.evals.run.log import Prediction
+from lloco.prompts.prompt import Prompt, build_prompt
+from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.prompts.template import DEFAULT_TEMPLATE, Template
+from lloco.tasks.sample import Sample
+from lloco.tasks.wording import kind_of
 from tests.command import write_lines
 from tests.test_engine_contract import save_random_adapter
 from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_llama, tiny_tokenizer

@@ -16,19 +16,21 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from lloco import strict_json
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.decoder_based import forget_settings
-from lloco.compressors.load import Design, TrainableCompressor, load_compressor
+from lloco.compressors.delta import TrainableCompressor
+from lloco.compressors.load import Design, load_compressor
 from lloco.compressors.local import LocalCompressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import CheckpointError, DataError, LlocoError
+from lloco.files import strict_json
 from lloco.models.checkpoint import weights_digest
+from lloco.prompts.template import REPEAT_INSTRUCTION
 from lloco.training.loop import LogLine
-from lloco.training.pretrain import ModelShape, PretrainOptions, new_compressor, pretrain
-from lloco.training.reading_batches import ReadingBatch, ReadingOptions, StageName
-from lloco.training.reading_data import (
-    REPEAT_INSTRUCTION,
+from lloco.training.pretrain.batches import ReadingBatch, ReadingOptions, StageName
+from lloco.training.pretrain.run import ModelShape, PretrainOptions, new_compressor, pretrain
+from lloco.training.pretrain.stage import ReadingStage, divergence
+from lloco.training.pretrain.text import (
     IdArray,
     ReadingDocument,
     Row,
@@ -39,8 +41,7 @@ from lloco.training.reading_data import (
     text_row,
     tokenize_lines,
 )
-from lloco.training.reading_stage import ReadingStage, divergence
-from lloco.training.text_tokenizer import kept_tokenizer, train_tokenizer
+from lloco.training.pretrain.tokenizer import kept_tokenizer, train_tokenizer
 
 SHAPE = ModelShape(
     vocab_size=300,
@@ -224,7 +225,7 @@ def test_a_broken_line_is_named_with_its_number(tmp_path: Path, line: str, is_zi
 def test_a_value_over_several_lines_is_not_read_beyond_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lloco.strict_json.MAX_JSON_BYTES", 1000)
+    monkeypatch.setattr("lloco.files.strict_json.MAX_JSON_BYTES", 1000)
     read: list[int] = []
     lines = strict_json._lines
 

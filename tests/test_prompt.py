@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lloco.errors import DataError, LlocoError, MismatchError
-from lloco.prompt import DEFAULT_TEMPLATE, History, Prompt, Template, answer_ids, build_prompt, collate
-from lloco.template import Kind, default_template, fill
+from lloco.prompts.prompt import History, Prompt, answer_ids, build_prompt, collate
+from lloco.prompts.template import DEFAULT_TEMPLATE, Kind, Template, default_template, fill
 from tests.tiny import ARCHITECTURES, CHAT_TEMPLATE, tiny_decoder, tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(chat_template=CHAT_TEMPLATE)

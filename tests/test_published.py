@@ -14,15 +14,15 @@ from safetensors.torch import load_file, safe_open
 from torch import Tensor
 
 import lloco
+from lloco.adapters.attach import load_adapter
 from lloco.cli.main import main
-from lloco.models.adapter import load_adapter
+from lloco.importers.adapter import WORDINGS, published_wording
+from lloco.importers.autocompressor import import_autocompressor
 from lloco.models.checkpoint import iter_tensors, weight_files, weights_digest
 from lloco.models.decoder import load_decoder
-from lloco.prompt import build_prompt
-from lloco.published.adapter import WORDINGS, published_wording
-from lloco.published.autocompressor import import_autocompressor
+from lloco.prompts.prompt import build_prompt
+from lloco.prompts.template import Template
 from lloco.store.store import Store
-from lloco.template import Template
 from tests.tiny import tiny_tokenizer
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "reproduce_paper"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from lloco.evidence import Evidence
+from lloco.answer.budget import Room
+from lloco.answer.evidence import Evidence
+from lloco.answer.text import join_pieces, pack_passages, read_text
 from lloco.models.control_tokens import ControlTokens
 from lloco.models.token_pieces import PIECE_LEN
-from lloco.read_text import join_pieces, pack_passages, read_text
-from lloco.retriever import Hit
-from lloco.room import Room
+from lloco.retrieval.retriever import Hit
 from lloco.store.store import Store
 from tests.corpora import add_document
 from tests.tiny import tiny_decoder

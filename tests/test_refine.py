@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from lloco.compress import compress_into
+from lloco.compress.refine import MAX_NORM_CHANGE, MAX_STRETCH_TOKENS, refine, repeat_loss
+from lloco.compress.run import compress_into
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents, tokenize
-from lloco.compressors.load import TrainableCompressor, load_compressor
+from lloco.compressors.delta import TrainableCompressor
+from lloco.compressors.load import load_compressor
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import DocumentError, LlocoError
-from lloco.refine import MAX_NORM_CHANGE, MAX_STRETCH_TOKENS, refine, repeat_loss
-from lloco.soft_prompt import SoftPrompt
+from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.store import Store
 from tests.command import Run
 from tests.corpora import LEASE, VOYAGE
@@ -135,7 +136,7 @@ def test_gradients_that_are_not_finite_leave_the_document_out_with_the_reason(
     def broken(compressor: Compressor, vectors: Tensor, ids: Tensor) -> Tensor:
         return (vectors / 0).sum()
 
-    monkeypatch.setattr("lloco.refine.repeat_loss", broken)
+    monkeypatch.setattr("lloco.compress.refine.repeat_loss", broken)
     report = compress_into(store.corpus("c"), [LEASE_DOCUMENT], loaded, CompressOptions(refine_steps=2))
     assert report.num_new == 0
     assert "'lease', step 1" in report.skipped[0].reason and "leave out --refine" in report.skipped[0].reason

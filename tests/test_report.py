@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from lloco.cli.results_table import results_table
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import DataError
-from lloco.evals.earlier_run import EarlierRun, reader_of
 from lloco.evals.plots import quality_plot
 from lloco.evals.report import MAX_QUESTIONS, headline, render_report, write_report
 from lloco.evals.results import ModeResult, Results
-from lloco.evals.sample import Sample
+from lloco.evals.run.earlier import EarlierRun, reader_of
+from lloco.evals.run.log import Prediction
 from lloco.evals.scorer import score
-from lloco.evals.work_log import Prediction
+from lloco.tasks.sample import Sample
 from tests.test_evaluate import needle_results
 
 HOSTILE = "</article><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>\" onload='x' {{ 7 * 7 }}"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lloco.bench.latency import LatencyOptions, measure_latency
-from lloco.bench.report import write_bench_report
-from lloco.documents import Document
+from lloco.bench.show.report import write_bench_report
+from lloco.documents.document import Document
 from lloco.evals.report import write_report
 from lloco.evals.results import Results
 from tests.browser import launched_browser

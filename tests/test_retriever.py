@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lloco.bm25 import Fts5Index, TantivyIndex, default_index
 from lloco.errors import StoreError
-from lloco.retriever import Retriever, question_words, split_passages
+from lloco.retrieval.bm25 import Fts5Index, TantivyIndex, default_index
+from lloco.retrieval.retriever import Retriever, question_words, split_passages
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 from lloco.store.store import Store

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 import lloco
-from lloco.embedder import load_embedder
 from lloco.errors import LlocoError
-from lloco.evidence import NothingFoundError
-from lloco.retriever import Hit, Retriever
-from lloco.routing import route, vote
+from lloco.retrieval.embedder import load_embedder
+from lloco.retrieval.retriever import Hit, NothingFoundError, Retriever
+from lloco.retrieval.routing import route, vote
 from lloco.store.passage import PassageText
 from tests.command import Run
 from tests.embedders import save_synonym_embedder

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import DataError
-from lloco.evals.predictions import read_predictions
-from lloco.evals.sample import Sample
+from lloco.evals.run.predictions import read_predictions
 from lloco.evals.scorer import score
-from lloco.evals.tasks import TASKS
+from lloco.tasks.sample import Sample
+from lloco.tasks.task import TASKS
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "metrics.json").read_text())
 DOCUMENT = Document(id="d", text="Text.")

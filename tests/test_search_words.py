@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from reading import read
 
-from lloco.retriever import Retriever, split_passages
-from lloco.search_words import search_text, search_words
+from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.retrieval.search_words import search_text, search_words
 from lloco.store.passage import PassageText
 
 NFD = Path(__file__).parent / "data" / "documents" / "text_nfd"

@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from lloco.cli.main import main
-from lloco.compress import compress_into
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.server.engines import EngineOptions
 from lloco.server.listen import open_socket

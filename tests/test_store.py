@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lloco.documents import Document
+from lloco.adapters.digest import adapter_digest
+from lloco.documents.document import Document
 from lloco.errors import LlocoError, MismatchError, StoreError
-from lloco.models.adapter_digest import adapter_digest
-from lloco.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.soft_prompt import Provenance, SoftPrompt
 from lloco.store.catalogue import MIGRATIONS
-from lloco.store.store import Passage, Store, default_store_path
+from lloco.store.passage import Passage
+from lloco.store.store import Store, default_store_path
 from tests.command import raiser
 
 

@@ -17,7 +17,7 @@ from lloco.engine.streaming import StreamingEngine, embedded_engine
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from tests.test_engine_contract import document_prompts, save_random_adapter, soft_prompt, token_prompts
 from tests.test_transformers_engine import recurrent_decoder
 from tests.tiny import tiny_decoder, tiny_llama, tiny_model

@@ -14,9 +14,9 @@ import huggingface_hub
 import pytest
 
 from lloco.errors import DataError
-from lloco.evals.needle import DEPTHS, build_needles, write_needles
 from lloco.evals.scorer import score
-from lloco.evals.tasks import TASKS, find_task, load_samples
+from lloco.tasks.needle import DEPTHS, build_needles, write_needles
+from lloco.tasks.task import TASKS, find_task, load_samples
 
 QUALITY = {
     "article_id": "7",

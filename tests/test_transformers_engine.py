@@ -11,7 +11,7 @@ from lloco.engine.streaming import StreamingEngine, embedded_engine
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from tests.tiny import VOCAB_SIZE, tiny_decoder
 
 

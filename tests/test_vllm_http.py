@@ -15,17 +15,17 @@ import pytest
 import torch
 from fastapi import FastAPI
 
+from lloco.adapters.digest import adapter_digest
 from lloco.compressors.load import load_compressor
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import EngineUnavailableError, Event, QueueFullError
 from lloco.engine.transformers_engine import TransformersEngine
-from lloco.engine.vllm_http import HttpVllm
-from lloco.engine.vllm_server import VllmServerEngine
+from lloco.engine.vllm.http_connection import HttpVllm
+from lloco.engine.vllm.remote_engine import VllmServerEngine
 from lloco.errors import LlocoError, MismatchError
 from lloco.models import shell
-from lloco.models.adapter_digest import adapter_digest
 from lloco.models.checkpoint import weights_digest
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from lloco.server import engines
 from lloco.server.listen import address_of, open_socket, serving_in_thread
 from tests.command import Run

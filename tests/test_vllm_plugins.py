@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from lloco.adapters.digest import adapter_digest
 from lloco.errors import LlocoError
-from lloco.models.adapter_digest import adapter_digest
 from lloco.server.access import Access, load_keys
 from lloco.store.store import Store
 from lloco.vllm_plugins.documents import access_of, check_settings

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from lloco.server.listen import address_of, open_socket, serving_in_thread
 
 

@@ -10,14 +10,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lloco.bench.floor import ModelCost, Work
 from lloco.bench.local_compress import compress_one_by_one, encoder_cost, local_work, window_rows
-from lloco.bench.machine import Machine, measure_machine
-from lloco.bench.memory import memory_method
+from lloco.bench.measure.floor import ModelCost, Work
+from lloco.bench.measure.machine import Machine, measure_machine
+from lloco.bench.measure.memory import memory_method
+from lloco.bench.measure.spread import seconds_of, spread_fields
+from lloco.bench.measure.turns import OnRun, Way, count_runs, take_turns
 from lloco.bench.naive_compress import compress_naively
-from lloco.bench.results import BenchResults, Curve, Row, plain_options, ratio
-from lloco.bench.spread import seconds_of, spread_fields
-from lloco.bench.turns import OnRun, Way, count_runs, take_turns
+from lloco.bench.show.results import BenchResults, Curve, Row, plain_options, ratio
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.compressor import Compressor, windows_of
 from lloco.compressors.delta import TrainableCompressor

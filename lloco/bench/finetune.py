@@ -20,18 +20,18 @@ from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from lloco.bench.floor import ModelCost
-from lloco.bench.machine import Machine, measure_machine
-from lloco.bench.memory import memory_method
-from lloco.bench.results import BenchResults, Curve, Row, plain_options, ratio
-from lloco.bench.spread import spread_fields
-from lloco.bench.turns import OnRun, Way, count_runs, take_turns
+from lloco.bench.measure.floor import ModelCost
+from lloco.bench.measure.machine import Machine, measure_machine
+from lloco.bench.measure.memory import memory_method
+from lloco.bench.measure.spread import spread_fields
+from lloco.bench.measure.turns import OnRun, Way, count_runs, take_turns
+from lloco.bench.show.results import BenchResults, Curve, Row, plain_options, ratio
 from lloco.errors import LlocoError
 from lloco.evals.evaluate import versions
 from lloco.models.decoder import Decoder
-from lloco.template import default_template
-from lloco.training.examples import Example, SoftPrompts, measure_examples
-from lloco.training.finetune import FinetuneOptions, finetune
+from lloco.prompts.template import default_template
+from lloco.training.finetune.examples import Example, SoftPrompts, measure_examples
+from lloco.training.finetune.run import FinetuneOptions, finetune
 
 DEFAULT_CONTEXTS = (512, 2048)
 MODES = ("full", "compressed")

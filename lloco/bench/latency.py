@@ -12,18 +12,18 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from lloco.bench.floor import ModelCost
-from lloco.bench.machine import Machine, measure_machine
-from lloco.bench.memory import memory_method
-from lloco.bench.results import BenchResults, Curve, Row, plain_options, ratio
-from lloco.bench.spread import spread_fields, synchronize
-from lloco.bench.turns import OnRun, Way, count_runs, take_turns
+from lloco.adapters.attach import BASE_ADAPTER
+from lloco.bench.measure.floor import ModelCost
+from lloco.bench.measure.machine import Machine, measure_machine
+from lloco.bench.measure.memory import memory_method
+from lloco.bench.measure.spread import spread_fields, synchronize
+from lloco.bench.measure.turns import OnRun, Way, count_runs, take_turns
+from lloco.bench.show.results import BenchResults, Curve, Row, plain_options, ratio
 from lloco.engine.decode_batch import DecodeBatch, check_cache
 from lloco.errors import LlocoError
 from lloco.evals.evaluate import versions
-from lloco.models.adapter import BASE_ADAPTER
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 
 DEFAULT_CONTEXTS = (1024, 2048, 4096, 8192)
 MODES = ("full", "compressed")

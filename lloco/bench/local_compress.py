@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from lloco.bench.floor import ModelCost, Work, sum_to
+from lloco.bench.measure.floor import ModelCost, Work, sum_to
 from lloco.compressors.local import LocalCompressor
 
 

@@ -13,18 +13,18 @@ from statistics import mean, stdev
 
 import torch
 
-from lloco.bench.machine import measure_machine
-from lloco.bench.results import BenchResults, Curve, Row, plain_options, ratio
-from lloco.bench.spread import spread_fields
-from lloco.bench.turns import OnRun
-from lloco.documents import Document
-from lloco.embedder import Embedder
+from lloco.bench.measure.machine import measure_machine
+from lloco.bench.measure.spread import spread_fields
+from lloco.bench.measure.turns import OnRun
+from lloco.bench.show.results import BenchResults, Curve, Row, plain_options, ratio
+from lloco.documents.document import Document
 from lloco.errors import DataError
-from lloco.evals.answer import normalise_answer
 from lloco.evals.evaluate import versions
-from lloco.evals.sample import Sample
-from lloco.retriever import Hit, Method, Retriever, split_passages
+from lloco.evals.metrics.short_answer import normalise_answer
+from lloco.retrieval.embedder import Embedder
+from lloco.retrieval.retriever import Hit, Method, Retriever, split_passages
 from lloco.store.passage import PassageText
+from lloco.tasks.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import torch
 
-from lloco.bench.machine import measure_machine
-from lloco.bench.results import BenchResults, Curve, Row, plain_options, ratio
-from lloco.bench.spread import spread_fields
-from lloco.bench.turns import OnRun
-from lloco.documents import Document
-from lloco.durable import write_durably
+from lloco.bench.measure.machine import measure_machine
+from lloco.bench.measure.spread import spread_fields
+from lloco.bench.measure.turns import OnRun
+from lloco.bench.show.results import BenchResults, Curve, Row, plain_options, ratio
+from lloco.documents.document import Document
 from lloco.errors import StoreError
 from lloco.evals.evaluate import versions
-from lloco.retriever import Retriever, split_passages
-from lloco.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
+from lloco.files.durable import write_durably
+from lloco.prompts.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
+from lloco.retrieval.retriever import Retriever, split_passages
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 

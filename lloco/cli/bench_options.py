@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lloco.bench.columns import skipped_rows
+from lloco.bench.show.columns import skipped_rows
 from lloco.cli import options
 from lloco.cli.bench_tables import bench_table
 from lloco.cli.output import Advance, Output
 
 if TYPE_CHECKING:
-    from lloco.bench.results import BenchResults
+    from lloco.bench.show.results import BenchResults
     from lloco.models.decoder import Decoder
 
 NOTHING = "nothing was written"
@@ -81,8 +81,8 @@ class Place:
         `chosen` is the dataclass of the bench's options, `others` are what else decides the results: a folder that
         holds those of a run with other ones is refused.
         """
-        from lloco.bench.results import plain_options
-        from lloco.evals.run_folder import claimed_folder
+        from lloco.bench.show.results import plain_options
+        from lloco.evals.run.folder import claimed_folder
 
         settings = {**plain_options(chosen), **others, "bench": bench, "device": self.device, "dtype": self.dtype}
         plain = json.loads(json.dumps(settings, default=str))
@@ -106,7 +106,7 @@ def numbers(text: str, flag: str) -> tuple[int, ...]:
 
 def chosen_decoder(model: str | None, random_weights: Path | None, place: Place, num_positions: int) -> "Decoder":
     """Load the decoder, or make one that reads so many positions."""
-    from lloco.bench.random_weights import random_decoder
+    from lloco.bench.measure.random_weights import random_decoder
     from lloco.compressors.load import load_named_decoder
 
     if random_weights is None:
@@ -120,7 +120,7 @@ def chosen_decoder(model: str | None, random_weights: Path | None, place: Place,
 
 def finish(results: "BenchResults", place: Place) -> None:
     """Say what was left out, write the files, print the result."""
-    from lloco.bench.report import write_bench_report
+    from lloco.bench.show.report import write_bench_report
     from lloco.report.page import REPORT_FILE
 
     for line in skipped_rows(results.rows):

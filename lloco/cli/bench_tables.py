@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from lloco.bench.columns import machine_line, table_of
+from lloco.bench.show.columns import machine_line, table_of
 from lloco.cli.output import table_text
 
 if TYPE_CHECKING:
-    from lloco.bench.results import BenchResults
+    from lloco.bench.show.results import BenchResults
 
 
 def bench_table(results: "BenchResults") -> str:

@@ -6,22 +6,22 @@ from io import TextIOWrapper
 
 import typer
 
-from lloco.cli.ask import ask
-from lloco.cli.bench import bench_app
-from lloco.cli.chat import chat
-from lloco.cli.compress import compress
-from lloco.cli.corpus import corpus_app
-from lloco.cli.demo import demo
-from lloco.cli.evaluate import evaluate
-from lloco.cli.finetune import finetune
-from lloco.cli.import_weights import import_app
-from lloco.cli.model import model_app
-from lloco.cli.predict import predict
-from lloco.cli.pretrain import pretrain
-from lloco.cli.pull import pull
-from lloco.cli.push import push
-from lloco.cli.score import score
-from lloco.cli.serve import serve
+from lloco.cli.verbs.ask import ask
+from lloco.cli.verbs.bench import bench_app
+from lloco.cli.verbs.chat import chat
+from lloco.cli.verbs.compress import compress
+from lloco.cli.verbs.corpus import corpus_app
+from lloco.cli.verbs.demo import demo
+from lloco.cli.verbs.evaluate import evaluate
+from lloco.cli.verbs.finetune import finetune
+from lloco.cli.verbs.import_weights import import_app
+from lloco.cli.verbs.model import model_app
+from lloco.cli.verbs.predict import predict
+from lloco.cli.verbs.pretrain import pretrain
+from lloco.cli.verbs.pull import pull
+from lloco.cli.verbs.push import push
+from lloco.cli.verbs.score import score
+from lloco.cli.verbs.serve import serve
 
 app = typer.Typer(
     name="lloco",

@@ -34,7 +34,7 @@ def choice(flag: str, names: Sequence[str], help: str) -> Any:
 
 def task_name(value: str) -> str:
     """Parse the name of a task; the names are read only where one was given, so that `--help` stays quick."""
-    from lloco.evals.tasks import TASKS
+    from lloco.tasks.task import TASKS
 
     return one_of(TASKS)(value)
 

@@ -12,12 +12,12 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import DocumentError, LlocoError
 from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import Decoder, dtype_name
 from lloco.models.token_pieces import token_pieces
-from lloco.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.soft_prompt import Provenance, SoftPrompt
 
 LongDocuments = Literal["refuse", "truncate", "windows"]
 Progress = Callable[[int], None]

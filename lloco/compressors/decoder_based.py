@@ -15,14 +15,14 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from lloco.adapters.attach import adapter_disabled
 from lloco.compressors.compressor import compress_documents
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import CheckpointError, LlocoError
-from lloco.models.adapter import adapter_disabled
 from lloco.models.checkpoint import iter_tensors, write_checkpoint
 from lloco.models.decoder import Decoder
 from lloco.models.quiet import quiet_transformers
-from lloco.soft_prompt import SoftPrompt
+from lloco.prompts.soft_prompt import SoftPrompt
 
 TENSOR_PREFIX = "compressor."
 """Before the names of a compressor's own tensors."""

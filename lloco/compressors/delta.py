@@ -24,7 +24,7 @@ from lloco.compressors.pyramid_encoder import PyramidEncoder
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import iter_tensors, weights_digest, write_checkpoint
 from lloco.models.decoder import Decoder, load_decoder
-from lloco.template import TEMPLATE_FILE, Template
+from lloco.prompts.template import TEMPLATE_FILE, Template
 
 DELTA_FILE = "lloco_delta.json"
 FORMAT = 1

@@ -16,9 +16,9 @@ from transformers import AutoModel, PreTrainedModel
 
 from lloco.compressors.decoder_based import vocab_size
 from lloco.errors import CheckpointError
+from lloco.fast_llama.forward import LlamaForward
+from lloco.fast_llama.supported import can_read
 from lloco.models.decoder import Decoder
-from lloco.models.llama_forward import LlamaForward
-from lloco.models.plain_llama import can_read
 from lloco.models.quiet import quiet_transformers
 
 LocalDesign = Literal["pooling", "interleaved", "bidirectional"]

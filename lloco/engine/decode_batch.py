@@ -14,15 +14,15 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from lloco.adapters.attach import base_model
 from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix
 from lloco.errors import LlocoError
-from lloco.models.adapter import base_model
+from lloco.fast_llama.forward import LlamaForward
+from lloco.fast_llama.supported import can_read
 from lloco.models.decoder import Decoder
-from lloco.models.llama_forward import LlamaForward
-from lloco.models.plain_llama import can_read
-from lloco.prompt import Prompt, collate
+from lloco.prompts.prompt import Prompt, collate
 
 _PIECE_LEN = 2048
 """Positions, padding included, of one forward over prompts: memory beside keys and values does not grow with them."""

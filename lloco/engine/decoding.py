@@ -12,7 +12,7 @@ from torch import Tensor
 from lloco.engine.engine import FinishReason, Generation, SamplingParams
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 
 REPLACEMENT_CHARACTER = "\ufffd"
 """What tokenizers write for bytes that are not, or not yet, a character."""

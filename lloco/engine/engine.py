@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lloco.engine.prefix_cache import Prefix, prefix_length
 from lloco.engine.request_queue import Request
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 
 
 class LastPrefix:

@@ -12,9 +12,9 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from lloco.adapters.attach import BASE_ADAPTER, adapter_disabled, load_adapter
+from lloco.adapters.digest import adapter_digest
 from lloco.errors import LlocoError
-from lloco.models.adapter import BASE_ADAPTER, adapter_disabled, load_adapter
-from lloco.models.adapter_digest import adapter_digest
 from lloco.models.decoder import Decoder
 
 

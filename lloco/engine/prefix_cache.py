@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 
 Event: TypeAlias = str | Generation | LlocoError
 """Pieces of text as they become certain; at last the generation, or what went wrong."""

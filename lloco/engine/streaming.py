@@ -20,7 +20,7 @@ from lloco.engine.request_queue import OnEvent, Request, RequestQueue, Ticket, f
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 
 _READ_LEN = 8192
 """Positions, padding included, that are read at once: a longer read would hold up the rows that run."""

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
+from lloco.adapters.attach import base_model
 from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import NamedAdapters, inference
 from lloco.errors import LlocoError
-from lloco.models.adapter import base_model
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt, collate
+from lloco.prompts.prompt import Prompt, collate
 
 
 class TransformersEngine:

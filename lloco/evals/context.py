@@ -11,11 +11,11 @@ from typing import Protocol
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lloco.documents import Document
+from lloco.answer.text import join_pieces, max_words_of, pack_passages, token_ids
+from lloco.documents.document import Document
 from lloco.errors import DocumentError, MismatchError
-from lloco.read_text import join_pieces, max_words_of, pack_passages, token_ids
-from lloco.retriever import Hit, Retriever, split_passages
-from lloco.soft_prompt import SoftPrompt
+from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.retrieval.retriever import Hit, Retriever, split_passages
 from lloco.store.passage import PassageText
 
 

@@ -16,24 +16,26 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from lloco.documents import Document
+from lloco.adapters.attach import check_adapter
+from lloco.adapters.digest import adapter_digest
+from lloco.documents.document import Document
 from lloco.engine.engine import Engine
 from lloco.errors import LlocoError
-from lloco.evals.earlier_run import EarlierRun
 from lloco.evals.mode import ADAPTER_SUFFIX, MODES, needs_soft_prompt
 from lloco.evals.plots import write_plots
-from lloco.evals.predict import PredictOptions, SoftPromptOf, predict, template_for
+from lloco.evals.predict import PredictOptions, SoftPromptOf, predict
 from lloco.evals.results import ModeResult, Results
-from lloco.evals.run_folder import PREDICTIONS_FOLDER, RESULTS_FILE, claimed_folder
-from lloco.evals.run_settings import Settings, common_settings, digest_of, made_by, references_digest
-from lloco.evals.sample import Sample
+from lloco.evals.run.earlier import EarlierRun
+from lloco.evals.run.folder import PREDICTIONS_FOLDER, RESULTS_FILE, claimed_folder
+from lloco.evals.run.settings import Settings, common_settings, digest_of, made_by, references_digest
 from lloco.evals.scorer import score
-from lloco.evals.tasks import find_task
-from lloco.models.adapter import adapter_digest, check_adapter
 from lloco.models.decoder import dtype_name
-from lloco.prompt import build_prompt
-from lloco.soft_prompt import Provenance, SoftPrompt
-from lloco.template import Template, has_chat_template
+from lloco.prompts.prompt import build_prompt
+from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.template import Template, has_chat_template
+from lloco.tasks.sample import Sample
+from lloco.tasks.task import find_task
+from lloco.tasks.wording import template_for
 from lloco.version import __version__
 
 

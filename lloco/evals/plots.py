@@ -9,14 +9,14 @@ from pathlib import Path
 
 import matplotlib.figure  # a figure without pyplot: no window system is touched
 
-from lloco.durable import make_folder_durably
-from lloco.evals.earlier_run import EarlierRun, reader_of
 from lloco.evals.result_row import ResultRow
 from lloco.evals.results import ModeResult, Results
-from lloco.evals.sample import Sample
+from lloco.evals.run.earlier import EarlierRun, reader_of
+from lloco.files.durable import make_folder_durably
 from lloco.report.axis import linear_axis, symlog_axis
 from lloco.report.picture import open_frame, write_figure, write_plot
 from lloco.report.plot import Line, Plot, Point, colour_of, csv_text, marker_of
+from lloco.tasks.sample import Sample
 
 THIS_RUN = "this run"
 

@@ -1,7 +1,7 @@
 """Answers to a task's questions by one mode of reading: batched, greedy, resumable.
 
 A document's questions are asked together, so that its soft prompt is fetched and its text tokenised once. Prompts are
-laid out by `prompt` and nothing else; which part of a document they hold is `context`'s; files are `work_log`'s. Does
+laid out by `prompt` and nothing else; which part of a document they hold is `context`'s; files are `run.log`'s. Does
 not score.
 """
 
@@ -13,23 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
-from lloco.documents import Document
+from lloco.adapters.digest import adapter_digest
+from lloco.documents.document import Document
 from lloco.engine.engine import Engine, SamplingParams
 from lloco.errors import DataError, LlocoError
 from lloco.evals.context import Context, DocumentContext, DocumentReading
-from lloco.evals.longbench import DATASETS
 from lloco.evals.mode import BUDGET_MODES, MODES, needs_soft_prompt
-from lloco.evals.run_settings import common_settings, digest_of, made_by
-from lloco.evals.sample import Sample
-from lloco.evals.tasks import find_task
-from lloco.evals.work_log import Prediction, WorkLog
-from lloco.models.adapter import adapter_digest
+from lloco.evals.run.log import Prediction, WorkLog
+from lloco.evals.run.settings import common_settings, digest_of, made_by
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt, build_prompt
-from lloco.soft_prompt import SoftPrompt
-from lloco.template import Kind, Template, default_template, has_chat_template
+from lloco.prompts.prompt import Prompt, build_prompt
+from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.prompts.template import Template, has_chat_template
+from lloco.tasks.sample import Sample
+from lloco.tasks.task import find_task
+from lloco.tasks.wording import template_for
 
 SoftPromptOf = Callable[[Document], SoftPrompt]
 _STANDIN = torch.zeros(1, dtype=torch.int64)
@@ -71,22 +70,6 @@ class _Question:
     sampling: SamplingParams
     num_document_tokens: int
     context: Context
-
-
-def kind_of(task: str, sample: Sample | None = None) -> Kind:
-    """Return what a task asks for, or one sample of it where a task's samples differ."""
-    find_task(task)
-    if task == "quality" or (sample is not None and sample.options):
-        return "multiple choice"
-    is_known = sample is not None and sample.dataset in DATASETS
-    if task == "qmsum" or (is_known and sample is not None and DATASETS[sample.dataset].metric != "longbench_f1"):
-        return "summary"
-    return "short answer"
-
-
-def template_for(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Template:
-    """Return the packaged wording for a sample, in chat form where the tokenizer has a chat template."""
-    return default_template(tokenizer, kind_of(sample.task, sample))
 
 
 def predict(

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import DataError
 from lloco.evals.mode import ADAPTER_SUFFIX
 from lloco.evals.plots import NeedleGrid, needle_grids, point_of, quality_plot, rows_of_runs
 from lloco.evals.result_row import ResultRow
 from lloco.evals.results import ModeResult, Results, score_of
-from lloco.evals.sample import Sample
+from lloco.evals.run.log import Prediction
 from lloco.evals.scorer import Score
-from lloco.evals.work_log import Prediction
 from lloco.report.page import described, render_page, write_page
 from lloco.report.plot import Colour, Plot, colour_of
+from lloco.tasks.sample import Sample
 
 MAX_QUESTIONS = 200
 MAX_CHARS = 600_000

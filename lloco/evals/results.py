@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lloco.durable import write_durably
-from lloco.evals.earlier_run import EarlierRun
 from lloco.evals.result_row import ResultRow
-from lloco.evals.sample import Sample
+from lloco.evals.run.earlier import EarlierRun
+from lloco.evals.run.log import Prediction
 from lloco.evals.scorer import Score, Scores
-from lloco.evals.work_log import Prediction
+from lloco.files.durable import write_durably
+from lloco.tasks.sample import Sample
 
 _PARTIAL_METRICS = ("rouge1", "rouge2", "rougeL", "hotpot_em")
 

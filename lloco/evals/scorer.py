@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from lloco.errors import DataError
-from lloco.evals import hotpot
-from lloco.evals.answer import answer_f1, exact_match, longbench_f1, needle, normalise_answer
-from lloco.evals.letter import is_letter_lloco, parse_letter
-from lloco.evals.longbench import DATASETS
-from lloco.evals.predictions import Predictions, as_predictions
-from lloco.evals.rouge import ROUGE_TYPES, geometric_mean, longbench_rouge_l, rouge_scores
-from lloco.evals.sample import Sample
-from lloco.evals.tasks import Task, find_task
+from lloco.evals.metrics import hotpot
+from lloco.evals.metrics.multiple_choice import is_letter_lloco, parse_letter
+from lloco.evals.metrics.rouge import ROUGE_TYPES, geometric_mean, longbench_rouge_l, rouge_scores
+from lloco.evals.metrics.short_answer import answer_f1, exact_match, longbench_f1, needle, normalise_answer
+from lloco.evals.run.predictions import Predictions, as_predictions
+from lloco.tasks.longbench import DATASETS
+from lloco.tasks.sample import Sample
+from lloco.tasks.task import Task, find_task
 
 _NUM_RESAMPLES = 1000
 _ROUNDED = ("hotpot_f1_lloco", "longbench_rouge_l")  # means that their benchmark's script gives with two decimals

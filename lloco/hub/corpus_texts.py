@@ -1,6 +1,6 @@
 """Corpora that travel without their texts, and the texts put back from one's own files.
 
-An exported corpus (`corpus_folder`) has its texts in documents.jsonl. Without them a line keeps the document's id, the
+An exported corpus (`store.archive`) has its texts in documents.jsonl. Without them a line keeps the document's id, the
 digest of its text, the passages' places and the soft prompt; title and source stay behind too. Vectors may still tell
 something of a text: they were made to.
 """
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lloco.documents import Document
-from lloco.durable import write_durably
+from lloco.documents.document import Document
 from lloco.errors import StoreError
+from lloco.files.durable import write_durably
 
 DOCUMENTS = "documents.jsonl"
 

@@ -16,8 +16,8 @@ from typing import Protocol
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from lloco.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
 from lloco.errors import CheckpointError
+from lloco.files.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
 from lloco.hub.artifact import CARD, MANIFEST, MAX_MANIFEST_BYTES, SOFT_PROMPTS, Artifact, read_artifact
 from lloco.hub.card import is_edited
 from lloco.models.quiet import quiet_transformers

@@ -8,15 +8,15 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from lloco.corpus_folder import import_corpus
-from lloco.documents import Document
+from lloco.adapters.attach import read_adapter
+from lloco.documents.document import Document
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import MANIFEST, SOFT_PROMPTS, Artifact
 from lloco.hub.corpus_texts import fill_texts
 from lloco.hub.place import Place, copy_files, new_folder
-from lloco.models.adapter import read_adapter
 from lloco.models.checkpoint import weights_digest
-from lloco.soft_prompt import file_digest
+from lloco.prompts.soft_prompt import file_digest
+from lloco.store.archive import import_corpus
 from lloco.store.store import Store
 
 MAX_BYTES = 200 << 30

@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lloco.adapters.attach import read_adapter
+from lloco.adapters.digest import WEIGHT_FILES, adapter_digest, weight_file
 from lloco.compressors.autocompressor import SUMMARY_KEY
 from lloco.compressors.decoder_based import TENSOR_PREFIX
 from lloco.compressors.icae import SUMMARIES
 from lloco.compressors.load import compressor_folder, design_of
-from lloco.corpus_folder import export_corpus
 from lloco.errors import CheckpointError
+from lloco.files.strict_json import read_value
 from lloco.hub.artifact import Artifact, describe, known_files
 from lloco.hub.card import card_of
 from lloco.hub.corpus_texts import strip_texts
 from lloco.hub.place import Place
-from lloco.models.adapter import read_adapter
-from lloco.models.adapter_digest import WEIGHT_FILES, adapter_digest, weight_file
+from lloco.importers.adapter import adapter_width
 from lloco.models.checkpoint import checkpoint_folder, find_tensor, weight_files, weights_digest
-from lloco.published.adapter import adapter_width
+from lloco.store.archive import export_corpus
 from lloco.store.corpus import Corpus
-from lloco.strict_json import read_value
 
 
 @dataclass(frozen=True, slots=True)

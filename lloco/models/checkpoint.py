@@ -21,8 +21,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lloco.durable import TEMP_SUFFIX, flush_folder, fsync_folder, make_folder_durably
 from lloco.errors import CheckpointError
+from lloco.files.durable import TEMP_SUFFIX, flush_folder, fsync_folder, make_folder_durably
 from lloco.models.gguf_conversion import gguf_folder, smollm2_folder
 from lloco.models.named import SMOLLM2, bundled_folder, full_name
 

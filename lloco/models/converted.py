@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lloco.durable import make_folder_durably, write_durably
 from lloco.errors import CheckpointError
+from lloco.files.durable import make_folder_durably, write_durably
 
 ORIGIN_FILE = "lloco_gguf.json"
 FORMAT = "lloco_gguf"

@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lloco.durable import TEMP_SUFFIX, flush_folder, fsync_folder, locked_in_turn, make_folder_durably
 from lloco.errors import CheckpointError
+from lloco.files.durable import TEMP_SUFFIX, flush_folder, fsync_folder, locked_in_turn, make_folder_durably
 from lloco.models.converted import (
     GgufOrigin,
     converted_folder,

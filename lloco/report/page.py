@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from lloco.durable import make_folder_durably, write_durably
+from lloco.files.durable import make_folder_durably, write_durably
 from lloco.report.axis import number_text
 from lloco.version import __version__
 

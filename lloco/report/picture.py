@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.figure  # a figure without pyplot: no window system is touched
 from matplotlib.axes import Axes
 
-from lloco.durable import write_durably
+from lloco.files.durable import write_durably
 from lloco.report.axis import LINEAR_UNTIL, Axis, number_text
 from lloco.report.plot import Line, Plot
 

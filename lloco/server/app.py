@@ -9,9 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from lloco.server import completion_routes, corpus_routes, document_routes, page_routes
 from lloco.server.errors import ApiError, error_response, install_error_handlers
 from lloco.server.metrics import CountRequests
+from lloco.server.routes import completions, corpora, documents, page
 from lloco.server.service import Caller, Served, Service
 
 router = APIRouter()
@@ -29,7 +29,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="lloco", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.service = service
     app.add_middleware(CountRequests, metrics=service.metrics)
-    for one in (router, completion_routes.router, corpus_routes.router, document_routes.router, page_routes.router):
+    for one in (router, completions.router, corpora.router, documents.router, page.router):
         app.include_router(one)
     install_error_handlers(app)
     app.add_exception_handler(RequestValidationError, _invalid_query)

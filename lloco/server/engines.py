@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lloco.answer import Mode
+from lloco.adapters.digest import adapter_digest
+from lloco.answer.corpus_decoder import check_compressor, decoder_digest_of, load_corpus_compressor, load_corpus_decoder
+from lloco.answer.prepare import Mode
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_named_decoder
-from lloco.corpus_models import check_compressor, decoder_digest_of, load_corpus_compressor, load_corpus_decoder
 from lloco.engine.request_queue import AsyncEngine
 from lloco.engine.streaming import StreamingEngine
-from lloco.engine.vllm_connection import VllmConnection
-from lloco.engine.vllm_engine import VllmEngine
-from lloco.engine.vllm_server import VllmServerEngine
+from lloco.engine.vllm.connection import VllmConnection
+from lloco.engine.vllm.engine import VllmEngine
+from lloco.engine.vllm.remote_engine import VllmServerEngine
 from lloco.errors import CheckpointError, MismatchError
-from lloco.models.adapter_digest import adapter_digest
 from lloco.models.decoder import Decoder
 from lloco.server.errors import ApiError
 from lloco.store.corpus import Corpus

@@ -14,11 +14,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from lloco.answer.budget import NoRoomError, Taker
 from lloco.engine.request_queue import EngineUnavailableError, QueueFullError
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
-from lloco.evidence import NothingFoundError
-from lloco.room import NoRoomError, Taker
-from lloco.routing import SeveralCorporaError
+from lloco.retrieval.retriever import NothingFoundError
+from lloco.retrieval.routing import SeveralCorporaError
 
 LOG = logging.getLogger("lloco.server")
 _FOLDERS = re.compile(r"""(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:,;'"]+[/\\])+""")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from lloco.compress import compress_into
-from lloco.documents import Document
+from lloco.compress.run import compress_into
+from lloco.documents.document import Document
 from lloco.errors import LlocoError, StoreError
-from lloco.retriever import Retriever
+from lloco.retrieval.retriever import Retriever
 from lloco.server.access import Grant
 from lloco.server.engines import Engines
 from lloco.server.errors import ApiError, not_found

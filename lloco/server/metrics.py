@@ -9,7 +9,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lloco.answer import PreparedQuestion
+from lloco.answer.prepare import PreparedQuestion
 from lloco.engine.engine import Generation
 
 _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")

@@ -13,20 +13,21 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from lloco.answer import PreparedQuestion, prepare
-from lloco.answer_text import AnswerText
+from lloco.answer.evidence import find_evidence
+from lloco.answer.prepare import PreparedQuestion, prepare
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, EngineUnavailableError, Event, Ticket
 from lloco.errors import CheckpointError, DataError, LlocoError, StoreError
-from lloco.evidence import NothingFoundError, find_evidence
-from lloco.prompt import History
-from lloco.routing import Route, route_by
+from lloco.prompts.prompt import History
+from lloco.prompts.streamed_answer import AnswerText
+from lloco.retrieval.retriever import NothingFoundError
+from lloco.retrieval.routing import Route, route_by
 from lloco.server.access import Grant
 from lloco.server.engines import Engines
 from lloco.server.errors import LOG, ApiError
 from lloco.server.library import Library
 from lloco.server.metrics import Metrics
-from lloco.server.wire_requests import ROUTED, LlocoOptions, Question
+from lloco.server.wire.requests import ROUTED, LlocoOptions, Question
 from lloco.store.corpus import Corpus
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import anyio
 from fastapi import Depends, Request
 
-from lloco.retriever import Retriever
+from lloco.retrieval.retriever import Retriever
 from lloco.server.access import Access, Grant
 from lloco.server.engines import EngineOptions, Engines
 from lloco.server.library import Library

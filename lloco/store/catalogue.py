@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from lloco.durable import make_folder_durably
 from lloco.errors import StoreError
+from lloco.files.durable import make_folder_durably
 
 DATABASE_NAME = "lloco.db"
 APPLICATION_ID = 0x4C4C4F43

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lloco.documents import Document
+from lloco.adapters.digest import adapter_files_digest
+from lloco.documents.document import Document
 from lloco.documents.encoding import is_encodable
 from lloco.errors import MismatchError, StoreError
-from lloco.models.adapter_digest import adapter_files_digest
-from lloco.soft_prompt import SoftPrompt, file_digest, read_provenance
+from lloco.prompts.soft_prompt import SoftPrompt, file_digest, read_provenance
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import (
     AdapterFiles,

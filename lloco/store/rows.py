@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lloco.documents import Document
-from lloco.soft_prompt import SoftPrompt
+from lloco.documents.document import Document
+from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.passage import Passage, PassageText
 
 

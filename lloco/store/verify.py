@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lloco.adapters.digest import adapter_files_digest
 from lloco.errors import StoreError
-from lloco.models.adapter_digest import adapter_files_digest
-from lloco.soft_prompt import SoftPrompt, file_digest
+from lloco.prompts.soft_prompt import SoftPrompt, file_digest
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import AdapterFiles, SoftPromptFiles, orphan_temps, read_adapter_folder
 from lloco.store.passage import Passage

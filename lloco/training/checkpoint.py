@@ -15,8 +15,8 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from lloco.durable import LOCK_FILE, fsync_folder, locked, make_folder_durably
 from lloco.errors import LlocoError
+from lloco.files.durable import LOCK_FILE, fsync_folder, locked, make_folder_durably
 from lloco.training.sharding import share_of, whole
 
 CHECKPOINT = "checkpoint.pt"

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lloco.durable import make_folder_durably, write_durably
+from lloco.files.durable import make_folder_durably, write_durably
 from lloco.training.loop import LogLine
 
 

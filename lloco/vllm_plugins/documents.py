@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from lloco.engine.vllm_http import GATEWAY_KEY
+from lloco.engine.vllm.http_connection import GATEWAY_KEY
 from lloco.errors import LlocoError
 from lloco.server.access import Access, check_exposure, is_loopback, load_keys
 from lloco.server.app import create_app

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from lloco.engine.request_queue import EngineUnavailableError
-from lloco.engine.vllm_connection import VllmAdapter, VllmRequest
-from lloco.engine.vllm_start import vllm_params
+from lloco.engine.vllm.connection import VllmAdapter, VllmRequest
+from lloco.engine.vllm.start import vllm_params
 from lloco.errors import LlocoError, MismatchError
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lloco.engine.vllm_http import GATEWAY_HEADER
+from lloco.engine.vllm.http_connection import GATEWAY_HEADER
 from lloco.server.access import Access, Grant
 from lloco.server.errors import ApiError, error_response
 from lloco.vllm_plugins.resolver import is_adapter_name

@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lloco.engine.vllm_adapter import NAME_PREFIX, lora_rank
+from lloco.adapters.digest import adapter_digest
+from lloco.engine.vllm.adapter import NAME_PREFIX, lora_rank
 from lloco.errors import LlocoError
-from lloco.models.adapter_digest import adapter_digest
 from lloco.store.store import Store, default_store_path
 
 RESOLVER = "lloco"

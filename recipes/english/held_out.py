@@ -12,8 +12,8 @@ from pathlib import Path
 from training_text import TrainingText
 
 from lloco.errors import DataError
-from lloco.evals.tasks import load_samples
-from lloco.strict_json import read_values
+from lloco.files.strict_json import read_values
+from lloco.tasks.task import load_samples
 
 RUN_WORDS = 13
 _WORD = re.compile(r"[^\W_]+")

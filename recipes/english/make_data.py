@@ -25,8 +25,8 @@ from source_rows import hub_rows, local_rows
 from training_text import TrainingText, pieces
 
 from lloco.errors import DataError, LlocoError
-from lloco.evals.row import Row, as_row
-from lloco.strict_json import read_values
+from lloco.files.strict_json import read_values
+from lloco.tasks.row import Row, as_row
 from lloco.version import __version__
 
 READING, TEXT, SUMMARY = "reading.jsonl.gz", "text.jsonl.gz", "summary.json"

@@ -10,7 +10,7 @@ from functools import partial
 
 from training_text import TrainingText, pieces
 
-from lloco.evals.row import Row
+from lloco.tasks.row import Row
 
 ReadRows = Callable[[str, Iterable[Row]], Iterator[TrainingText]]
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9_]*>")

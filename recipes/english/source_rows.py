@@ -14,8 +14,8 @@ import httpx
 from public_sources import PublicSource
 
 from lloco.errors import DataError
-from lloco.evals.row import Row, as_row
-from lloco.strict_json import read_archived_values, read_values
+from lloco.files.strict_json import read_archived_values, read_values
+from lloco.tasks.row import Row, as_row
 
 _SUFFIXES = (".parquet", ".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _SPLITS = {"train": {"train"}, "validation": {"validation", "valid", "val", "dev"}, "test": {"test"}}

@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.server.access import Access, load_keys
 from tests.corpora import lease_and_voyage, save_compressor
 from tests.serving import WILL, Site, fill_store, serving

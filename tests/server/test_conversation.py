@@ -8,19 +8,20 @@ import httpx
 import openai
 import pytest
 
-from lloco.answer import Mode, PreparedQuestion, prepare
-from lloco.answer import ask as ask_corpus
-from lloco.compress import compress_into
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.answer.corpus_decoder import load_corpus_decoder
+from lloco.answer.evidence import find_evidence
+from lloco.answer.prepare import Mode, PreparedQuestion, prepare
+from lloco.answer.prepare import ask as ask_corpus
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
-from lloco.corpus_models import load_corpus_decoder
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
-from lloco.evidence import find_evidence
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
 from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import load_decoder
-from lloco.prompt import DEFAULT_TEMPLATE, NO_HISTORY, History
+from lloco.prompts.prompt import NO_HISTORY, History
+from lloco.prompts.template import DEFAULT_TEMPLATE
 from lloco.store.store import Store
 from tests.corpora import lease_and_voyage, save_chat_model
 from tests.serving import CHAT_URL, QUESTION, Site, error_of, fill_store, serving

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from lloco.compress import compress_into
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from tests.browser import launched_browser
 from tests.corpora import LEASE, VOYAGE, lease_and_voyage
 from tests.serving import QUESTION, WILL, Site, direct, fill_store, serving

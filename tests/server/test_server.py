@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lloco.answer_text import AnswerText
-from lloco.compress import compress_into
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
+from lloco.documents.document import Document
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.prompts.streamed_answer import AnswerText
+from lloco.prompts.template import Template
 from lloco.server.engines import EngineOptions, Engines
 from lloco.server.errors import as_api_error
 from lloco.server.listen import open_socket
 from lloco.store.store import Store
-from lloco.template import Template
 from tests.corpora import VOYAGE, lease_and_voyage, save_compressor
 from tests.serving import CHAT_URL, QUESTION, Site, chat, direct, error_of, fill_store, serving
 

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from lloco.compressors.compressor import Compressor
-from lloco.soft_prompt import SoftPrompt
+from lloco.prompts.soft_prompt import SoftPrompt
 from tests.corpora import LEASE, VOYAGE
 from tests.serving import WILL, Site, chat, error_of
 
@@ -49,7 +49,7 @@ def test_a_new_document_answers_at_once_and_is_gone_when_removed(http: httpx.Cli
 def test_documents_behind_too_many_others_are_refused(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     http.post("/v1/corpora", json={"name": "full"})
     with monkeypatch.context() as patch:
-        patch.setattr("lloco.server.document_routes.MAX_WAITING_DOCUMENTS", 0)
+        patch.setattr("lloco.server.routes.documents.MAX_WAITING_DOCUMENTS", 0)
         new = {"corpus": "full", "id": "one", "text": LEASE}
         for refused in (http.post("/v1/documents", json=new), http.put("/v1/documents/full/one", json={"text": LEASE})):
             assert (refused.status_code, error_of(refused)["code"]) == (429, "queue_full")
@@ -77,7 +77,7 @@ def test_a_document_whose_vectors_cannot_be_stored_is_refused_and_the_one_before
 
     http.post("/v1/corpora", json={"name": "spoilt"})
     assert http.put("/v1/documents/spoilt/one", json={"text": LEASE}).status_code == 201
-    monkeypatch.setattr("lloco.compress.refine", spoil)
+    monkeypatch.setattr("lloco.compress.run.refine", spoil)
     for id in ("one", "two"):
         refused = http.put(f"/v1/documents/spoilt/{id}", json={"text": VOYAGE})
         assert (refused.status_code, error_of(refused)["param"]) == (400, "text")

@@ -13,11 +13,11 @@ import httpx
 import openai
 import pytest
 
-from lloco.answer import PreparedQuestion, prepare
-from lloco.compress import compress_into
+from lloco.answer.prepare import PreparedQuestion, prepare
+from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.errors import DataError
-from lloco.retriever import Retriever
+from lloco.retrieval.retriever import Retriever
 from lloco.server.access import Access
 from lloco.server.service import Service
 from lloco.store.corpus import Corpus

@@ -10,7 +10,7 @@ import pytest
 from openai.types.chat import completion_create_params as chat_params
 from openai.types.completion_create_params import CompletionCreateParamsBase
 
-from lloco.server.wire_requests import CHAT_OTHERS, COMPLETION_OTHERS, ChatRequest, CompletionRequest
+from lloco.server.wire.requests import CHAT_OTHERS, COMPLETION_OTHERS, ChatRequest, CompletionRequest
 from tests.serving import CHAT_URL, chat, error_of
 
 DOCUMENT = {"type": "document", "document_id": "lease"}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
 from lloco.compressors.load import load_compressor
-from lloco.documents import Document
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
-from lloco.prompt import DEFAULT_TEMPLATE
+from lloco.documents.document import Document
+from lloco.prompts.template import DEFAULT_TEMPLATE
 from lloco.store.store import Store
 from tests.corpora import lease_and_voyage, save_compressor
 from tests.serving import WILL, fill_store

@@ -10,8 +10,8 @@ import openai
 import pytest
 import torch
 
-from lloco.answer import ask
-from lloco.models.adapter_digest import adapter_digest
+from lloco.adapters.digest import adapter_digest
+from lloco.answer.prepare import ask
 from lloco.store.store import Store
 from tests.serving import CHAT_URL, QUESTION, chat, error_of
 from tests.with_vllm.conftest import GATEWAY_KEY, Served

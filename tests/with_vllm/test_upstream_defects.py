@@ -1,4 +1,4 @@
-"""What vLLM itself does wrong with embeddings and adapters, each the reason for something in `lloco/engine/vllm_*.py`.
+"""What vLLM itself does wrong with embeddings and adapters, each the reason for something in `lloco/engine/vllm/`.
 
 Every test says what would be right and is expected to fail: one that passes tells that this release mended it, and that
 what keeps it from users can go. vLLM is used here as anybody would, without our engine, in float32 on a CPU. What must
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
-from lloco.engine.vllm_start import import_vllm
-from lloco.prompt import Prompt
+from lloco.engine.vllm.start import import_vllm
+from lloco.prompts.prompt import Prompt
 from tests.with_vllm.tiny_for_vllm import decoder, save_random_adapter, soft_prompt
 
 # vLLM and its libraries warn of themselves.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lloco.bench.open_loop import OpenLoopOptions, measure_open_loop
-from lloco.bench.served_corpora import ServedOptions
+from lloco.bench.load.open_loop import OpenLoopOptions, measure_open_loop
+from lloco.bench.load.served_corpora import ServedOptions
 from lloco.compressors.load import load_compressor
 from tests.corpora import save_compressor
 from tests.with_vllm.tiny_for_vllm import WIDTH

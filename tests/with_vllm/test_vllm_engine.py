@@ -12,11 +12,11 @@ import torch
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.request_queue import EngineUnavailableError, Event, OnEvent, QueueFullError
 from lloco.engine.transformers_engine import TransformersEngine
-from lloco.engine.vllm_engine import VllmEngine
-from lloco.engine.vllm_start import BLOCK_LEN
+from lloco.engine.vllm.engine import VllmEngine
+from lloco.engine.vllm.start import BLOCK_LEN
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.decoder import Decoder
-from lloco.prompt import Prompt
+from lloco.prompts.prompt import Prompt
 from tests.with_vllm.tiny_for_vllm import decoder, prompts, save_random_adapter, soft_prompt
 
 # vLLM and its libraries warn of themselves.

@@ -11,8 +11,8 @@ import pytest
 from lloco.engine.engine import SamplingParams
 from lloco.engine.request_queue import EngineUnavailableError
 from lloco.engine.transformers_engine import TransformersEngine
-from lloco.engine.vllm_http import HttpVllm
-from lloco.engine.vllm_server import VllmServerEngine
+from lloco.engine.vllm.http_connection import HttpVllm
+from lloco.engine.vllm.remote_engine import VllmServerEngine
 from lloco.errors import MismatchError
 from tests.serving import CHAT_URL, QUESTION, Site, chat, direct, error_of, serving, wait_until
 from tests.tiny import tiny_decoder, tiny_llama

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 
-from lloco.models.adapter import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
 from lloco.models.decoder import Decoder
-from lloco.prompt import DEFAULT_TEMPLATE, Prompt, build_prompt
+from lloco.prompts.prompt import Prompt, build_prompt
+from lloco.prompts.template import DEFAULT_TEMPLATE
 from tests.tiny import tiny_decoder, tiny_llama
 
 DOCUMENT_LENGTHS = (5, 70, 33, 129)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lloco.branched_rows import BranchedRow
 from lloco.compressors.delta import TrainableCompressor
+from lloco.prompts.branched_rows import BranchedRow
 from lloco.training.adapt.samples import Sample
 
 

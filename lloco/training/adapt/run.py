@@ -26,14 +26,14 @@ from lloco.compressors.delta import (
 from lloco.errors import DataError
 from lloco.models.checkpoint import checkpoint_folder, weights_digest
 from lloco.models.decoder import dtype_name, load_decoder, resolve_device
-from lloco.template import DEFAULT_TEMPLATE, Template
+from lloco.prompts.template import DEFAULT_TEMPLATE, Template
 from lloco.training.adapt.samples import SampleOptions, Samples
 from lloco.training.adapt.stage import AdaptOptions, AdaptStage
 from lloco.training.adapt.validation import Measured
 from lloco.training.checkpoint import claimed_run
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
-from lloco.training.reading_data import Line, iter_lines
+from lloco.training.pretrain.text import Line, iter_lines
 
 OnStep = Callable[[LogLine], None]
 OnNote = Callable[[str], None]

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lloco.branched_rows import Branch
-from lloco.prompt import answer_ids, question_ids
-from lloco.template import Template
+from lloco.prompts.branched_rows import Branch
+from lloco.prompts.prompt import answer_ids, question_ids
+from lloco.prompts.template import Template
 from lloco.training.adapt.windows import cut_line
-from lloco.training.reading_data import Line
+from lloco.training.pretrain.text import Line
 
 Kind = Literal["repeat", "continue", "questions", "plain"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

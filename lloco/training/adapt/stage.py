@@ -12,12 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lloco.branched_rows import BranchedInput, BranchedRow, collate_branches
 from lloco.compressors.delta import TrainableCompressor
+from lloco.prompts.branched_rows import BranchedInput, BranchedRow, collate_branches
 from lloco.training.adapt.rows import read_as_vectors, row_len, text_row, vector_row
 from lloco.training.adapt.samples import Sample, Samples
 from lloco.training.adapt.validation import Measured
-from lloco.training.reading_stage import divergence
+from lloco.training.pretrain.stage import divergence
 
 
 @dataclass(frozen=True, slots=True)

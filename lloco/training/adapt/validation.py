@@ -11,11 +11,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lloco.branched_rows import BranchedInput, BranchedRow
 from lloco.compressors.delta import TrainableCompressor
+from lloco.prompts.branched_rows import BranchedInput, BranchedRow
 from lloco.training.adapt.rows import read_as_vectors, text_row, vector_row
 from lloco.training.adapt.samples import Sample, SampleOptions, Samples
-from lloco.training.reading_data import Line
+from lloco.training.pretrain.text import Line
 
 SPAN_LEN = 48
 BATCH_SIZE = 8

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from lloco.training.reading_data import Line
+from lloco.training.pretrain.text import Line
 
 CHARACTERS_A_TOKEN = 4
 _BREAK = re.compile(r"\n+|(?<=[.!?])\s+")

@@ -1,0 +1,1 @@
+"""LoRA adapters: their folders, their checks, and how a model carries them."""

@@ -1,0 +1,216 @@
+"""The models that belong to a corpus: the compressor of its soft prompts and the decoder that reads them.
+
+A corpus remembers its compressor by name and by the digest of its weights; whatever is loaded for it is held to both.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+from lloco.adapters.origin import read_origin
+from lloco.compressors.compressor import Compressor
+from lloco.compressors.delta import checkpoint_digest
+from lloco.compressors.load import compressor_folder, load_compressor, load_named_decoder, named_folder
+from lloco.errors import CheckpointError, LlocoError, MismatchError
+from lloco.models.decoder import Decoder, resolve_device
+from lloco.models.named import full_name
+from lloco.store.corpus import Corpus
+from lloco.store.rows import CorpusSummary
+
+
+def load_corpus_compressor(
+    corpus: Corpus,
+    name: str | Path | None = None,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
+) -> Compressor:
+    """Load the named compressor, else the corpus's own, else the default one.
+
+    Raises:
+        MismatchError: the corpus holds soft prompts of another compressor.
+    """
+    resolve_device(device)
+    try:
+        compressor = load_compressor(
+            name or corpus.compressor_name, device=device, dtype=dtype, max_positions=max_positions
+        )
+    except CheckpointError as error:
+        if name is not None or not corpus.compressor_name:
+            raise
+        raise _moved(f"corpus {corpus.name!r}", error, "--compressor") from error
+    check_compressor(corpus, compressor)
+    return compressor
+
+
+def check_compressor(corpus: Corpus, compressor: Compressor) -> None:
+    """Raise `MismatchError` where the corpus holds soft prompts of other weights than this compressor's."""
+    if corpus.compressor_digest != compressor.digest and corpus.document_ids(limit=1):
+        summary = corpus.summary()
+        raise MismatchError(
+            f"corpus {corpus.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "
+            f"{str(summary.compressor_digest)[:12]}), {compressor.name} ({compressor.hidden_size} wide, digest "
+            f"{compressor.digest[:12]}) was to be used: name {summary.compressor}, or use another corpus"
+        )
+
+
+def check_made_for(compressor: Compressor, model: str | Path) -> None:
+    """Raise `MismatchError` where this compressor's soft prompts are not for the named model; loads no weights.
+
+    An autocompressor is a decoder with summary tokens: what it makes is read by its own weights.
+    """
+    if full_name(str(model)) == compressor.name:
+        return
+    folder = named_folder(model)
+    digest, width = checkpoint_digest(folder), _width(folder)
+    if digest != compressor.digest:
+        raise MismatchError(
+            f"soft prompts for {model} ({width} wide, digest {digest[:12]}) were wanted, {compressor.name} makes them "
+            f"for its own weights ({compressor.hidden_size} wide, digest {compressor.digest[:12]}): name with "
+            "--compressor the one that was made for this model, or leave --model out"
+        )
+
+
+def check_decoder(decoder: Decoder, compressor: Compressor, adapter: Path | None = None) -> None:
+    """Raise `MismatchError` unless the decoder is the compressor's own, or the one that the adapter was trained on."""
+    is_as_wide = decoder.hidden_size == compressor.hidden_size
+    if is_as_wide and decoder.digest in (compressor.digest, decoder_digest_of(adapter)):
+        return
+    raise MismatchError(
+        f"{compressor.name} makes soft prompts for its own weights ({compressor.hidden_size} wide, digest "
+        f"{compressor.digest[:12]}), they were to be read by {decoder.name} ({decoder.hidden_size} wide, digest "
+        f"{decoder.digest[:12]}): use a compressor that was made for this model, or an adapter that `lloco finetune "
+        "--model` trained on it"
+    )
+
+
+def decoder_digest_of(adapter: Path | None) -> str | None:
+    """Digest of the decoder that an adapter was trained on; None without an adapter, or where its folder has none."""
+    origin = None if adapter is None else read_origin(adapter)
+    return None if origin is None else origin.base_model_digest
+
+
+def adapter_of(corpus: Corpus, decoder: Decoder, *, reads_text: bool) -> Path | None:
+    """Return the adapter that reads the corpus: its own, but for text only if it was trained on this decoder."""
+    adapter = corpus.adapter_folder()
+    return None if reads_text and decoder_digest_of(adapter) != decoder.digest else adapter
+
+
+def load_corpus_decoder(
+    corpus: Corpus,
+    model: str | Path | None = None,
+    *,
+    adapter: Path | None = None,
+    compressor: str | Path | None = None,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    max_positions: int | None = None,
+    is_shell: bool = False,
+) -> Decoder:
+    """Load the named decoder, else the one that the adapter was trained on, else the corpus's compressor's.
+
+    Whether a named decoder may read the soft prompts depends on the adapter that reads, see
+    `lloco.answer.prepare.ask`; to train an adapter any of the same width may.
+
+    Args:
+        corpus: its documents are to be read.
+        model: folder or hub id of the decoder.
+        adapter: the adapter that is to read; the corpus's own when not given.
+        compressor: where the corpus's compressor is now; where it was when the corpus was made when not given.
+        device: as `load_decoder` takes it.
+        dtype: as `load_decoder` takes it.
+        max_positions: as `load_decoder` takes it.
+        is_shell: load no layers: another process runs the model.
+
+    Raises:
+        LlocoError: the corpus has no document yet.
+        MismatchError: another width than that of the corpus's soft prompts, another compressor than the corpus's, or
+            weights that have changed.
+    """
+    summary = corpus.summary()
+    if not summary.num_documents or summary.compressor is None:
+        raise LlocoError(
+            f"a corpus with documents was wanted, {corpus.name!r} has none: fill it with "
+            f"`lloco compress PATH... --corpus {corpus.name}`"
+        )
+    if compressor is not None:
+        _check_is_compressor_of(summary, compressor)
+    resolve_device(device)
+    name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
+    try:
+        is_compressors = digest is not None and digest == summary.compressor_digest
+        decoder = load_named_decoder(
+            name,
+            device=device,
+            dtype=dtype,
+            max_positions=max_positions,
+            is_shell=is_shell,
+            is_compressors=is_compressors,
+        )
+    except CheckpointError as error:
+        if model is not None:
+            raise
+        made = f"corpus {corpus.name!r}" if digest == summary.compressor_digest else "the adapter that is to read it"
+        raise _moved(made, error, "--model") from error
+    if decoder.hidden_size != summary.hidden_size:
+        raise MismatchError(
+            f"corpus {corpus.name!r} holds soft prompts {summary.hidden_size} wide, made by {summary.compressor}; "
+            f"{decoder.name} reads embeddings {decoder.hidden_size} wide: use the model that {summary.compressor} was "
+            "made for, or compress the documents with a compressor of this model"
+        )
+    if digest not in (None, decoder.digest):
+        raise MismatchError(
+            f"corpus {corpus.name!r} was made with {name} of digest {str(digest)[:12]}, what is there now has "
+            f"{decoder.digest[:12]}: put the old weights back, or compress the documents into another corpus"
+        )
+    return decoder
+
+
+def _own_decoder(
+    corpus: Corpus, summary: CorpusSummary, adapter: Path | None, compressor: str | Path | None
+) -> tuple[str | Path, str | None]:
+    """Return name and digest of the model that the adapter was made for, else of the corpus's compressor.
+
+    Raises:
+        MismatchError: the adapter was made for a model of another width.
+    """
+    adapter = adapter or corpus.adapter_folder()
+    origin = None if adapter is None else read_origin(adapter)
+    if origin is not None and origin.hidden_size not in (None, summary.hidden_size):
+        raise MismatchError(
+            f"adapter {adapter} was made for {origin.base_model} ({origin.hidden_size} wide), corpus {corpus.name!r} "
+            f"holds soft prompts of {summary.compressor} ({summary.hidden_size} wide): use an adapter of that model, "
+            f"or make one with `lloco finetune --corpus {corpus.name}`"
+        )
+    if origin is not None and origin.base_model_digest != summary.compressor_digest:
+        return origin.base_model, origin.base_model_digest
+    return compressor or str(summary.compressor), summary.compressor_digest
+
+
+def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> None:
+    folder = compressor_folder(compressor)
+    digest = checkpoint_digest(folder)
+    if digest != summary.compressor_digest:
+        raise MismatchError(
+            f"corpus {summary.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "
+            f"{str(summary.compressor_digest)[:12]}), {compressor} ({_width(folder)} wide, digest {digest[:12]}) was "
+            f"named as its compressor: name {summary.compressor}, or compress the documents again"
+        )
+
+
+def _width(folder: Path) -> int | None:
+    """Return the width that a checkpoint's config names."""
+    try:
+        width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"a model was wanted, config.json in {folder} cannot be read ({error}): name the model's own folder"
+        ) from error
+    return width if isinstance(width, int) else None
+
+
+def _moved(made: str, error: CheckpointError, flag: str) -> CheckpointError:
+    """Say what remembers this place."""
+    return CheckpointError(f"{error}; {made} was made with it: if it has moved, name it with {flag}")

@@ -1,0 +1,181 @@
+"""Which text of the documents found is read: all of it where it fits, else the best passages in the documents' order.
+
+No more is tokenised than may be read, however long the documents are.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from lloco.answer.budget import Room
+from lloco.answer.evidence import Evidence
+from lloco.models.control_tokens import text_ids
+from lloco.models.decoder import Decoder
+from lloco.models.token_pieces import token_pieces
+from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.store.corpus import Corpus
+from lloco.store.passage import PassageText
+
+_PASSAGE_WORDS = (16, 100)
+Place: TypeAlias = tuple[int, int]
+"""Where a passage stands: the number of its document and its first character."""
+
+
+def read_text(
+    corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, room: Room
+) -> tuple[Tensor, list[Evidence], bool]:
+    """Return token ids of text, no more than fit, the evidence without what was left out, and whether nothing was.
+
+    Raises:
+        NoRoomError: not even one token fits.
+    """
+    tokenizer = decoder.require_tokenizer()
+    if room.for_text < 1:
+        raise room.error("text of documents was to be read")
+    separator = token_ids(tokenizer, "\n")
+    if (whole := _all_of(evidence, tokenizer, separator, room.for_text)) is not None:
+        return whole, list(evidence), True
+    texts = _passage_texts(corpus, evidence)
+    found = [(rank, place, hit.start) for place, one in enumerate(evidence) for rank, hit in enumerate(one.hits)]
+    best_first = [(place, start) for _, place, start in sorted(found)]
+    taken = pack_passages(
+        [*best_first, *texts], lambda place: token_ids(tokenizer, texts[place]), separator, room.for_text
+    )
+    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
+    return ids, _read_parts(evidence, taken), False
+
+
+def read_passages(
+    evidence: Sequence[Evidence], question: str, decoder: Decoder, room: Room, budget: int
+) -> tuple[Tensor, list[Evidence], bool]:
+    """Return token ids of the best short passages, `budget` at most, as `read_text` does.
+
+    Passages are so short that some fit the budget: first those with words of the question, then those of the hits.
+
+    Raises:
+        NoRoomError: not even one token fits.
+    """
+    tokenizer = decoder.require_tokenizer()
+    if room.for_text < 1:
+        raise room.error("passages of documents were to be read")
+    limit = min(budget, room.for_text)
+    separator = token_ids(tokenizer, "\n")
+    if (whole := _all_of(evidence, tokenizer, separator, limit)) is not None:
+        return whole, list(evidence), True
+    passages = [list(_short_passages(found, limit)) for found in evidence]
+    hits = Retriever.build(list(chain(*passages))).search(question, sum(map(len, passages)))
+    numbers = {found.document.id: number for number, found in enumerate(evidence)}
+    texts = {(numbers[one.document_id], one.start): one.text.strip() for one in chain(*passages)}
+    best_first = [(numbers[hit.document_id], hit.start) for hit in hits]
+    taken = pack_passages([*best_first, *texts], lambda place: token_ids(tokenizer, texts[place]), separator, limit)
+    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
+    short = [
+        replace(found, hits=tuple(hit for hit in hits if hit.document_id == found.document.id)) for found in evidence
+    ]
+    return ids, _read_parts(short, taken), False
+
+
+def max_words_of(num_words: int) -> int:
+    """Length of passages when so many words can be read: four should fit, so that a wrong hit does not take it all."""
+    shortest, longest = _PASSAGE_WORDS
+    return max(shortest, min(longest, num_words // 4))
+
+
+def _short_passages(found: Evidence, limit: int) -> Iterator[PassageText]:
+    """Split the hits, best first, then all else of the document unless passages alone are to be read."""
+    document = found.document
+    max_words = max_words_of(limit * len(document.text.split()) // max(1, document.num_tokens))
+    spans = split_passages(document.text, max_words)
+    starts = [span.start for span in spans]
+    parts = [spans[max(0, bisect_right(starts, hit.start) - 1) : bisect_left(starts, hit.end)] for hit in found.hits]
+    for span in dict.fromkeys(chain(*parts, [] if found.is_for_passages else spans)):
+        yield PassageText(document.id, span.start, span.end, document.text[span.start : span.end])
+
+
+def _all_of(
+    evidence: Sequence[Evidence], tokenizer: PreTrainedTokenizerBase, separator: Tensor, limit: int
+) -> Tensor | None:
+    """Return all text's ids; None where that is not wanted, or more than the limit."""
+    if any(found.is_for_passages for found in evidence):
+        return None
+    return _whole_text(tokenizer, [found.document.text for found in evidence], separator, limit)
+
+
+def pack_passages(
+    best_first: Iterable[Place], ids_of: Callable[[Place], Tensor], separator: Tensor, limit: int
+) -> dict[Place, Tensor]:
+    """Return token ids of the best passages, `limit` at most with separators; the last that is taken may be cut."""
+    chosen: dict[Place, Tensor] = {}
+    room = limit
+    for place in dict.fromkeys(best_first):
+        room -= len(separator) if chosen else 0
+        if room < 1:
+            break
+        if len(taken := ids_of(place)[:room]):
+            chosen[place] = taken
+            room -= len(taken)
+    return chosen
+
+
+def join_pieces(pieces: Sequence[Tensor], separator: Tensor) -> Tensor:
+    """Concatenate with the separator between pieces."""
+    parts = [part for piece in pieces for part in (separator, piece)]
+    return torch.cat(parts[1:]) if parts else torch.empty(0, dtype=torch.int64)
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
+    """Return the ids of the text's tokens, none of them a control token."""
+    return torch.tensor(text_ids(tokenizer, text), dtype=torch.int64)
+
+
+def _whole_text(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], separator: Tensor, limit: int
+) -> Tensor | None:
+    """Return all texts' ids; None where they are more than the limit, as soon as that is known."""
+    pieces: list[Tensor] = []
+    room = limit + len(separator)
+    for text in texts:
+        ids = _ids_up_to(tokenizer, text, room - len(separator))
+        if ids is None:
+            return None
+        room -= len(ids) + len(separator)
+        pieces.append(ids)
+    return join_pieces(pieces, separator)
+
+
+def _ids_up_to(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> Tensor | None:
+    if not tokenizer.is_fast:
+        ids = token_ids(tokenizer, text)
+        return ids if len(ids) <= limit else None
+    found: list[int] = []
+    for piece in token_pieces(tokenizer, text):
+        found += piece.ids
+        if len(found) > limit:
+            return None
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def _passage_texts(corpus: Corpus, evidence: Sequence[Evidence]) -> dict[Place, str]:
+    """Return the passages that may be read: those found, and where documents are to be read all others after them."""
+    texts = {(place, hit.start): hit.text for place, one in enumerate(evidence) for hit in one.hits}
+    for place, one in enumerate(evidence):
+        if not one.is_for_passages:
+            texts |= {(place, each.start): each.text for each in corpus.document_passages(one.document.id)}
+    return texts
+
+
+def _read_parts(evidence: Sequence[Evidence], taken: Iterable[Place]) -> list[Evidence]:
+    """Keep the documents and hits of which something is read."""
+    read = set(taken)
+    places = {place for place, _ in read}
+    return [
+        replace(one, hits=tuple(hit for hit in one.hits if (place, hit.start) in read))
+        for place, one in enumerate(evidence)
+        if place in places
+    ]

@@ -1,0 +1,115 @@
+"""Which vectors of the documents found are read: soft prompts whole where they fit, else the rows of the best segments.
+
+A passage has no soft prompt apart from its document's: the rows of the segments that hold it are its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from torch import Tensor
+
+from lloco.answer.budget import Room
+from lloco.answer.corpus_decoder import decoder_digest_of
+from lloco.answer.evidence import Evidence
+from lloco.answer.segment_rows import rows_of_segments, segments_of_span, token_starts
+from lloco.models.decoder import Decoder
+from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.store.corpus import Corpus
+
+_Segments: TypeAlias = list[list[range]]
+"""For each document, for each of its hits, the numbers of the segments that hold it."""
+
+
+def read_vectors(
+    corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, room: Room, *, adapter: Path | None = None
+) -> tuple[list[Tensor], list[Evidence]]:
+    """Return each document's vectors, no more than there is room for, and the evidence without what was left out.
+
+    Raises:
+        NoRoomError: not even one segment fits.
+        MismatchError: the decoder is neither the one that the soft prompts were made for, nor the one that the adapter
+            was trained on.
+    """
+    soft_prompts = _checked_soft_prompts(corpus, evidence, decoder, adapter)
+    for soft_prompt in soft_prompts:
+        if room.for_vectors < (num_rows := _num_rows(soft_prompt, 0)):
+            id = soft_prompt.provenance.document_id
+            raise room.error(f"the first segment of {id!r} takes {num_rows:,} virtual tokens")
+    is_wanted_whole = not any(one.is_for_passages for one in evidence)
+    if is_wanted_whole and sum(one.num_virtual_tokens for one in soft_prompts) <= room.for_vectors:
+        read = [_read_stored(*one, decoder) for one in zip(evidence, soft_prompts, strict=True)]
+        return [one.embeds for one in soft_prompts], read
+    segments = _segments_of_hits(evidence, soft_prompts, decoder)
+    chosen = _chosen_segments(segments, soft_prompts, room.for_vectors)
+    vectors = [rows_of_segments(soft_prompts[place], chosen[place]) for place in sorted(chosen)]
+    return vectors, [_read_part(evidence[place], segments[place], chosen[place]) for place in sorted(chosen)]
+
+
+def _checked_soft_prompts(
+    corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, adapter: Path | None
+) -> list[SoftPrompt]:
+    """Return each document's soft prompt, made for this decoder or read by an adapter that was trained on it."""
+    soft_prompts = [corpus.soft_prompt(one.document.id) for one in evidence]
+    is_learned = decoder_digest_of(adapter) == decoder.digest
+    for soft_prompt in soft_prompts:
+        if soft_prompt.hidden_size != decoder.hidden_size or not is_learned:
+            soft_prompt.check_readable_by(decoder.name, decoder.digest, decoder.hidden_size)
+    return soft_prompts
+
+
+def _segments_of_hits(evidence: Sequence[Evidence], soft_prompts: Sequence[SoftPrompt], decoder: Decoder) -> _Segments:
+    """Find the segments of every hit; those that a truncated soft prompt does not reach are left out."""
+    tokenizer = decoder.require_tokenizer()
+    segments = []
+    for one, soft_prompt in zip(evidence, soft_prompts, strict=True):
+        starts = token_starts(tokenizer, one.document.text) if one.hits else []
+        end = _num_segments(soft_prompt)
+        within = (segments_of_span(starts, hit.start, hit.end, one.document.segment_len) for hit in one.hits)
+        segments.append([range(part.start, min(part.stop, end)) for part in within])
+    return segments
+
+
+def _chosen_segments(segments: _Segments, soft_prompts: Sequence[SoftPrompt], room: int) -> dict[int, set[int]]:
+    """Return which segments of which documents fit: best passages of each first; where none was found, beginnings."""
+    ranked = [
+        (rank, place, segment)
+        for place, hits in enumerate(segments)
+        for rank, within in enumerate(hits)
+        for segment in within
+    ] or [(segment, place, segment) for place, one in enumerate(soft_prompts) for segment in range(_num_segments(one))]
+    chosen: dict[int, set[int]] = {}
+    for _, place, segment in sorted(ranked):
+        size = _num_rows(soft_prompts[place], segment)
+        if segment in chosen.get(place, ()):
+            continue
+        if size > room:
+            break
+        room -= size
+        chosen.setdefault(place, set()).add(segment)
+    return chosen
+
+
+def _num_rows(soft_prompt: SoftPrompt, segment: int) -> int:
+    """Return the virtual tokens of a segment; the last one may have fewer than the others."""
+    length = soft_prompt.provenance.summary_length
+    return min(length, soft_prompt.num_virtual_tokens - segment * length)
+
+
+def _num_segments(soft_prompt: SoftPrompt) -> int:
+    return -(-soft_prompt.num_virtual_tokens // soft_prompt.provenance.summary_length)
+
+
+def _read_stored(evidence: Evidence, soft_prompt: SoftPrompt, decoder: Decoder) -> Evidence:
+    """Leave out the hits that a truncated soft prompt, read whole, does not reach."""
+    if evidence.document.num_compressed_tokens == evidence.document.num_tokens:
+        return evidence
+    [segments] = _segments_of_hits([evidence], [soft_prompt], decoder)
+    return _read_part(evidence, segments, set(range(_num_segments(soft_prompt))))
+
+
+def _read_part(evidence: Evidence, segments: Sequence[range], chosen: set[int]) -> Evidence:
+    """Keep the hits of which something is read."""
+    hits = [hit for hit, within in zip(evidence.hits, segments, strict=True) if chosen.intersection(within)]
+    return replace(evidence, hits=tuple(hits))

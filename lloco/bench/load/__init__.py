@@ -1,0 +1,1 @@
+"""Load on a server: closed loop, open loop, and the highest rate that it keeps up with."""

@@ -1,0 +1,322 @@
+"""The corpora that `lloco ask` and `lloco chat` ask, what answers for each, and how an answer is told."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from lloco.cli import options
+from lloco.cli.eval_session import warn_of_other_model
+from lloco.cli.output import Output, printable
+from lloco.cli.retrieval_flags import Retrieval
+from lloco.cli.templates import adapter_template, named_template
+from lloco.errors import LlocoError
+from lloco.models.named import english_hint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lloco.answer.evidence import Unit
+    from lloco.answer.prepare import Answer, Mode
+    from lloco.engine.engine import Engine
+    from lloco.models.decoder import Decoder
+    from lloco.prompts.template import Template
+    from lloco.retrieval.retriever import Retriever
+    from lloco.retrieval.routing import Route
+    from lloco.store.corpus import Corpus
+    from lloco.store.store import Store
+
+MODES: "tuple[Mode, ...]" = ("compressed", "full", "retrieval")
+UNITS: "tuple[Unit, ...]" = ("document", "passage")
+SNIPPET_LEN = 160
+
+
+Corpora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--corpus", metavar="NAME", help="Corpus to ask; repeat it to choose from several [default: from all]."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AskFlags:
+    """The flags that say what reads and how, the same for one question and for many."""
+
+    document: Annotated[
+        str | None, typer.Option("--document", metavar="ID", help="Read this document, whatever the question says.")
+    ] = None
+    top_k: Annotated[
+        int,
+        typer.Option("--top-k", parser=options.at_least(1), metavar="N", help="Documents, or passages, to read."),
+    ] = 1
+    unit: Annotated[
+        str, options.choice("--unit", UNITS, "Read documents, or no more of them than the best passages.")
+    ] = "document"
+    mode: Annotated[
+        str, options.choice("--mode", MODES, "What is read: soft prompts, the text, or its best passages.")
+    ] = "compressed"
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", parser=options.at_least(1), metavar="N", help="Tokens that the passages of --mode "
+                     "retrieval may take [default: as many as the soft prompts have]."),
+    ] = None  # fmt: skip
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
+    ] = 64
+    max_virtual_tokens: Annotated[
+        int | None,
+        typer.Option("--max-virtual-tokens", parser=options.at_least(1), metavar="N", help="Vectors that may be read "
+                     "[default: as many as fit the decoder]."),
+    ] = None  # fmt: skip
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a question that passages of several corpora fit.")
+    ] = False
+    model: options.Model = None
+    compressor: options.CompressorName = None
+    adapter: options.Adapter = None
+    template: options.TemplateName = None
+    store: options.StorePath = None
+    device: options.Device = None
+    dtype: options.DtypeName = None
+    max_positions: options.MaxPositions = None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether text is read in place of soft prompts, which any decoder can do."""
+        return self.mode != "compressed"
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedAnswer:
+    """An answer, the corpus that it is from, and why that one was asked."""
+
+    question: str
+    answer: "Answer"
+    corpus: str
+    route: "Route | None"
+    """None where there was nothing to choose."""
+
+    def values(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        fields = {key: value for key, value in asdict(self.answer).items() if key != "text"}
+        votes = None if self.route is None else dict(self.route.votes)
+        return {"question": self.question, "answer": self.answer.text, "corpus": self.corpus, "votes": votes, **fields}
+
+    def read_lines(self) -> list[str]:
+        """Say where it was looked, and what was read."""
+        chosen = [] if self.route is None else [f"corpus {self.corpus}, by the passages found: {self.route.reason()}"]
+        return [*chosen, _read_line(self.answer)]
+
+    def sources(self) -> list[str]:
+        """Say what it was read from."""
+        return [*_sources(self.answer), *self.read_lines()]
+
+
+class Library:
+    """The corpora that may be asked; what answers is loaded when a corpus is first asked."""
+
+    def __init__(
+        self, store: "Store", names: Sequence[str] | None, flags: AskFlags, retrieval: Retrieval, output: Output
+    ) -> None:
+        if flags.budget is not None and flags.mode != "retrieval":
+            raise typer.BadParameter(f"it is for --mode retrieval, got --mode {flags.mode}", param_hint="'--budget'")
+        if flags.template is not None:
+            named_template(flags.template)
+        self._store = store
+        self._flags = flags
+        self._output = output
+        self._open_retriever = retrieval.opener(flags.device)
+        # A document that is named is searched by words without the index of all.
+        self._is_found = flags.document is None or retrieval.embedder is not None
+        self._retrievers: dict[str, tuple[tuple[int, int], Retriever]] = {}
+        self._readers: dict[str, _Reader] = {}
+        self._engines: dict[tuple[str | None, str | None], Engine] = {}
+        self.corpora: list[Corpus] = []
+        self.choose(names)
+
+    def choose(self, names: Sequence[str] | None) -> None:
+        """Ask these corpora from now on; all of the store where none is named.
+
+        Raises:
+            StoreError: there is no such corpus.
+        """
+        named = dict.fromkeys(names or self._store.corpus_names())
+        corpora = [self._store.corpus(name, create=False) for name in named]
+        if self._flags.document is not None and len(corpora) != 1:
+            raise typer.BadParameter("--document is in one corpus: choose that corpus alone")
+        if len(corpora) == 1:
+            self._reader(corpora[0])
+        self.corpora = corpora
+
+    def ask(
+        self,
+        question: str,
+        *,
+        choices: Sequence[str] = (),
+        turns: Sequence[tuple[str, str]] = (),
+        on_text: Callable[[str], None] | None = None,
+    ) -> RoutedAnswer:
+        """Ask the corpus that the question is about.
+
+        Args:
+            question: as it was typed.
+            choices: answers to choose from.
+            turns: what was asked and answered before.
+            on_text: told of the answer's text as it grows.
+        """
+        from lloco.documents.encoding import is_encodable
+        from lloco.retrieval.routing import route_by
+
+        if not is_encodable(question):
+            raise LlocoError(f"a question in UTF-8 was wanted, {question[:60]!r} came: type or save it as UTF-8")
+        if len(self.corpora) == 1:
+            corpus, route = self.corpora[0], None
+        else:
+            indexes = {one.name: self._retriever(one) for one in self.corpora}
+            route = route_by(indexes, question, strict=self._flags.strict, earlier=[asked for asked, _ in turns])
+            corpus = next(one for one in self.corpora if one.name == route.corpus)
+        reader = self._reader(corpus)
+        answer = reader.ask(question, self._retriever(corpus) if self._is_found else None, choices, turns, on_text)
+        return RoutedAnswer(question, answer, corpus.name, route)
+
+    def _reader(self, corpus: "Corpus") -> "_Reader":
+        if corpus.name not in self._readers:
+            if self._flags.document is not None:
+                corpus.document(self._flags.document)
+            engine = self._engine(corpus)
+            adapter = self._adapter(corpus, engine.decoder)
+            template = adapter_template(self._flags.template, adapter, self._output)
+            if adapter is not None:
+                warn_of_other_model(self._output, adapter, engine.decoder)
+            self._readers[corpus.name] = _Reader(corpus, engine, template, self._flags)
+        return self._readers[corpus.name]
+
+    def _adapter(self, corpus: "Corpus", decoder: "Decoder") -> "Path | None":
+        """Return the adapter that reads the corpus; says so where its own is left out."""
+        from lloco.answer.corpus_decoder import adapter_of
+
+        if self._flags.adapter is not None:
+            return self._flags.adapter
+        adapter = adapter_of(corpus, decoder, reads_text=self._flags.reads_text)
+        if adapter is None and corpus.adapter_folder() is not None:
+            self._output.say(
+                f"corpus {corpus.name}'s adapter was not trained on {decoder.name}: text is read without it"
+            )
+        return adapter
+
+    def _engine(self, corpus: "Corpus") -> "Engine":
+        """Return what reads the corpus; corpora of one compressor that the same decoder reads share it."""
+        from lloco.answer.corpus_decoder import decoder_digest_of, load_corpus_decoder
+        from lloco.compressors.load import load_named_decoder
+        from lloco.engine.streaming import embedded_engine
+
+        flags = self._flags
+        is_any_decoder = flags.reads_text and flags.model is not None
+        adapter = flags.adapter or corpus.adapter_folder()
+        key = (None, None) if is_any_decoder else (corpus.compressor_digest, decoder_digest_of(adapter))
+        if key not in self._engines:
+            if is_any_decoder:
+                decoder = load_named_decoder(
+                    flags.model, device=flags.device, dtype=flags.dtype, max_positions=flags.max_positions
+                )
+            else:
+                decoder = load_corpus_decoder(
+                    corpus,
+                    flags.model,
+                    adapter=flags.adapter,
+                    compressor=flags.compressor,
+                    device=flags.device,
+                    dtype=flags.dtype,
+                    max_positions=flags.max_positions,
+                )
+            if (hint := english_hint(decoder.name)) is not None:
+                self._output.say(hint)
+            self._engines[key] = embedded_engine(decoder, 1)
+        return self._engines[key]
+
+    def _retriever(self, corpus: "Corpus") -> "Retriever":
+        """Return an index of the corpus as it is now."""
+        version = corpus.store_version()
+        if corpus.name not in self._retrievers or self._retrievers[corpus.name][0] != version:
+            self._retrievers[corpus.name] = (version, self._open_retriever(corpus))
+        return self._retrievers[corpus.name][1]
+
+
+class _Reader:
+    """One corpus with what answers questions to it."""
+
+    def __init__(self, corpus: "Corpus", engine: "Engine", template: "Template | None", flags: AskFlags) -> None:
+        from lloco.engine.streaming import StreamingEngine
+
+        self._corpus = corpus
+        self._engine = engine
+        self._template = template
+        self._flags = flags
+        self._is_streamed = isinstance(engine, StreamingEngine)
+
+    def ask(
+        self,
+        question: str,
+        retriever: "Retriever | None",
+        choices: Sequence[str],
+        turns: Sequence[tuple[str, str]],
+        on_text: Callable[[str], None] | None,
+    ) -> "Answer":
+        from lloco.answer.prepare import ask as ask_corpus
+        from lloco.prompts.prompt import History
+
+        answer = ask_corpus(
+            self._corpus,
+            question,
+            document_id=self._flags.document,
+            top_k=self._flags.top_k,
+            unit=cast("Unit", self._flags.unit),
+            options=choices,
+            engine=self._engine,
+            retriever=retriever,
+            adapter=self._flags.adapter,
+            template=self._template,
+            max_tokens=self._flags.max_tokens,
+            mode=cast("Mode", self._flags.mode),
+            max_virtual_tokens=self._flags.max_virtual_tokens,
+            budget=self._flags.budget,
+            history=History(turns=tuple(turns)),
+            on_text=on_text if self._is_streamed else None,
+        )
+        if on_text is not None and not self._is_streamed:
+            on_text(answer.text)
+        return answer
+
+
+def said(routed: RoutedAnswer) -> str:
+    """Return what ends an answer whose pieces were printed."""
+    return "" if routed.answer.text else "(no answer)"
+
+
+def _sources(answer: "Answer") -> list[str]:
+    lines = []
+    for one in answer.documents:
+        name = printable(one.document_id if one.title in ("", one.document_id) else f"{one.document_id} ({one.title})")
+        if one.start is None:
+            lines.append(f"from {name}")
+            continue
+        snippet = " ".join(printable(one.text).split())
+        snippet = snippet if len(snippet) <= SNIPPET_LEN else f"{snippet[:SNIPPET_LEN].rsplit(' ', 1)[0]} ..."
+        page = "" if one.page is None else f", page {one.page}"
+        lines.append(f"from {name}{page}, characters {one.start}-{one.end}: {snippet}")
+    return lines
+
+
+def _read_line(answer: "Answer") -> str:
+    part = "" if answer.is_whole else ", in part"
+    adapter = "without an adapter" if answer.adapter is None else f"with adapter {answer.adapter[:12]}"
+    if answer.mode == "compressed":
+        ratio = answer.num_document_tokens / answer.num_virtual_tokens
+        return (
+            f"read {answer.num_virtual_tokens:,} virtual tokens instead of {answer.num_document_tokens:,} document "
+            f"tokens ({ratio:.1f} times fewer{part}), {adapter}"
+        )
+    of = "the whole text" if answer.is_whole else f"passages of {answer.num_document_tokens:,} document tokens"
+    return f"read {answer.num_context_tokens:,} tokens of text ({of}), {adapter}"

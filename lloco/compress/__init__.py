@@ -1,0 +1,1 @@
+"""From documents to soft prompts in a corpus: plan, run, refine, many workers, on demand."""

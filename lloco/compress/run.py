@@ -1,0 +1,232 @@
+"""Documents into a corpus: compressed in batches, split into passages, stored batch by batch.
+
+What is in the store already, unchanged, is found by its digest before anything is compressed; a killed run loses the
+batch it was at. Nothing is left out in silence: whatever was not read, or not to its end, is in the report.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from torch import Tensor
+
+from lloco.compress.plan import CompressPlan, counting, plan_documents
+from lloco.compress.refine import refine
+from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_tokenized
+from lloco.documents.document import Document, Skipped
+from lloco.errors import DocumentError, VectorsError
+from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.retrieval.retriever import split_passages
+from lloco.store.corpus import Corpus
+from lloco.store.rows import num_read_tokens
+
+OnTokens = Callable[[int, int], None]
+"""Called with the number of document tokens just read and the number to read in all, again in each refining step."""
+CompressedBatch: TypeAlias = tuple[list[tuple[Document, SoftPrompt]], list[Skipped]]
+"""Documents with their soft prompts, and those that were refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompressReport:
+    """What became of the documents."""
+
+    num_new: int
+    """Documents compressed now, changed ones included."""
+    num_unchanged: int
+    skipped: tuple[Skipped, ...]
+    """What was not compressed, or only in part."""
+    num_document_tokens: int
+    """Tokens read now: of a truncated document those that its soft prompt stands for."""
+    num_virtual_tokens: int
+    """Virtual tokens that they became."""
+    seconds: float
+    quantisation_error: float
+    """Largest relative L2 error that storing a soft prompt cost."""
+
+    @property
+    def compression_ratio(self) -> float | None:
+        """Document tokens per virtual token; None where nothing was compressed."""
+        return self.num_document_tokens / self.num_virtual_tokens if self.num_virtual_tokens else None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Speed of compressing; None where nothing was compressed."""
+        return self.num_document_tokens / self.seconds if self.num_document_tokens and self.seconds else None
+
+
+def compress_into(
+    corpus: Corpus,
+    documents: Iterable[Document],
+    compressor: Compressor,
+    options: CompressOptions | None = None,
+    *,
+    storage_dtype: str | None = None,
+    on_tokens: OnTokens | None = None,
+) -> CompressReport:
+    """Compress what is new or has changed and store it: `plan_documents`, then `compress_planned`.
+
+    Raises:
+        MismatchError: the corpus holds soft prompts of another compressor.
+        DocumentError: the options cannot be met.
+        StoreError: the store cannot be written; batches stored before are kept.
+    """
+    plan = plan_documents(corpus, documents, compressor, options, storage_dtype=storage_dtype)
+    return compress_planned(corpus, plan, compressor, on_tokens=on_tokens)
+
+
+def compress_planned(
+    corpus: Corpus, plan: CompressPlan, compressor: Compressor, *, on_tokens: OnTokens | None = None
+) -> CompressReport:
+    """Compress and store what was planned.
+
+    A document that cannot be compressed is in the report, with the reason; the others are compressed all the same.
+
+    Raises:
+        StoreError: the store cannot be written; batches stored before are kept.
+    """
+    on_progress = counting(on_tokens, plan.num_tokens_to_read)
+    return store_batches(
+        corpus, plan, (compress_batch(compressor, batch, plan.options, on_progress) for batch in plan.batches())
+    )
+
+
+def store_batches(corpus: Corpus, plan: CompressPlan, batches: Iterable[CompressedBatch]) -> CompressReport:
+    """Store what comes, whoever compressed it and in whatever order; the time until it comes is in the report."""
+    storage_dtype, skipped = plan.storage_dtype, list(plan.skipped)
+    num_new = num_document_tokens = num_virtual_tokens = 0
+    quantisation_error = 0.0
+    started = time.perf_counter()
+    for made, refused in batches:
+        skipped += refused
+        for document, soft_prompt in made:
+            try:
+                corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype)
+            except VectorsError as error:
+                skipped.append(Skipped(document.source or document.id, str(error)))
+                continue
+            num_new += 1
+            num_document_tokens += num_read_tokens(soft_prompt)
+            num_virtual_tokens += soft_prompt.num_virtual_tokens
+            if storage_dtype is not None and storage_dtype != soft_prompt.provenance.dtype:
+                quantisation_error = max(quantisation_error, soft_prompt.quantisation_error(storage_dtype))
+            skipped += _left_out(document, soft_prompt)
+    seconds = time.perf_counter() - started
+    return CompressReport(
+        num_new,
+        plan.num_unchanged,
+        tuple(skipped),
+        num_document_tokens,
+        num_virtual_tokens,
+        seconds,
+        quantisation_error,
+    )
+
+
+def remove_absent(corpus: Corpus, documents: Iterable[Document], skipped: Sequence[Skipped]) -> list[str]:
+    """Remove documents of the corpus that are not among these, but for those that could not be read now; return ids.
+
+    Whatever came from a skipped file, or lies in a skipped folder, may still be there and is kept.
+    """
+    present = {document.id for document in documents}
+    unread = {place for one in skipped for place in _skipped_places(one.source)}
+    gone = [one.id for one in corpus.documents() if one.id not in present and not _is_unread(one.source, unread)]
+    for document_id in gone:
+        corpus.remove_document(document_id)
+    return gone
+
+
+def _is_unread(source: str, unread: set[Path]) -> bool:
+    """Whether a document's source is one of these places, or lies under one."""
+    return any(place == one or place.is_relative_to(one) for place in _places(source) for one in unread) or any(
+        _ends_with(one, part) for part in _relative_parts(source) for one in unread
+    )
+
+
+def _places(source: str) -> set[Path]:
+    """Return the absolute paths that a source names, as written and through links, with and without its line."""
+    names = {source, re.sub(r":\d+$", "", source)} - {""}
+    return {Path(find(name)) for name in names for find in (os.path.abspath, os.path.realpath)}
+
+
+def _skipped_places(source: str) -> set[Path]:
+    """Leave out where a link leads that can be followed: it was skipped because that place is read by itself."""
+    is_read_elsewhere = Path(source).is_symlink() and os.access(source, os.R_OK)
+    return {Path.cwd() / os.path.normpath(source)} if is_read_elsewhere else _places(source)
+
+
+def _relative_parts(source: str) -> list[Path]:
+    """Return a relative source and the folders it names: it was read from a working folder that may be another now."""
+    path = Path(os.path.normpath(re.sub(r":\d+$", "", source)))
+    if not source or path.is_absolute():
+        return []
+    path = Path(*(part for part in path.parts if part != ".."))
+    return [part for part in (path, *path.parents) if part.parts]
+
+
+def _ends_with(path: Path, end: Path) -> bool:
+    return path.parts[-len(end.parts) :] == end.parts
+
+
+def segment_len_for(ratio: float, compressor: Compressor) -> int:
+    """Return the segment length whose compression ratio is nearest to the one that is wanted.
+
+    Raises:
+        DocumentError: the ratio would not compress, or its segments do not fit the compressor's positions.
+    """
+    longest = compressor.max_segment_len
+    segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= longest else 0
+    if not segment_len or not compressor.reach(segment_len):
+        raise DocumentError(
+            f"a ratio above 1 and up to {longest / compressor.summary_length:g} was wanted for {compressor.name} "
+            f"({compressor.summary_length} virtual tokens a segment), {ratio:g} came: choose one in this range"
+        )
+    return segment_len
+
+
+def compress_batch(
+    compressor: Compressor,
+    batch: Sequence[tuple[Document, Tensor]],
+    options: CompressOptions,
+    on_progress: Progress | None,
+) -> CompressedBatch:
+    """Compress the batch together, then refine each document.
+
+    Where a document of it is refused they are compressed one by one, so that only that one is left out.
+    """
+    documents = [document for document, _ in batch]
+    try:
+        made = compress_and_refine(compressor, documents, [ids for _, ids in batch], options, on_progress)
+        return list(zip(documents, made, strict=True)), []
+    except DocumentError as error:
+        if len(batch) == 1:
+            return [], [Skipped(documents[0].source or documents[0].id, str(error))]
+    parts = [compress_batch(compressor, [one], options, on_progress) for one in batch]
+    return [pair for made, _ in parts for pair in made], [one for _, refused in parts for one in refused]
+
+
+def compress_and_refine(
+    compressor: Compressor,
+    documents: Sequence[Document],
+    ids: Sequence[Tensor],
+    options: CompressOptions,
+    on_progress: Progress | None = None,
+) -> list[SoftPrompt]:
+    """Return a soft prompt per document, given the ids of its whole text; raises as `compress_documents` does."""
+    made = compress_tokenized(compressor, documents, ids, options, on_progress)
+    return [
+        refine(compressor, soft_prompt, tokens, options.refine_steps or 0, on_progress=on_progress)
+        for soft_prompt, tokens in zip(made, ids, strict=True)
+    ]
+
+
+def _left_out(document: Document, soft_prompt: SoftPrompt) -> list[Skipped]:
+    """Say how much of a truncated document was read."""
+    num_read, num_tokens = num_read_tokens(soft_prompt), soft_prompt.provenance.num_document_tokens
+    if num_read == num_tokens:
+        return []
+    reason = f"read in part: the first {num_read:,} of {num_tokens:,} tokens (--long-documents truncate)"
+    return [Skipped(document.source or document.id, reason)]

@@ -1,0 +1,1 @@
+"""The folder of an evaluation: its settings, its log and its predictions."""

@@ -1,0 +1,1 @@
+"""A faster forward pass of plain Llama models on a CPU."""

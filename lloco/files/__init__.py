@@ -1,0 +1,1 @@
+"""Files written so that they survive a crash, and JSON read strictly."""

@@ -1,0 +1,126 @@
+"""Several continuations of one context in one row: each attends to the context and to itself, to no other.
+
+Positions of every branch begin where the context ends, so that losses and gradients are those of separate rows, while
+the context is read once. `prompt` makes the pieces; this lays them out. Does not know about models, beyond that they
+embed token ids.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lloco.prompts.prompt import Embedder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """One continuation of a context: a question with its answer, or text."""
+
+    ids: Tensor
+    """(length,) int64 token ids."""
+    weights: Tensor
+    """(length,) weight of each token in the loss, 0 where it is not a target, as the first always is."""
+
+    def __post_init__(self) -> None:
+        assert len(self.ids) == len(self.weights), "one weight for each token"
+        assert not len(self.weights) or float(self.weights[0]) == 0.0, "the first token of a branch is no target"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BranchedRow:
+    """A context, as 1-D token ids and 2-D embeds in order, and its branches."""
+
+    context: tuple[Tensor, ...]
+    branches: tuple[Branch, ...]
+
+    @property
+    def context_len(self) -> int:
+        """Positions of the context."""
+        return sum(len(piece) for piece in self.context)
+
+    @property
+    def length(self) -> int:
+        """Positions of the row."""
+        return self.context_len + sum(len(branch.ids) for branch in self.branches)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BranchedInput:
+    """A batch of branched rows, padded on the right, named as Hugging Face models name their arguments."""
+
+    inputs_embeds: Tensor
+    """(batch, seq_len, hidden_size)"""
+    attention_mask: Tensor
+    """(batch, 1, seq_len, seq_len), 0 where a position is seen and the dtype's smallest number where not."""
+    position_ids: Tensor
+    """(batch, seq_len) int64"""
+    before_targets: Tensor
+    """(batch, seq_len) bool: the positions whose next token is a target."""
+    target_ids: Tensor
+    """(num_targets,) int64, row by row."""
+    target_weights: Tensor
+    """(num_targets,)"""
+    target_branches: Tensor
+    """(num_targets,) int64: which branch of the whole batch each target belongs to."""
+
+
+def collate_branches(rows: Sequence[BranchedRow], decoder: Embedder) -> BranchedInput:
+    """Embed and pad branched rows."""
+    seq_len = max(row.length for row in rows)
+    groups, positions, targets = zip(*(_layout(row, seq_len) for row in rows), strict=True)
+    mask = torch.stack([_sight(group, decoder.dtype) for group in groups])[:, None]
+    branches = [branch for row in rows for branch in row.branches]
+    weights = [branch.weights for branch in branches]
+    is_target = [weight > 0 for weight in weights]
+    return BranchedInput(
+        inputs_embeds=_embedded(rows, seq_len, decoder),
+        attention_mask=mask.to(decoder.device),
+        position_ids=torch.stack(positions).to(decoder.device),
+        before_targets=torch.stack(targets).to(decoder.device),
+        target_ids=torch.cat([branch.ids[own] for branch, own in zip(branches, is_target, strict=True)]),
+        target_weights=torch.cat([weight[own] for weight, own in zip(weights, is_target, strict=True)]),
+        target_branches=torch.cat(
+            [torch.full((int(own.sum()),), index, dtype=torch.int64) for index, own in enumerate(is_target)]
+        ),
+    )
+
+
+def _layout(row: BranchedRow, seq_len: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of each position its group (0 the context, -1 padding), its position id, and whether a target follows."""
+    start = row.context_len
+    groups, positions = [torch.zeros(start, dtype=torch.int64)], [torch.arange(start)]
+    targets = [torch.zeros(start, dtype=torch.bool)]
+    for number, branch in enumerate(row.branches, start=1):
+        length = len(branch.ids)
+        groups.append(torch.full((length,), number))
+        positions.append(torch.arange(start, start + length))
+        # The last token of a branch is followed by nothing of its own.
+        targets.append(pad(branch.weights[1:] > 0, (0, 1 if length else 0)))
+    gap = (0, seq_len - row.length)
+    return (
+        pad(torch.cat(groups), gap, value=-1),
+        pad(torch.cat(positions), gap),
+        pad(torch.cat(targets), gap),
+    )
+
+
+def _sight(groups: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (seq_len, seq_len): a position sees what is before it in its own group and in the context."""
+    is_before = torch.ones(len(groups), len(groups), dtype=torch.bool).tril()
+    is_seen = is_before & ((groups[None, :] == 0) | (groups[None, :] == groups[:, None]))
+    return torch.zeros(is_seen.shape, dtype=dtype).masked_fill(~is_seen, torch.finfo(dtype).min)
+
+
+def _embedded(rows: Sequence[BranchedRow], seq_len: int, decoder: Embedder) -> Tensor:
+    pieces = [[*row.context, *(branch.ids for branch in row.branches)] for row in rows]
+    ids = [piece.to(decoder.device) for row in pieces for piece in row if not piece.is_floating_point()]
+    embedded = iter(torch.split(decoder.embed(torch.cat(ids)), [len(piece) for piece in ids]))
+    made = []
+    for row in pieces:
+        parts = [piece if piece.is_floating_point() else next(embedded) for piece in row]
+        joined = torch.cat([part.to(device=decoder.device, dtype=decoder.dtype) for part in parts])
+        made.append(pad(joined, (0, 0, 0, seq_len - len(joined))))
+    return torch.stack(made)

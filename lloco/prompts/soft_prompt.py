@@ -1,0 +1,296 @@
+"""A document as vectors: the soft prompt, where it came from, and its file.
+
+One safetensors file per soft prompt; everything about its origin is in the file's own header (`docs/storage.md` has the
+layout to the byte). Knows nothing of the models that make or read soft prompts: it only compares what they say.
+"""
+
+import hashlib
+import json
+import math
+import struct
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lloco.errors import MismatchError, StoreError, VectorsError
+from lloco.files.durable import write_durably
+
+FORMAT = "lloco-soft-prompt"
+FORMAT_VERSION = "1"
+STORAGE_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a soft prompt came from; the values of its file's header."""
+
+    document_id: str
+    text_digest: str
+    num_document_tokens: int
+    compressor: str
+    compressor_digest: str
+    base_model: str
+    hidden_size: int
+    segment_len: int
+    summary_length: int
+    dtype: str
+    """What the values were last stored or computed in: float32, bfloat16, float16 or int8."""
+    quantisation_error: float = 0.0
+    """Relative L2 error that storing in `dtype` cost, measured when it was stored."""
+    refine_steps: int = 0
+    """Gradient steps that the vectors took after they were compressed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftPrompt:
+    """Vectors (num_virtual_tokens, hidden_size) that stand for one document."""
+
+    embeds: Tensor
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if self.embeds.ndim != 2 or not self.embeds.is_floating_point():
+            shape, dtype = tuple(self.embeds.shape), self.embeds.dtype
+            raise MismatchError(
+                f"soft prompt of document {self.provenance.document_id!r}: wanted floating point vectors "
+                f"(num_virtual_tokens, hidden_size), got {dtype} of shape {shape}: pass the compressor's output on"
+            )
+        if self.embeds.shape[0] == 0 or self.embeds.shape[1] != self.provenance.hidden_size:
+            raise MismatchError(
+                f"soft prompt of document {self.provenance.document_id!r}: wanted at least one vector "
+                f"{self.provenance.hidden_size} wide, got shape {tuple(self.embeds.shape)}: compress the document again"
+            )
+        if self.provenance.dtype not in STORAGE_DTYPES:
+            raise _unknown_dtype(self.provenance.dtype)
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """Rows of `embeds`."""
+        return int(self.embeds.shape[0])
+
+    @property
+    def hidden_size(self) -> int:
+        """Columns of `embeds`: the width of the decoder that reads them."""
+        return int(self.embeds.shape[1])
+
+    @property
+    def compression_ratio(self) -> float:
+        """Document tokens that were read per virtual token (30.0 means thirty times fewer)."""
+        made = self.provenance
+        num_read = -(-self.num_virtual_tokens // made.summary_length) * made.segment_len
+        return min(made.num_document_tokens, num_read) / self.num_virtual_tokens
+
+    def check_readable_by(self, name: str, digest: str, hidden_size: int) -> None:
+        """Raise `MismatchError` unless this was made by the compressor `name` with these weights and this width."""
+        made_by = self.provenance
+        if made_by.compressor_digest == digest and made_by.hidden_size == hidden_size:
+            return
+        raise MismatchError(
+            f"soft prompt of document {made_by.document_id!r} was made for {made_by.compressor} "
+            f"({made_by.hidden_size} wide, digest {made_by.compressor_digest[:12]}), it was to be read by {name} "
+            f"({hidden_size} wide, digest {digest[:12]}): compress the document again with {name}"
+        )
+
+    def quantisation_error(self, storage_dtype: str) -> float:
+        """Relative L2 error that storing these values as `storage_dtype` would add."""
+        return self._relative_error(_decode(_encode(self.embeds.detach().cpu().float(), storage_dtype)))
+
+    def save(self, path: str | Path, storage_dtype: str | None = None) -> None:
+        """Write one safetensors file, atomically; `storage_dtype` None keeps `provenance.dtype`, "int8" quantises.
+
+        Raises `StoreError` where a value is not finite, a row is zero, or the file cannot be written.
+        """
+        data = self.to_bytes(storage_dtype)
+        try:
+            write_durably(Path(path), data)
+        except OSError as error:
+            raise StoreError(
+                f"soft prompt of document {self.provenance.document_id!r} could not be written to {path} "
+                f"({len(data)} bytes): {error.strerror or error}; an earlier file there was kept: free space or choose "
+                "another place"
+            ) from error
+
+    def to_bytes(self, storage_dtype: str | None = None) -> bytes:
+        """Return the file's content; equal soft prompts give equal bytes."""
+        storage_dtype = storage_dtype or self.provenance.dtype
+        name = f"soft prompt of document {self.provenance.document_id!r}"
+        _check_values(self.embeds, name)
+        tensors = _encode(self.embeds.detach().cpu().float(), storage_dtype)
+        stored = _decode(tensors)
+        _check_values(stored, f"{name} stored as {storage_dtype}")
+        provenance = self.provenance
+        if storage_dtype != provenance.dtype:
+            provenance = replace(provenance, dtype=storage_dtype, quantisation_error=self._relative_error(stored))
+        metadata = {"format": FORMAT, "format_version": FORMAT_VERSION}
+        metadata |= {key: value if isinstance(value, str) else repr(value) for key, value in asdict(provenance).items()}
+        if not provenance.refine_steps:  # files from before there was refinement keep their bytes, hence their names
+            del metadata["refine_steps"]
+        try:
+            data = _with_sorted_header(safetensors.torch.save(tensors, metadata))
+        except UnicodeEncodeError as error:
+            raise StoreError(
+                f"{name}: its id or names hold {error.object[error.start]!r}, which is not text: rename it"
+            ) from error
+        _read_provenance(data, name)
+        return data
+
+    def _relative_error(self, stored: Tensor) -> float:
+        exact = self.embeds.detach().cpu().double()
+        error = (stored.double() - exact).norm() / exact.norm().clamp_min(torch.finfo(torch.float64).tiny)
+        return float(error)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SoftPrompt":
+        """Read a file that `save` wrote; raises `StoreError` naming the file for anything else."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise StoreError(f"soft prompt {path} cannot be read: {error.strerror or error}: check the path") from error
+        return cls.from_bytes(data, str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: str) -> "SoftPrompt":
+        """Read a file's content; `source` names it in errors. int8 comes back as float32."""
+        provenance = _read_provenance(data, source)
+        try:
+            tensors = safetensors.torch.load(data)
+        except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
+            raise _damaged(source, f"its tensors cannot be read ({error})") from error
+        wanted = {"embeds", "scales"} if provenance.dtype == "int8" else {"embeds"}
+        if set(tensors) != wanted or tensors["embeds"].dtype != STORAGE_DTYPES[provenance.dtype]:
+            came = ", ".join(
+                f"{key} {str(tensor.dtype).removeprefix('torch.')}" for key, tensor in sorted(tensors.items())
+            )
+            raise _damaged(
+                source, f"wanted {provenance.dtype} vectors ({', '.join(sorted(wanted))}), it holds {came or 'none'}"
+            )
+        shape = tuple(tensors["embeds"].shape)
+        if len(shape) != 2 or shape[0] == 0 or shape[1] != provenance.hidden_size:
+            raise _damaged(source, f"its header says {provenance.hidden_size} wide, its vectors have shape {shape}")
+        if "scales" in tensors and (tensors["scales"].dtype, tuple(tensors["scales"].shape)) != (
+            torch.float32,
+            shape[:1],
+        ):
+            raise _damaged(source, "its int8 rows and their scales do not belong together")
+        embeds = _decode(tensors)
+        _check_values(embeds, f"soft prompt {source}")
+        return cls(embeds, provenance)
+
+
+def read_provenance(path: Path) -> Provenance:
+    """Read what a file's header says, without its vectors; raises `StoreError` naming the file where it cannot."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            (length,) = struct.unpack("<Q", start) if len(start) == 8 else (0,)
+            data = start + file.read(min(length, path.stat().st_size))
+    except OSError as error:
+        raise StoreError(f"soft prompt {path} cannot be read: {error.strerror or error}: check the path") from error
+    return _read_provenance(data, str(path))
+
+
+def file_digest(data: bytes) -> str:
+    """Name of a soft prompt file in a store: sha256 of its bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _encode(embeds: Tensor, storage_dtype: str) -> dict[str, Tensor]:
+    """Turn float32 (num_virtual_tokens, hidden_size) into the tensors of a file."""
+    if storage_dtype not in STORAGE_DTYPES:
+        raise _unknown_dtype(storage_dtype)
+    if storage_dtype != "int8":
+        return {"embeds": embeds.to(STORAGE_DTYPES[storage_dtype]).contiguous()}
+    scales = embeds.abs().amax(dim=1) / 127
+    # Sixteen bits of mantissa (rounded up) make int8 x scale exact in float32, so that saving a loaded file
+    # gives the same bytes.
+    scales = ((scales.view(torch.int32) + 0xFF) & ~0xFF).view(torch.float32)
+    rows = (embeds / scales.clamp_min(torch.finfo(torch.float32).tiny)[:, None]).round().clamp(-127, 127)
+    return {"embeds": rows.to(torch.int8).contiguous(), "scales": scales.contiguous()}
+
+
+def _decode(tensors: dict[str, Tensor]) -> Tensor:
+    if "scales" in tensors:
+        return tensors["embeds"].float() * tensors["scales"][:, None]
+    return tensors["embeds"]
+
+
+def _check_values(embeds: Tensor, name: str) -> None:
+    for is_wrong, what in ((~embeds.isfinite().all(dim=1), "NaN or infinite"), ((embeds == 0).all(dim=1), "all zero")):
+        if is_wrong.any():
+            row = int(is_wrong.nonzero()[0, 0])
+            raise VectorsError(
+                f"{name}: wanted finite vectors that are not zero, {int(is_wrong.sum())} of {len(is_wrong)} are {what} "
+                f"(first: row {row}): compress the document again, in a wider dtype if it is float16"
+            )
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """Put the header's keys in order: the library writes metadata in a random one, and files are named by content."""
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.dumps(
+        json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
+
+
+def _read_provenance(data: bytes, source: str) -> Provenance:
+    length = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else 0
+    if not 2 <= length <= len(data) - 8 or data[8:9] != b"{":
+        raise _damaged(source, "it is not a safetensors file, or its beginning is missing")
+    try:
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    except (ValueError, RecursionError) as error:
+        raise _damaged(source, f"its header is not JSON ({error})") from error
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise _damaged(source, f"it is a safetensors file without the header of {FORMAT}")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        came = metadata.get("format_version")
+        raise _damaged(
+            source, f"wanted format version {FORMAT_VERSION}, it says {came!r}; a newer lloco may have written it"
+        )
+    return _parse_provenance({key: value for key, value in metadata.items() if not key.startswith("format")}, source)
+
+
+def _parse_provenance(metadata: dict[str, str], source: str) -> Provenance:
+    names = {field.name for field in fields(Provenance)} - {"refine_steps"}
+    if set(metadata) - {"refine_steps"} != names:
+        raise _damaged(
+            source,
+            f"header keys missing: {sorted(names - set(metadata))}, unknown: "
+            f"{sorted(set(metadata) - names - {'refine_steps'})}",
+        )
+    values: dict[str, str | int | float] = dict(metadata)
+    try:
+        numbers = ["num_document_tokens", "hidden_size", "segment_len", "summary_length"]
+        for key in [*numbers, *({"refine_steps"} & set(metadata))]:
+            values[key] = int(metadata[key])
+            if int(metadata[key]) < 1:
+                raise ValueError(f"{key} is {metadata[key]}")
+        values["quantisation_error"] = error_measured = float(metadata["quantisation_error"])
+        if not math.isfinite(error_measured):
+            raise ValueError("quantisation_error is not finite")
+        if metadata["dtype"] not in STORAGE_DTYPES:
+            raise ValueError(f"dtype {metadata['dtype']!r} is unknown")
+    except (ValueError, TypeError) as error:
+        raise _damaged(source, f"its header is wrong: {error}") from error
+    return Provenance(**values)  # type: ignore[arg-type]
+
+
+def _damaged(source: str, reason: str) -> StoreError:
+    return StoreError(
+        f"wanted a soft prompt file, {source} is none that can be read: {reason}; compress the document again"
+    )
+
+
+def _unknown_dtype(dtype: str) -> MismatchError:
+    return MismatchError(f"wanted a storage dtype of {', '.join(STORAGE_DTYPES)}, got {dtype!r}: choose one of them")

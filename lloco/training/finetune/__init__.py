@@ -1,0 +1,1 @@
+"""Fine-tuning: an adapter learns to answer questions from soft prompts."""

@@ -1,0 +1,1 @@
+"""Pretraining: a small model and its compressor learn to read."""
