@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lloco.adapters.attach import LoraOptions
+from lloco.adapters.folder import LoraOptions
 from lloco.answer.corpus_decoder import load_corpus_decoder
 from lloco.compress.run import compress_into
 from lloco.compressors.compressor import Compressor

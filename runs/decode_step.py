@@ -12,7 +12,9 @@ from pathlib import Path
 
 import torch
 
-from lloco.adapters.attach import BASE_ADAPTER, LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.base_model import BASE_ADAPTER
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.bench.measure.random_weights import random_decoder
 from lloco.compressors.load import load_compressor
 from lloco.engine.decode_batch import DecodeBatch

@@ -15,17 +15,11 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from lloco.adapters import attach as adapter
-from lloco.adapters.attach import (
-    LoraOptions,
-    adapter_disabled,
-    attach_adapter,
-    check_adapter,
-    load_adapter,
-    other_model_named,
-    read_adapter,
-    save_adapter,
-)
+from lloco.adapters.attach import attach_adapter, load_adapter
+from lloco.adapters.base_model import adapter_disabled
+from lloco.adapters.check import check_adapter, other_model_named
 from lloco.adapters.digest import adapter_digest
+from lloco.adapters.folder import LoraOptions, read_adapter, save_adapter
 from lloco.errors import CheckpointError, LlocoError, MismatchError
 from lloco.models.decoder import Decoder
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template

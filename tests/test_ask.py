@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import ByT5Tokenizer
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.answer.budget import NoRoomError
 from lloco.answer.prepare import Answer, ask
 from lloco.answer.segment_rows import rows_of_segments, segments_of_span, token_starts

@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, OPTConfig, PreTrainedModel
 
 import lloco.compressors.autocompressor as autocompressor
-from lloco.adapters.attach import LoraOptions, attach_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions
 from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
 from lloco.compressors.compressor import CompressOptions, Compressor, LongDocuments, compress_documents
 from lloco.compressors.load import load_compressor

@@ -10,7 +10,8 @@ import torch
 import transformers
 from torch.nn.functional import cross_entropy
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.answer.text import token_ids
 from lloco.bench.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
 from lloco.bench.rivals.pruned_text import PrunedText, QuestionLikelihood, highest, mean_by_group, surprisals, words_of

@@ -11,7 +11,8 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import GenerationConfig
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.streaming import StreamingEngine
 from lloco.engine.transformers_engine import TransformersEngine

@@ -17,8 +17,10 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, check_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.check import check_adapter
 from lloco.adapters.digest import adapter_digest
+from lloco.adapters.folder import LoraOptions
 from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import CheckpointError, DataError, LlocoError, MismatchError

@@ -11,7 +11,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lloco.adapters.attach import LoraOptions, attach_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions
 from lloco.compressors.load import design_of, load_compressor
 from lloco.importers.icae import INSTRUCTION_TOKEN
 from lloco.prompts.prompt import build_prompt, collate

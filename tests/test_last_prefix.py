@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lloco.adapters.attach import BASE_ADAPTER
+from lloco.adapters.base_model import BASE_ADAPTER
 from lloco.engine.decode_batch import DecodeBatch
 from lloco.engine.last_prefix import LastPrefix, num_shared
 from lloco.prompts.prompt import Prompt

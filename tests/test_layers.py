@@ -45,6 +45,8 @@ LATE = {
 }
 """Optional or slow to import, and needed by few calls: these may be imported inside a function."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "types", "constants", "shared", "base", "core"}
+TERMS = {"base_model"}
+"""What PEFT calls the model under its adapters: no vague name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def violations_of(package: Path, layers: Sequence[Sequence[str]] = LAYERS) -> li
     modules = modules_of(package)
     rank = {unit: number for number, layer in enumerate(layers) for unit in layer}
     found = [f"{name}: no layer is named for it" for name in modules if unit_of(name) not in {"", *rank}]
-    found += [f"{name}: a vague name" for name in modules if VAGUE & set(name.split(".")[-1].split("_"))]
+    found += [f"{name}: a vague name" for name in modules if _is_vague(name.split(".")[-1])]
     edges: dict[str, set[str]] = {name: set() for name in modules}
     for name, path in modules.items():
         for one in imports_of(name, path, modules):
@@ -106,6 +108,10 @@ def violations_of(package: Path, layers: Sequence[Sequence[str]] = LAYERS) -> li
             elif one.is_inside_function and root not in LATE and not is_door(name):
                 found.append(f"{where}: inside a function, and it is neither optional nor slow")
     return found + [f"cycle: {' -> '.join(cycle)}" for cycle in cycles_of(edges)]
+
+
+def _is_vague(name: str) -> bool:
+    return name not in TERMS and bool(VAGUE & set(name.split("_")))
 
 
 def _inner_faults(one: Import, modules: Mapping[str, Path], rank: Mapping[str, int]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModelForCausalLM
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
-from lloco.adapters.attach import BASE_ADAPTER
+from lloco.adapters.base_model import BASE_ADAPTER
 from lloco.engine.decode_batch import DecodeBatch
 from lloco.engine.prefix_cache import Prefix
 from lloco.fast_llama.forward import LlamaForward

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from lloco.adapters.attach import LoraOptions, attach_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions
 from lloco.models.decoder import Decoder
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes" / "many_gpus"))

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.answer.text import max_words_of
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.documents.document import Document

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from lloco.adapters.attach import BASE_ADAPTER
+from lloco.adapters.base_model import BASE_ADAPTER
 from lloco.bench.measure.floor import ModelCost
 from lloco.bench.measure.machine import Machine, measure_machine
 from lloco.bench.measure.memory import memory_method

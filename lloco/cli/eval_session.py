@@ -185,7 +185,7 @@ def _many(predictions_of: "Mapping[str, Sequence[Prediction]]", is_such: "Callab
 
 def warn_of_other_model(output: Output, adapter: Path, decoder: "Decoder") -> None:
     """Say so where an adapter of the right shapes names another model than the one that is to read with it."""
-    from lloco.adapters.attach import other_model_named
+    from lloco.adapters.check import other_model_named
 
     if (name := other_model_named(adapter, decoder)) is not None:
         output.warn(
@@ -195,7 +195,7 @@ def warn_of_other_model(output: Output, adapter: Path, decoder: "Decoder") -> No
 
 
 def _engine(flags: ReadingFlags, decoder: "Decoder", adapter: Path | None) -> "Engine":
-    from lloco.adapters.attach import lora_options
+    from lloco.adapters.folder import lora_options
     from lloco.engine.streaming import embedded_engine
     from lloco.engine.vllm.engine import VllmEngine
 

@@ -15,7 +15,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from lloco.adapters.attach import adapter_disabled
+from lloco.adapters.base_model import adapter_disabled
 from lloco.compressors.compressor import compress_documents
 from lloco.documents.document import Document
 from lloco.errors import CheckpointError, LlocoError

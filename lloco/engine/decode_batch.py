@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from lloco.adapters.attach import base_model
+from lloco.adapters.base_model import base_model
 from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix

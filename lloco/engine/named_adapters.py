@@ -12,7 +12,8 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from lloco.adapters.attach import BASE_ADAPTER, adapter_disabled, load_adapter
+from lloco.adapters.attach import load_adapter
+from lloco.adapters.base_model import BASE_ADAPTER, adapter_disabled
 from lloco.adapters.digest import adapter_digest
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
-from lloco.adapters.attach import base_model
+from lloco.adapters.base_model import base_model
 from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import NamedAdapters, inference

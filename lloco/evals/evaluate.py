@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from lloco.adapters.attach import check_adapter
+from lloco.adapters.check import check_adapter
 from lloco.adapters.digest import adapter_digest
 from lloco.documents.document import Document
 from lloco.engine.engine import Engine

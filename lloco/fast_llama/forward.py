@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Cache
 
-from lloco.adapters.attach import BASE_ADAPTER
+from lloco.adapters.base_model import BASE_ADAPTER
 from lloco.fast_llama.supported import base_and_body, layer_linears
 
 

@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 
-from lloco.adapters.attach import base_model
+from lloco.adapters.base_model import base_model
 
 _FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")
 _SOURCES = tuple(f"transformers.models.{name}.modeling_{name}" for name in map(str.lower, _FAMILIES))

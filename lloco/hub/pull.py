@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from lloco.adapters.attach import read_adapter
+from lloco.adapters.folder import read_adapter
 from lloco.documents.document import Document
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import MANIFEST, SOFT_PROMPTS, Artifact

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lloco.adapters.attach import read_adapter
 from lloco.adapters.digest import WEIGHT_FILES, adapter_digest, weight_file
+from lloco.adapters.folder import read_adapter
 from lloco.compressors.autocompressor import SUMMARY_KEY
 from lloco.compressors.decoder_based import TENSOR_PREFIX
 from lloco.compressors.icae import SUMMARIES

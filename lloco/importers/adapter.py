@@ -13,8 +13,8 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
-from lloco.adapters.attach import read_adapter
 from lloco.adapters.digest import CONFIG_FILE, WEIGHT_FILES, adapter_digest, weight_file
+from lloco.adapters.folder import read_adapter
 from lloco.adapters.origin import ORIGIN_FILE
 from lloco.errors import CheckpointError, MismatchError
 from lloco.files.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably

@@ -8,7 +8,8 @@ import httpx
 import openai
 import pytest
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.answer.corpus_decoder import load_corpus_decoder
 from lloco.answer.evidence import find_evidence
 from lloco.answer.prepare import Mode, PreparedQuestion, prepare

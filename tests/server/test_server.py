@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document

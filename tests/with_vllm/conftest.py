@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
 from lloco.prompts.template import DEFAULT_TEMPLATE

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import Prompt, build_prompt
 from lloco.prompts.template import DEFAULT_TEMPLATE

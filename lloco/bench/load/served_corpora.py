@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 import torch
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.bench.compress import random_compressor
 from lloco.bench.load.client import Asked, ask, open_client
 from lloco.bench.store import SHORT_WORDS

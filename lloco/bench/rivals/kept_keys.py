@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from lloco.adapters.attach import BASE_ADAPTER
+from lloco.adapters.base_model import BASE_ADAPTER
 from lloco.bench.rivals.timed_engine import Step
 from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerBase
 
-from lloco.adapters.attach import BASE_ADAPTER
+from lloco.adapters.base_model import BASE_ADAPTER
 from lloco.answer.text import token_ids
 from lloco.documents.document import Document
 from lloco.engine.named_adapters import inference

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 
-from lloco.adapters.attach import check_adapter
+from lloco.adapters.check import check_adapter
 from lloco.answer.text import token_ids
 from lloco.bench.measure.floor import ModelCost
 from lloco.bench.measure.machine import measure_machine

@@ -99,7 +99,7 @@ class _Recipe:
 
     def finetune_options(self) -> "FinetuneOptions":
         """Return them as the library takes them."""
-        from lloco.adapters.attach import LoraOptions
+        from lloco.adapters.folder import LoraOptions
         from lloco.training.finetune.run import FinetuneOptions
 
         flags = asdict(self)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lloco.adapters.attach import check_adapter, read_adapter
+from lloco.adapters.check import check_adapter
+from lloco.adapters.folder import read_adapter
 from lloco.errors import CheckpointError
 from lloco.models.decoder import Decoder
 

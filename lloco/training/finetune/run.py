@@ -21,8 +21,10 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lloco.adapters.attach import LoraOptions, attach_adapter, check_adapter, lora_options, save_adapter
+from lloco.adapters.attach import attach_adapter
+from lloco.adapters.check import check_adapter
 from lloco.adapters.digest import adapter_digest
+from lloco.adapters.folder import LoraOptions, lora_options, save_adapter
 from lloco.adapters.origin import ORIGIN_FILE
 from lloco.errors import DataError, LlocoError
 from lloco.files.durable import fsync_folder, write_durably
