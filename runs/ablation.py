@@ -27,7 +27,8 @@ from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.metrics import answer_f1, exact_match
 from lloco.evals.predict import PredictOptions, predict
 from lloco.models.control_tokens import text_ids
-from lloco.prompts.prompt import Prompt, collate
+from lloco.prompts.batch import collate
+from lloco.prompts.prompt import Prompt
 from lloco.tasks.sample import Sample
 from lloco.tasks.task import load_samples
 from lloco.training.loop import LogLine

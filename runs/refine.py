@@ -20,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "recipes" / "records"))
 from generate import TRAIN_DOMAINS, make_document
 
 from lloco.compress.refine import refine, repeat_logits
-from lloco.compressors.compressor import CompressOptions, compress_documents, tokenize
+from lloco.compressors.compressor import CompressOptions, compress_documents
 from lloco.compressors.delta import TrainableCompressor
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.metrics import exact_match
 from lloco.evals.predict import PredictOptions, predict
+from lloco.models.tokenize import tokenize
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.tasks.sample import Sample
 

@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 
 from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
-from lloco.answer.text import token_ids
 from lloco.bench.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
 from lloco.bench.rivals.pruned_text import PrunedText, QuestionLikelihood, highest, mean_by_group, surprisals, words_of
 from lloco.bench.rivals.run import RivalsOptions, measure_rivals
@@ -25,6 +24,7 @@ from lloco.engine.engine import SamplingParams
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.evals.evaluate import EvaluateOptions, evaluate
 from lloco.models.decoder import Decoder
+from lloco.models.tokenize import token_ids
 from lloco.prompts.prompt import Prompt, build_prompt
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
 from lloco.retrieval.retriever import split_passages

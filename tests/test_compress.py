@@ -16,11 +16,12 @@ from lloco.answer.corpus_decoder import load_corpus_compressor, load_corpus_deco
 from lloco.compress.on_demand import SoftPromptSource
 from lloco.compress.plan import plan_documents
 from lloco.compress.run import compress_into, compress_planned, remove_absent, segment_len_for
-from lloco.compressors.compressor import CompressOptions, Compressor, LongDocuments, tokenize
+from lloco.compressors.compressor import CompressOptions, Compressor, LongDocuments
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document, Skipped
 from lloco.errors import CheckpointError, DocumentError, LlocoError, MismatchError, StoreError
 from lloco.models.decoder import Decoder
+from lloco.models.tokenize import tokenize
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.archive import export_corpus, import_corpus
 from lloco.store.corpus import Corpus

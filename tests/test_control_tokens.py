@@ -25,11 +25,9 @@ from transformers import (
 )
 
 from lloco.answer.segment_rows import token_starts
-from lloco.answer.text import token_ids
-from lloco.compressors.compressor import tokenize
 from lloco.documents.document import Document
 from lloco.models.control_tokens import ControlTokens, encode_text, encode_texts, text_ids
-from lloco.models.token_pieces import token_pieces
+from lloco.models.tokenize import token_ids, token_pieces, tokenize
 from lloco.prompts.prompt import History, answer_ids, build_prompt, question_ids
 from lloco.prompts.template import Template
 from lloco.training.pretrain.text import tokenize_lines

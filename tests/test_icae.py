@@ -15,7 +15,8 @@ from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions
 from lloco.compressors.load import design_of, load_compressor
 from lloco.importers.icae import INSTRUCTION_TOKEN
-from lloco.prompts.prompt import build_prompt, collate
+from lloco.prompts.batch import collate
+from lloco.prompts.prompt import build_prompt
 from lloco.prompts.template import Template
 from lloco.store.store import Store
 from tests.command import Run

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lloco.errors import DataError, LlocoError, MismatchError
-from lloco.prompts.prompt import History, Prompt, answer_ids, build_prompt, collate
+from lloco.prompts.batch import collate
+from lloco.prompts.prompt import History, Prompt, answer_ids, build_prompt
 from lloco.prompts.template import DEFAULT_TEMPLATE, Kind, Template, default_template, fill
 from tests.tiny import ARCHITECTURES, CHAT_TEMPLATE, tiny_decoder, tiny_model, tiny_tokenizer
 

@@ -11,7 +11,7 @@ from lloco.answer.budget import Room
 from lloco.answer.evidence import Evidence
 from lloco.answer.text import join_pieces, pack_passages, read_text
 from lloco.models.control_tokens import ControlTokens
-from lloco.models.token_pieces import PIECE_LEN
+from lloco.models.tokenize import PIECE_LEN
 from lloco.retrieval.retriever import Hit
 from lloco.store.store import Store
 from tests.corpora import add_document

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from lloco.compress.refine import MAX_NORM_CHANGE, MAX_STRETCH_TOKENS, refine, repeat_loss
 from lloco.compress.run import compress_into
-from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents, tokenize
+from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
 from lloco.compressors.delta import TrainableCompressor
 from lloco.compressors.load import load_compressor
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
 from lloco.documents.document import Document
 from lloco.errors import DocumentError, LlocoError
+from lloco.models.tokenize import tokenize
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.store import Store
 from tests.command import Run

@@ -18,7 +18,7 @@ from tokenizers.trainers import BpeTrainer, Trainer, UnigramTrainer, WordPieceTr
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lloco.models.control_tokens import encode_text
-from lloco.models.token_pieces import TokenPiece, token_pieces
+from lloco.models.tokenize import TokenPiece, token_pieces
 from tests.corpora import LEASE, VOYAGE
 from tests.tiny import tiny_tokenizer
 

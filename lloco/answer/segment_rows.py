@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lloco.models.control_tokens import text_ids
-from lloco.models.token_pieces import token_pieces
+from lloco.models.tokenize import token_pieces
 from lloco.prompts.soft_prompt import SoftPrompt
 
 

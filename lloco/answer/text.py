@@ -15,9 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from lloco.answer.budget import Room
 from lloco.answer.evidence import Evidence
-from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import Decoder
-from lloco.models.token_pieces import token_pieces
+from lloco.models.tokenize import token_ids, token_pieces
 from lloco.retrieval.retriever import Retriever, split_passages
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
@@ -127,11 +126,6 @@ def join_pieces(pieces: Sequence[Tensor], separator: Tensor) -> Tensor:
     """Concatenate with the separator between pieces."""
     parts = [part for piece in pieces for part in (separator, piece)]
     return torch.cat(parts[1:]) if parts else torch.empty(0, dtype=torch.int64)
-
-
-def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
-    """Return the ids of the text's tokens, none of them a control token."""
-    return torch.tensor(text_ids(tokenizer, text), dtype=torch.int64)
 
 
 def _whole_text(

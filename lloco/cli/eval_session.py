@@ -125,7 +125,7 @@ def _budgets(
 
     With a corpus a document's budget is as long as its soft prompt there, or as one would be at the corpus's ratio.
     """
-    from lloco.answer.text import token_ids
+    from lloco.models.tokenize import token_ids
 
     if not _needs_budget(flags, modes):
         return flags.context_budget, None

@@ -10,8 +10,9 @@ from itertools import islice
 
 from lloco.compress.plan import as_in_corpus
 from lloco.compress.run import compress_and_refine
-from lloco.compressors.compressor import CompressOptions, Compressor, tokenize
+from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.documents.document import Document
+from lloco.models.tokenize import tokenize
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.corpus import Corpus
 from lloco.store.rows import StoredDocument

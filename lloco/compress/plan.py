@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 from lloco.answer.corpus_decoder import check_compressor
-from lloco.compressors.compressor import (
-    LONG_DOCUMENTS_ADVICE,
-    CompressOptions,
-    Compressor,
-    Progress,
-    tokenize,
-)
+from lloco.compressors.compressor import LONG_DOCUMENTS_ADVICE, CompressOptions, Compressor
 from lloco.documents.document import Document, Skipped
 from lloco.errors import DocumentError
+from lloco.models.tokenize import Progress, tokenize
 from lloco.store.corpus import Corpus
 
 OnCharacters = Callable[[int, int], None]

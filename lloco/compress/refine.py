@@ -14,11 +14,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lloco.compressors.compressor import Compressor, Progress
+from lloco.compressors.compressor import Compressor
 from lloco.compressors.decoder_based import reading_alone
 from lloco.errors import DocumentError
 from lloco.models.control_tokens import text_ids
-from lloco.prompts.prompt import Prompt, collate
+from lloco.models.tokenize import Progress
+from lloco.prompts.batch import collate
+from lloco.prompts.prompt import Prompt
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.prompts.template import REPEAT_INSTRUCTION
 

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from lloco.compress.plan import CompressPlan, counting, plan_documents
 from lloco.compress.refine import refine
-from lloco.compressors.compressor import CompressOptions, Compressor, Progress, compress_tokenized
+from lloco.compressors.compressor import CompressOptions, Compressor, compress_tokenized
 from lloco.documents.document import Document, Skipped
 from lloco.errors import DocumentError, VectorsError
+from lloco.models.tokenize import Progress
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.retrieval.retriever import split_passages
 from lloco.store.corpus import Corpus

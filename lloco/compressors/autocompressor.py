@@ -14,13 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lloco.compressors.compressor import (
-    LongDocuments,
-    Progress,
-    as_ids,
-    check_batch_size,
-    windows_of,
-)
+from lloco.compressors.compressor import LongDocuments, as_ids, check_batch_size, windows_of
 from lloco.compressors.decoder_based import (
     DecoderBased,
     declared,
@@ -34,6 +28,7 @@ from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
 from lloco.models.positions import PUBLISHED_MAX_SEGMENTS
+from lloco.models.tokenize import Progress
 
 SUMMARY_KEY = "embed_summary.weight"
 PUBLISHED_SEGMENT_LEN = 1536

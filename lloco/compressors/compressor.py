@@ -4,7 +4,7 @@ A compressor turns token ids into virtual tokens of its decoder's width. It does
 questions, and it never sees an adapter.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -14,13 +14,11 @@ from torch import Tensor
 
 from lloco.documents.document import Document
 from lloco.errors import DocumentError, LlocoError
-from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import Decoder, dtype_name
-from lloco.models.token_pieces import token_pieces
+from lloco.models.tokenize import Progress, tokenize
 from lloco.prompts.soft_prompt import Provenance, SoftPrompt
 
 LongDocuments = Literal["refuse", "truncate", "windows"]
-Progress = Callable[[int], None]
 LONG_DOCUMENTS_ADVICE = "choose --long-documents windows (nothing is lost) or truncate (the rest is not read)"
 
 
@@ -145,35 +143,6 @@ def windows_of(num_tokens: int, max_tokens: int, long_documents: LongDocuments) 
             f"a document of up to {max_tokens:,} tokens was wanted, one has {num_tokens:,}: {LONG_DOCUMENTS_ADVICE}"
         )
     return [(start, min(start + max_tokens, num_tokens)) for start in range(0, num_tokens, max_tokens)]
-
-
-def tokenize(
-    decoder: Decoder, document: Document, max_tokens: int | None = None, on_progress: Progress | None = None
-) -> Tensor:
-    """Return the token ids of the whole text, no control tokens; of a longer one than `max_tokens` more than that.
-
-    `on_progress` is called with the number of characters just done with, a fast tokenizer's piece by piece.
-
-    Raises:
-        DocumentError: the text is empty once tokenised.
-    """
-    tokenizer, parts, num_tokens, num_characters = decoder.require_tokenizer(), [], 0, 0
-    if tokenizer.is_fast:
-        for piece in token_pieces(tokenizer, document.text):
-            parts.append(torch.tensor(piece.ids, dtype=torch.int32))
-            num_tokens += len(piece.ids)
-            is_enough = max_tokens is not None and num_tokens > max_tokens
-            done = len(document.text) if is_enough else piece.num_characters
-            if on_progress is not None:
-                on_progress(done - num_characters)
-            if is_enough:
-                break
-            num_characters = done
-    else:
-        parts.append(torch.tensor(text_ids(tokenizer, document.text), dtype=torch.int32))
-    if not any(map(len, parts)):
-        raise DocumentError(f"document {document.id} has no text: leave it out")
-    return torch.cat(parts)
 
 
 def compress_documents(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lloco.compressors.compressor import LongDocuments, Progress, as_ids, check_batch_size, windows_of
+from lloco.compressors.compressor import LongDocuments, as_ids, check_batch_size, windows_of
 from lloco.compressors.decoder_based import (
     TENSOR_PREFIX,
     DecoderBased,
@@ -29,6 +29,7 @@ from lloco.compressors.local import ANY_LENGTH
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
+from lloco.models.tokenize import Progress
 
 DESIGN = "icae"
 SUMMARIES = "summaries"

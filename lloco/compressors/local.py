@@ -13,13 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from lloco.compressors.compressor import (
-    LongDocuments,
-    Progress,
-    as_ids,
-    check_batch_size,
-    windows_of,
-)
+from lloco.compressors.compressor import LongDocuments, as_ids, check_batch_size, windows_of
 from lloco.compressors.decoder_based import (
     TENSOR_PREFIX,
     DecoderBased,
@@ -37,6 +31,7 @@ from lloco.compressors.pyramid_encoder import PyramidEncoder
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
+from lloco.models.tokenize import Progress
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 ANY_LENGTH = 1 << 40

@@ -22,7 +22,8 @@ from lloco.errors import LlocoError
 from lloco.fast_llama.forward import LlamaForward
 from lloco.fast_llama.supported import can_read
 from lloco.models.decoder import Decoder
-from lloco.prompts.prompt import Prompt, collate
+from lloco.prompts.batch import collate
+from lloco.prompts.prompt import Prompt
 
 _PIECE_LEN = 2048
 """Positions, padding included, of one forward over prompts: memory beside keys and values does not grow with them."""

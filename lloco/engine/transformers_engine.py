@@ -19,7 +19,8 @@ from lloco.engine.engine import Generation, SamplingParams
 from lloco.engine.named_adapters import NamedAdapters, inference
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
-from lloco.prompts.prompt import Prompt, collate
+from lloco.prompts.batch import collate
+from lloco.prompts.prompt import Prompt
 
 
 class TransformersEngine:

@@ -11,9 +11,10 @@ from typing import Protocol
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lloco.answer.text import join_pieces, max_words_of, pack_passages, token_ids
+from lloco.answer.text import join_pieces, max_words_of, pack_passages
 from lloco.documents.document import Document
 from lloco.errors import DocumentError, MismatchError
+from lloco.models.tokenize import token_ids
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.retrieval.retriever import Hit, Retriever, split_passages
 from lloco.store.passage import PassageText

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lloco.prompts.prompt import Embedder
+from lloco.prompts.batch import Embedder
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,42 +1,24 @@
-"""What the decoder reads, for training, prediction and serving alike: wording, layout, embeddings, padding.
+"""What the decoder reads, for training, prediction and serving alike: wording and layout.
 
 The layout is `[before_context][soft prompts, then text][after_context + question]`, then the answer and EOS as the only
 targets. Question and answer are tokenised apart and no BOS is added unless the template says so. The wording is
-`template`'s. Control tokens are those that a chat template writes, BOS and EOS; a text that spells one is text.
-Does not know about models, beyond that they embed token ids.
+`template`'s, embeddings and padding are `batch`'s. Control tokens are those that a chat template writes, BOS and EOS;
+a text that spells one is text. Does not know about models.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, Protocol
 
 import torch
 from jinja2 import TemplateError
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
-from lloco.errors import LlocoError, MismatchError
+from lloco.errors import LlocoError
 from lloco.models.control_tokens import ControlTokens
-from lloco.prompts.template import DEFAULT_TEMPLATE, Template, fill
-
-__all__ = [
-    "DEFAULT_TEMPLATE",
-    "IGNORED_LABEL",
-    "NO_HISTORY",
-    "History",
-    "ModelInput",
-    "Prompt",
-    "Template",
-    "answer_ids",
-    "build_prompt",
-    "collate",
-    "question_ids",
-]
-
-IGNORED_LABEL = -100
+from lloco.prompts.template import Template, fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +60,6 @@ class Prompt:
     def length(self) -> int:
         """Positions that the prompt takes."""
         return sum(len(piece) for piece in self.pieces)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ModelInput:
-    """A padded batch, named as Hugging Face models name their arguments."""
-
-    inputs_embeds: Tensor
-    """(batch, seq_len, hidden_size), zeros where padded."""
-    attention_mask: Tensor
-    """(batch, seq_len) int64, 1 where real."""
-    position_ids: Tensor
-    """(batch, seq_len) int64, consecutive from 0 at the first real token."""
-    labels: Tensor | None = None
-    """(batch, seq_len) int64, -100 everywhere but on the targets."""
 
 
 def build_prompt(
@@ -150,88 +118,6 @@ def answer_ids(template: Template, tokenizer: PreTrainedTokenizerBase, answer: s
     control = ControlTokens.of(tokenizer)
     worded = fill(_with_marks(template, control).answer, {"answer": answer})
     return _as_tensor([*control.ids(worded), int(tokenizer.eos_token_id)])
-
-
-class Embedder(Protocol):
-    """What a batch is made for: a decoder, of which only the embeddings matter here."""
-
-    @property
-    def hidden_size(self) -> int: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the embeddings (..., hidden_size) of token ids (...)."""
-
-
-def collate(
-    prompts: Sequence[Prompt],
-    decoder: Embedder,
-    *,
-    padding_side: Literal["left", "right"],
-    targets: Sequence[Tensor] | None = None,
-) -> ModelInput:
-    """Embed and pad a batch: left for generation, right for training, where each row ends with its target ids.
-
-    Raises:
-        MismatchError: a soft prompt is not as wide as the decoder, or holds NaN or infinity.
-        LlocoError: there are no prompts, or not one target per prompt.
-    """
-    if not prompts or (targets is not None and len(targets) != len(prompts)):
-        came = f"{len(prompts)} prompts and {'no' if targets is None else len(targets)} targets came"
-        raise LlocoError(f"prompts with one target each were wanted, {came}: pass a batch of at least one")
-    rows = [prompt.pieces for prompt in prompts]
-    for piece in (piece for row in rows for piece in row if piece.is_floating_point()):
-        _check_embeds(piece, decoder.hidden_size)
-    if targets is not None:
-        rows = [(*row, target) for row, target in zip(rows, targets, strict=True)]
-    embeds = list(_embed_rows(rows, decoder))
-    seq_len = max(len(row) for row in embeds)
-    gaps = [(seq_len - len(row), 0) if padding_side == "left" else (0, seq_len - len(row)) for row in embeds]
-    attention_mask = torch.stack(
-        [pad(torch.ones(len(row), dtype=torch.int64), gap) for row, gap in zip(embeds, gaps, strict=True)]
-    ).to(decoder.device)
-    return ModelInput(
-        inputs_embeds=torch.stack([pad(row, (0, 0, *gap)) for row, gap in zip(embeds, gaps, strict=True)]),
-        attention_mask=attention_mask,
-        position_ids=(attention_mask.cumsum(dim=1) - 1).clamp(min=0),
-        labels=None if targets is None else _labels(prompts, targets, gaps).to(decoder.device),
-    )
-
-
-def _embed_rows(rows: Sequence[tuple[Tensor, ...]], decoder: Embedder) -> Iterator[Tensor]:
-    """Yield (length, hidden_size) per row; the token ids of the whole batch are embedded in one call."""
-    token_pieces = [piece.to(decoder.device) for row in rows for piece in row if not piece.is_floating_point()]
-    embedded: Iterator[Tensor] = iter(())
-    if token_pieces:
-        embedded = iter(torch.split(decoder.embed(torch.cat(token_pieces)), [len(piece) for piece in token_pieces]))
-    for row in rows:
-        pieces = [piece if piece.is_floating_point() else next(embedded) for piece in row]
-        yield torch.cat([piece.to(device=decoder.device, dtype=decoder.dtype) for piece in pieces])
-
-
-def _labels(prompts: Sequence[Prompt], targets: Sequence[Tensor], gaps: Sequence[tuple[int, int]]) -> Tensor:
-    rows = []
-    for prompt, target, (left, right) in zip(prompts, targets, gaps, strict=True):
-        rows.append(pad(target.cpu(), (left + prompt.length, right), value=IGNORED_LABEL))
-    return torch.stack(rows)
-
-
-def _check_embeds(embeds: Tensor, hidden_size: int) -> None:
-    if embeds.shape[1] != hidden_size:
-        raise MismatchError(
-            f"a soft prompt {embeds.shape[1]} wide came, the decoder reads embeddings {hidden_size} wide: "
-            "compress the document with this decoder's compressor"
-        )
-    if not bool(torch.isfinite(embeds).all()):
-        raise MismatchError(
-            f"a soft prompt of {len(embeds)} virtual tokens holds NaN or infinity where finite numbers were wanted: "
-            "compress the document again"
-        )
 
 
 def _with_marks(template: Template, control: ControlTokens) -> Template:

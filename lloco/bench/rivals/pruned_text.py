@@ -14,7 +14,6 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerBase
 
 from lloco.adapters.base_model import BASE_ADAPTER
-from lloco.answer.text import token_ids
 from lloco.documents.document import Document
 from lloco.engine.named_adapters import inference
 from lloco.evals.context import Context
@@ -22,7 +21,9 @@ from lloco.fast_llama.forward import LlamaForward
 from lloco.fast_llama.supported import can_read
 from lloco.models.control_tokens import encode_text
 from lloco.models.decoder import Decoder
-from lloco.prompts.prompt import IGNORED_LABEL, ModelInput, Prompt, collate
+from lloco.models.tokenize import token_ids
+from lloco.prompts.batch import IGNORED_LABEL, ModelInput, collate
+from lloco.prompts.prompt import Prompt
 from lloco.retrieval.retriever import Hit
 from lloco.store.passage import PassageText
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import mean
 
 from lloco.adapters.check import check_adapter
-from lloco.answer.text import token_ids
 from lloco.bench.measure.floor import ModelCost
 from lloco.bench.measure.machine import measure_machine
 from lloco.bench.measure.memory import memory_method
@@ -24,6 +23,7 @@ from lloco.evals.evaluate import versions
 from lloco.evals.predict import by_document
 from lloco.evals.results import ModeResult, Results
 from lloco.evals.scorer import score
+from lloco.models.tokenize import token_ids
 from lloco.prompts.template import Template
 from lloco.retrieval.embedder import Embedder
 from lloco.tasks.sample import Sample

@@ -20,7 +20,8 @@ from lloco.engine.request_queue import Request
 from lloco.errors import LlocoError, MismatchError
 from lloco.models.decoder import Decoder, dtype_name
 from lloco.models.quiet import quiet_transformers
-from lloco.prompts.prompt import Prompt, collate
+from lloco.prompts.batch import collate
+from lloco.prompts.prompt import Prompt
 
 BLOCK_LEN = 32
 """Positions whose keys and values are cached together: what vLLM's kernels for CPUs ask for."""

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
+from lloco.prompts.batch import IGNORED_LABEL, collate
 from lloco.prompts.branched_rows import Branch, BranchedRow, collate_branches
-from lloco.prompts.prompt import IGNORED_LABEL, collate, question_ids
+from lloco.prompts.prompt import question_ids
 from lloco.prompts.template import Template
 from lloco.training.finetune.examples import MeasuredExample, SoftPrompts, example_prompt
 

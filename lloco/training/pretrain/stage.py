@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lloco.compressors.decoder_based import in_autocast_dtype, vocab_size
 from lloco.compressors.delta import TrainableCompressor
-from lloco.prompts.prompt import Prompt, collate
+from lloco.prompts.batch import collate
+from lloco.prompts.prompt import Prompt
 from lloco.training.pretrain.batches import ReadingBatch, ReadingBatches, ReadingOptions
 from lloco.training.pretrain.text import ReadingDocument, Row, as_tensor, questions_row
 

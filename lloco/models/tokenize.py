@@ -5,15 +5,22 @@ pre-tokenizer that has come to the same place goes on in the same way, or inside
 no merge crosses a boundary that both sides have kept. Where they do not meet so, the piece is made longer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from tokenizers.models import BPE
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lloco.models.control_tokens import encode_text
+from lloco.documents.document import Document
+from lloco.errors import DocumentError
+from lloco.models.control_tokens import encode_text, text_ids
+from lloco.models.decoder import Decoder
 
+Progress = Callable[[int], None]
+"""Called with the number of tokens or characters just done with."""
 PIECE_LEN = 1 << 17
 """Characters that are tokenised at once; a shorter text is one piece."""
 _OVERLAP_SHARE = 16
@@ -107,3 +114,37 @@ def _joint(piece: _Encoded, following: _Encoded, is_byte_pair: bool) -> tuple[in
             if following.is_word_start[middle]:
                 return there - _NUM_EQUAL // 2, middle
     return found if is_byte_pair else None
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
+    """Return the ids of the text's tokens, none of them a control token."""
+    return torch.tensor(text_ids(tokenizer, text), dtype=torch.int64)
+
+
+def tokenize(
+    decoder: Decoder, document: Document, max_tokens: int | None = None, on_progress: Progress | None = None
+) -> Tensor:
+    """Return the token ids of the whole text, no control tokens; of a longer one than `max_tokens` more than that.
+
+    `on_progress` is called with the number of characters just done with, a fast tokenizer's piece by piece.
+
+    Raises:
+        DocumentError: the text is empty once tokenised.
+    """
+    tokenizer, parts, num_tokens, num_characters = decoder.require_tokenizer(), [], 0, 0
+    if tokenizer.is_fast:
+        for piece in token_pieces(tokenizer, document.text):
+            parts.append(torch.tensor(piece.ids, dtype=torch.int32))
+            num_tokens += len(piece.ids)
+            is_enough = max_tokens is not None and num_tokens > max_tokens
+            done = len(document.text) if is_enough else piece.num_characters
+            if on_progress is not None:
+                on_progress(done - num_characters)
+            if is_enough:
+                break
+            num_characters = done
+    else:
+        parts.append(torch.tensor(text_ids(tokenizer, document.text), dtype=torch.int32))
+    if not any(map(len, parts)):
+        raise DocumentError(f"document {document.id} has no text: leave it out")
+    return torch.cat(parts)
