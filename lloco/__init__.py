@@ -6,7 +6,8 @@ The public names are loaded when they are first used, so that `import lloco` cos
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lloco.answer.prepare import Answer, ask
+    from lloco.answer.answer import Answer
+    from lloco.answer.ask import ask
     from lloco.compressors.load import load_compressor
     from lloco.documents.document import Document
     from lloco.models.decoder import load_decoder
@@ -33,12 +34,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Answer": "lloco.answer.prepare",
+    "Answer": "lloco.answer.answer",
     "Document": "lloco.documents.document",
     "Retriever": "lloco.retrieval.retriever",
     "SoftPrompt": "lloco.prompts.soft_prompt",
     "Store": "lloco.store.store",
-    "ask": "lloco.answer.prepare",
+    "ask": "lloco.answer.ask",
     "load_compressor": "lloco.compressors.load",
     "load_decoder": "lloco.models.decoder",
     "load_embedder": "lloco.retrieval.embedder",

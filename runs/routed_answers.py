@@ -12,7 +12,7 @@ from statistics import mean, stdev
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes" / "records"))
 from generate import make_documents
 
-from lloco.answer.prepare import ask
+from lloco.answer.ask import ask
 from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.demo import DOCUMENTS, run_demo

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import openai
 
-from lloco.answer.prepare import ask
+from lloco.answer.ask import ask
 from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document

@@ -11,8 +11,9 @@ from transformers import ByT5Tokenizer
 
 from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
+from lloco.answer.answer import Answer
+from lloco.answer.ask import ask
 from lloco.answer.budget import NoRoomError
-from lloco.answer.prepare import Answer, ask
 from lloco.answer.segment_rows import rows_of_segments, segments_of_span, token_starts
 from lloco.compress.run import compress_into
 from lloco.compressors.compressor import CompressOptions, Compressor

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from lloco.answer.corpus_decoder import load_corpus_compressor, load_corpus_decoder
+from lloco.answer.corpus_decoder import load_corpus_decoder
+from lloco.compress.corpus_compressor import load_corpus_compressor
 from lloco.compress.on_demand import SoftPromptSource
-from lloco.compress.plan import plan_documents
-from lloco.compress.run import compress_into, compress_planned, remove_absent, segment_len_for
+from lloco.compress.plan import plan_documents, segment_len_for
+from lloco.compress.prune import remove_absent
+from lloco.compress.run import compress_into, compress_planned
 from lloco.compressors.compressor import CompressOptions, Compressor, LongDocuments
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document, Skipped

@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
+from lloco.answer.ask import ask
 from lloco.answer.budget import Room
-from lloco.answer.prepare import ask
-from lloco.compress.plan import plan_documents
-from lloco.compress.run import compress_into, segment_len_for
+from lloco.compress.plan import plan_documents, segment_len_for
+from lloco.compress.run import compress_into
 from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
 from lloco.compressors.compressor import CompressOptions
 from lloco.compressors.load import load_compressor

@@ -1,9 +1,5 @@
-"""The models that belong to a corpus: the compressor of its soft prompts and the decoder that reads them.
+"""The decoder that reads a corpus, held to the digests that the corpus and its adapter remember."""
 
-A corpus remembers its compressor by name and by the digest of its weights; whatever is loaded for it is held to both.
-"""
-
-import json
 from pathlib import Path
 
 import torch
@@ -11,66 +7,12 @@ import torch
 from lloco.adapters.origin import read_origin
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.delta import checkpoint_digest
-from lloco.compressors.load import compressor_folder, load_compressor, load_named_decoder, named_folder
+from lloco.compressors.load import compressor_folder, load_named_decoder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
+from lloco.models.checkpoint import moved_since, width_named
 from lloco.models.decoder import Decoder, resolve_device
-from lloco.models.named import full_name
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary
-
-
-def load_corpus_compressor(
-    corpus: Corpus,
-    name: str | Path | None = None,
-    *,
-    device: str | None = None,
-    dtype: str | torch.dtype | None = None,
-    max_positions: int | None = None,
-) -> Compressor:
-    """Load the named compressor, else the corpus's own, else the default one.
-
-    Raises:
-        MismatchError: the corpus holds soft prompts of another compressor.
-    """
-    resolve_device(device)
-    try:
-        compressor = load_compressor(
-            name or corpus.compressor_name, device=device, dtype=dtype, max_positions=max_positions
-        )
-    except CheckpointError as error:
-        if name is not None or not corpus.compressor_name:
-            raise
-        raise _moved(f"corpus {corpus.name!r}", error, "--compressor") from error
-    check_compressor(corpus, compressor)
-    return compressor
-
-
-def check_compressor(corpus: Corpus, compressor: Compressor) -> None:
-    """Raise `MismatchError` where the corpus holds soft prompts of other weights than this compressor's."""
-    if corpus.compressor_digest != compressor.digest and corpus.document_ids(limit=1):
-        summary = corpus.summary()
-        raise MismatchError(
-            f"corpus {corpus.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "
-            f"{str(summary.compressor_digest)[:12]}), {compressor.name} ({compressor.hidden_size} wide, digest "
-            f"{compressor.digest[:12]}) was to be used: name {summary.compressor}, or use another corpus"
-        )
-
-
-def check_made_for(compressor: Compressor, model: str | Path) -> None:
-    """Raise `MismatchError` where this compressor's soft prompts are not for the named model; loads no weights.
-
-    An autocompressor is a decoder with summary tokens: what it makes is read by its own weights.
-    """
-    if full_name(str(model)) == compressor.name:
-        return
-    folder = named_folder(model)
-    digest, width = checkpoint_digest(folder), _width(folder)
-    if digest != compressor.digest:
-        raise MismatchError(
-            f"soft prompts for {model} ({width} wide, digest {digest[:12]}) were wanted, {compressor.name} makes them "
-            f"for its own weights ({compressor.hidden_size} wide, digest {compressor.digest[:12]}): name with "
-            "--compressor the one that was made for this model, or leave --model out"
-        )
 
 
 def check_decoder(decoder: Decoder, compressor: Compressor, adapter: Path | None = None) -> None:
@@ -112,7 +54,7 @@ def load_corpus_decoder(
     """Load the named decoder, else the one that the adapter was trained on, else the corpus's compressor's.
 
     Whether a named decoder may read the soft prompts depends on the adapter that reads, see
-    `lloco.answer.prepare.ask`; to train an adapter any of the same width may.
+    `lloco.answer.ask.ask`; to train an adapter any of the same width may.
 
     Args:
         corpus: its documents are to be read.
@@ -153,7 +95,7 @@ def load_corpus_decoder(
         if model is not None:
             raise
         made = f"corpus {corpus.name!r}" if digest == summary.compressor_digest else "the adapter that is to read it"
-        raise _moved(made, error, "--model") from error
+        raise moved_since(made, error, "--model") from error
     if decoder.hidden_size != summary.hidden_size:
         raise MismatchError(
             f"corpus {corpus.name!r} holds soft prompts {summary.hidden_size} wide, made by {summary.compressor}; "
@@ -195,22 +137,6 @@ def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> N
     if digest != summary.compressor_digest:
         raise MismatchError(
             f"corpus {summary.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "
-            f"{str(summary.compressor_digest)[:12]}), {compressor} ({_width(folder)} wide, digest {digest[:12]}) was "
-            f"named as its compressor: name {summary.compressor}, or compress the documents again"
+            f"{str(summary.compressor_digest)[:12]}), {compressor} ({width_named(folder)} wide, digest {digest[:12]}) "
+            f"was named as its compressor: name {summary.compressor}, or compress the documents again"
         )
-
-
-def _width(folder: Path) -> int | None:
-    """Return the width that a checkpoint's config names."""
-    try:
-        width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"a model was wanted, config.json in {folder} cannot be read ({error}): name the model's own folder"
-        ) from error
-    return width if isinstance(width, int) else None
-
-
-def _moved(made: str, error: CheckpointError, flag: str) -> CheckpointError:
-    """Say what remembers this place."""
-    return CheckpointError(f"{error}; {made} was made with it: if it has moved, name it with {flag}")

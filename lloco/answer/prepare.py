@@ -1,76 +1,27 @@
-"""A question to a corpus: find its documents, read their soft prompts with the corpus's adapter, answer and cite.
+"""A question laid out for an engine: the adapter, the wording, the room, and what of its evidence is read.
 
-`ask` answers one question; `prepare` does all of it up to the engine, for those who run one of their own. Only vectors
-are read, unless the mode is "full" or "retrieval": then text of the same documents is, by any decoder.
+`ask` has an engine answer it; those who run an engine of their own begin here.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Literal, TypeAlias, cast
 
 import torch
 
 from lloco.adapters.digest import adapter_digest
+from lloco.answer.answer import Answer, Citation, Mode, citations
 from lloco.answer.budget import DEFAULT_BUDGET, Room
-from lloco.answer.corpus_decoder import adapter_of, load_corpus_decoder
-from lloco.answer.evidence import Evidence, Unit, find_evidence
+from lloco.answer.evidence import Evidence
 from lloco.answer.text import read_passages, read_text
 from lloco.answer.vectors import read_vectors
-from lloco.documents.extracted import page_of
-from lloco.engine.engine import Engine, Generation, SamplingParams
-from lloco.engine.request_queue import AsyncEngine, Event
-from lloco.engine.streaming import StreamingEngine, embedded_engine
+from lloco.engine.engine import Generation, SamplingParams
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import NO_HISTORY, History, Prompt, build_prompt
-from lloco.prompts.streamed_answer import AnswerText
 from lloco.prompts.template import Kind, Template, default_template
-from lloco.retrieval.retriever import Hit, Retriever
 from lloco.store.corpus import Corpus
-
-Mode: TypeAlias = Literal["compressed", "full", "retrieval"]
-"""What of the documents is read: their soft prompts, their text, or the best passages of their text within a budget."""
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A document that was read, with its passage that fits the question best; or one of the passages alone."""
-
-    document_id: str
-    title: str
-    source: str
-    start: int | None
-    """First character of the passage; None where no word of the question is in the document."""
-    end: int | None
-    text: str
-    score: float | None
-    page: int | None = None
-    """Page or slide on which the passage begins; None where the document has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer, with what was read to give it."""
-
-    text: str
-    documents: tuple[Citation, ...]
-    num_context_tokens: int
-    """Document tokens that were read as text."""
-    num_virtual_tokens: int
-    """Vectors that were read instead of text."""
-    num_document_tokens: int
-    """Tokens of the documents that were read."""
-    is_whole: bool
-    """Whether the documents were read whole, not only what holds the passages found."""
-    is_cut: bool
-    """Whether the answer ended because it was as long as it may be."""
-    adapter: str | None
-    """Digest of the adapter that read them."""
-    mode: Mode = "compressed"
-    """What of the documents was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,106 +53,6 @@ class PreparedQuestion:
             adapter=self.adapter,
             mode=self.mode,
         )
-
-
-def ask(
-    corpus: Corpus,
-    question: str,
-    *,
-    document_id: str | None = None,
-    top_k: int = 1,
-    unit: Unit = "document",
-    options: Sequence[str] = (),
-    engine: Engine | None = None,
-    retriever: Retriever | None = None,
-    adapter: Path | None = None,
-    template: Template | None = None,
-    max_tokens: int = 64,
-    mode: Mode = "compressed",
-    max_virtual_tokens: int | None = None,
-    budget: int | None = None,
-    history: History = NO_HISTORY,
-    on_text: Callable[[str], None] | None = None,
-) -> Answer:
-    """Answer a question from the soft prompts of the documents that it is about, or from their text.
-
-    Args:
-        corpus: where to look; its adapter reads, text only if it was trained on the engine's decoder.
-        question: words in common with the documents find them.
-        document_id: read this document, whatever the question says.
-        top_k: number of documents to read otherwise; of passages, where these are the unit.
-        unit: "passage" reads and cites the best passages alone, also where their documents would fit.
-        options: answers to choose from, for an adapter that was trained on such.
-        engine: reads the prompts; by default the corpus's own decoder is loaded for this one question.
-        retriever: an open index of the corpus; by default the one in the store.
-        adapter: folder of another adapter than the corpus's.
-        template: wording of the prompt; by default the adapter's own, else the packaged one that suits the tokenizer.
-        max_tokens: tokens that the answer may have.
-        mode: "full" and "retrieval" read text in place of vectors; any engine's decoder can.
-        max_virtual_tokens: vectors that may be read; by default as many as fit the decoder.
-        budget: positions that passages may take in mode "retrieval"; by default as many as the soft prompts have.
-        history: what was said before; its questions help to find documents where this one alone finds none.
-        on_text: told of the answer's text piece by piece; a given engine must then be an `AsyncEngine`.
-
-    Raises:
-        LlocoError: an empty question, nothing found for it, no such document, or no room to read anything.
-        MismatchError: the adapter is of another model; or, unless text is read, the engine's decoder is neither the
-            one that the soft prompts were made for, nor the one that the adapter was trained on.
-    """
-    evidence = find_evidence(
-        corpus,
-        question,
-        document_id=document_id,
-        top_k=top_k,
-        unit=unit,
-        retriever=retriever,
-        earlier=[earlier for earlier, _ in history.turns],
-    )
-    engine = engine or _new_engine(load_corpus_decoder(corpus, adapter=adapter), is_streamed=on_text is not None)
-    adapter = adapter or adapter_of(corpus, engine.decoder, reads_text=mode != "compressed")
-    prepared = prepare(
-        corpus,
-        question,
-        evidence,
-        engine.decoder,
-        SamplingParams(max_tokens=max_tokens),
-        adapter=adapter,
-        template=template,
-        options=options,
-        history=history,
-        mode=mode,
-        max_virtual_tokens=max_virtual_tokens,
-        budget=budget,
-    )
-    if prepared.adapter is not None and prepared.adapter_folder is not None:
-        engine.add_adapter(prepared.adapter, prepared.adapter_folder)
-    if on_text is not None:
-        return prepared.answer(_stream(cast(AsyncEngine, engine), prepared, on_text))
-    [generation] = engine.generate([prepared.prompt], prepared.sampling, adapters=[prepared.adapter])
-    return prepared.answer(generation)
-
-
-def _new_engine(decoder: Decoder, *, is_streamed: bool) -> Engine:
-    return StreamingEngine(decoder, max_batch_size=1) if is_streamed else embedded_engine(decoder, 1)
-
-
-def _stream(engine: AsyncEngine, prepared: PreparedQuestion, on_text: Callable[[str], None]) -> Generation:
-    """Pass the answer on as it grows; an interrupt ends its generation."""
-    events: SimpleQueue[Event] = SimpleQueue()
-    text = AnswerText(prepared.template)
-    ticket = engine.submit(prepared.prompt, prepared.sampling, events.put, adapter=prepared.adapter)
-    try:
-        while isinstance(event := events.get(), str):
-            if piece := text.add(event):
-                on_text(piece)
-    except BaseException:
-        ticket.cancel()
-        raise
-    if isinstance(event, LlocoError):
-        raise event
-    if piece := text.end():
-        on_text(piece)
-    return event
 
 
 def prepare(
@@ -276,7 +127,7 @@ def prepare(
         template=template,
         adapter=None if adapter is None else adapter_digest(adapter),
         adapter_folder=adapter,
-        documents=tuple(citation for one in read for citation in _citations(one)),
+        documents=tuple(citation for one in read for citation in citations(one)),
         num_document_tokens=sum(
             one.document.num_compressed_tokens if mode == "compressed" else one.document.num_tokens for one in read
         ),
@@ -295,23 +146,3 @@ def _num_around(lay_out: Callable[..., Prompt], history: History) -> int:
     """Return how many positions the prompt takes beside its context."""
     standin = torch.zeros(1, dtype=torch.int64)
     return lay_out(context_ids=standin, history=history).length - 1
-
-
-def _citations(evidence: Evidence) -> list[Citation]:
-    """Cite a document by its best passage, or each of the passages that alone were read."""
-    hits = evidence.hits if evidence.is_for_passages else evidence.hits[:1]
-    return [_citation(evidence, hit) for hit in hits] or [_citation(evidence, None)]
-
-
-def _citation(evidence: Evidence, hit: Hit | None) -> Citation:
-    document = evidence.document
-    return Citation(
-        document_id=document.id,
-        title=document.title,
-        source=document.source,
-        start=None if hit is None else hit.start,
-        end=None if hit is None else hit.end,
-        text="" if hit is None else hit.text,
-        score=None if hit is None else hit.score,
-        page=None if hit is None else page_of(document.text, hit.start),
-    )

@@ -17,8 +17,8 @@ from lloco.models.named import english_hint
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lloco.answer.answer import Answer, Mode
     from lloco.answer.evidence import Unit
-    from lloco.answer.prepare import Answer, Mode
     from lloco.engine.engine import Engine
     from lloco.models.decoder import Decoder
     from lloco.prompts.template import Template
@@ -264,7 +264,7 @@ class _Reader:
         turns: Sequence[tuple[str, str]],
         on_text: Callable[[str], None] | None,
     ) -> "Answer":
-        from lloco.answer.prepare import ask as ask_corpus
+        from lloco.answer.ask import ask as ask_corpus
         from lloco.prompts.prompt import History
 
         answer = ask_corpus(

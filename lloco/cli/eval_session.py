@@ -206,7 +206,7 @@ def _engine(flags: ReadingFlags, decoder: "Decoder", adapter: Path | None) -> "E
 
 
 def _load_compressor(flags: ReadingFlags, corpus: "Corpus | None") -> "Compressor":
-    from lloco.answer.corpus_decoder import load_corpus_compressor
+    from lloco.compress.corpus_compressor import load_corpus_compressor
     from lloco.compressors.load import load_compressor
 
     if corpus is None:

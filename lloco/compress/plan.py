@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lloco.answer.corpus_decoder import check_compressor
+from lloco.compress.corpus_compressor import check_compressor
 from lloco.compressors.compressor import LONG_DOCUMENTS_ADVICE, CompressOptions, Compressor
 from lloco.documents.document import Document, Skipped
 from lloco.errors import DocumentError
@@ -174,3 +174,19 @@ def _is_whole(corpus: Corpus, document: Document, compressor: Compressor) -> boo
     """Whether the soft prompt in the store has read the document to its end, and was not truncated."""
     stored = corpus.document(document.id)
     return stored.num_virtual_tokens >= compressor.num_virtual_tokens(stored.num_tokens, stored.segment_len)
+
+
+def segment_len_for(ratio: float, compressor: Compressor) -> int:
+    """Return the segment length whose compression ratio is nearest to the one that is wanted.
+
+    Raises:
+        DocumentError: the ratio would not compress, or its segments do not fit the compressor's positions.
+    """
+    longest = compressor.max_segment_len
+    segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= longest else 0
+    if not segment_len or not compressor.reach(segment_len):
+        raise DocumentError(
+            f"a ratio above 1 and up to {longest / compressor.summary_length:g} was wanted for {compressor.name} "
+            f"({compressor.summary_length} virtual tokens a segment), {ratio:g} came: choose one in this range"
+        )
+    return segment_len

@@ -4,12 +4,9 @@ What is in the store already, unchanged, is found by its digest before anything 
 batch it was at. Nothing is left out in silence: whatever was not read, or not to its end, is in the report.
 """
 
-import os
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 from torch import Tensor
@@ -125,67 +122,6 @@ def store_batches(corpus: Corpus, plan: CompressPlan, batches: Iterable[Compress
         seconds,
         quantisation_error,
     )
-
-
-def remove_absent(corpus: Corpus, documents: Iterable[Document], skipped: Sequence[Skipped]) -> list[str]:
-    """Remove documents of the corpus that are not among these, but for those that could not be read now; return ids.
-
-    Whatever came from a skipped file, or lies in a skipped folder, may still be there and is kept.
-    """
-    present = {document.id for document in documents}
-    unread = {place for one in skipped for place in _skipped_places(one.source)}
-    gone = [one.id for one in corpus.documents() if one.id not in present and not _is_unread(one.source, unread)]
-    for document_id in gone:
-        corpus.remove_document(document_id)
-    return gone
-
-
-def _is_unread(source: str, unread: set[Path]) -> bool:
-    """Whether a document's source is one of these places, or lies under one."""
-    return any(place == one or place.is_relative_to(one) for place in _places(source) for one in unread) or any(
-        _ends_with(one, part) for part in _relative_parts(source) for one in unread
-    )
-
-
-def _places(source: str) -> set[Path]:
-    """Return the absolute paths that a source names, as written and through links, with and without its line."""
-    names = {source, re.sub(r":\d+$", "", source)} - {""}
-    return {Path(find(name)) for name in names for find in (os.path.abspath, os.path.realpath)}
-
-
-def _skipped_places(source: str) -> set[Path]:
-    """Leave out where a link leads that can be followed: it was skipped because that place is read by itself."""
-    is_read_elsewhere = Path(source).is_symlink() and os.access(source, os.R_OK)
-    return {Path.cwd() / os.path.normpath(source)} if is_read_elsewhere else _places(source)
-
-
-def _relative_parts(source: str) -> list[Path]:
-    """Return a relative source and the folders it names: it was read from a working folder that may be another now."""
-    path = Path(os.path.normpath(re.sub(r":\d+$", "", source)))
-    if not source or path.is_absolute():
-        return []
-    path = Path(*(part for part in path.parts if part != ".."))
-    return [part for part in (path, *path.parents) if part.parts]
-
-
-def _ends_with(path: Path, end: Path) -> bool:
-    return path.parts[-len(end.parts) :] == end.parts
-
-
-def segment_len_for(ratio: float, compressor: Compressor) -> int:
-    """Return the segment length whose compression ratio is nearest to the one that is wanted.
-
-    Raises:
-        DocumentError: the ratio would not compress, or its segments do not fit the compressor's positions.
-    """
-    longest = compressor.max_segment_len
-    segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= longest else 0
-    if not segment_len or not compressor.reach(segment_len):
-        raise DocumentError(
-            f"a ratio above 1 and up to {longest / compressor.summary_length:g} was wanted for {compressor.name} "
-            f"({compressor.summary_length} virtual tokens a segment), {ratio:g} came: choose one in this range"
-        )
-    return segment_len
 
 
 def compress_batch(

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lloco.adapters.digest import adapter_digest
-from lloco.answer.corpus_decoder import check_compressor, decoder_digest_of, load_corpus_compressor, load_corpus_decoder
-from lloco.answer.prepare import Mode
+from lloco.answer.answer import Mode
+from lloco.answer.corpus_decoder import decoder_digest_of, load_corpus_decoder
+from lloco.compress.corpus_compressor import check_compressor, load_corpus_compressor
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_named_decoder
 from lloco.engine.request_queue import AsyncEngine

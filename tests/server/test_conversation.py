@@ -10,10 +10,11 @@ import pytest
 
 from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
+from lloco.answer.answer import Mode
+from lloco.answer.ask import ask as ask_corpus
 from lloco.answer.corpus_decoder import load_corpus_decoder
 from lloco.answer.evidence import find_evidence
-from lloco.answer.prepare import Mode, PreparedQuestion, prepare
-from lloco.answer.prepare import ask as ask_corpus
+from lloco.answer.prepare import PreparedQuestion, prepare
 from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document

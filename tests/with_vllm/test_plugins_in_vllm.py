@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lloco.adapters.digest import adapter_digest
-from lloco.answer.prepare import ask
+from lloco.answer.ask import ask
 from lloco.store.store import Store
 from tests.serving import CHAT_URL, QUESTION, chat, error_of
 from tests.with_vllm.conftest import GATEWAY_KEY, Served

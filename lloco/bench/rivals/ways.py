@@ -18,7 +18,7 @@ from lloco.bench.measure.spread import synchronize
 from lloco.bench.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
 from lloco.bench.rivals.pruned_text import PrunedText, QuestionLikelihood
 from lloco.bench.rivals.timed_engine import TimedEngine, Timing
-from lloco.compress.run import segment_len_for
+from lloco.compress.plan import segment_len_for
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
 from lloco.documents.document import Document
 from lloco.evals.context import Context, DocumentContext, DocumentReading, SearchOf

@@ -118,7 +118,7 @@ def compress(
     keep_freed_memory()
     skipped: list[Skipped] = []
     documents = _read(paths, skipped, output)
-    from lloco.compress.run import remove_absent
+    from lloco.compress.prune import remove_absent
     from lloco.store.store import Store
 
     with Store(store) as opened, _corpus_to_fill(opened, corpus) as target:
@@ -147,9 +147,9 @@ def _corpus_to_fill(store: "Store", name: str) -> "Iterator[Corpus]":
 
 
 def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, output: Output) -> "CompressReport":
-    from lloco.answer.corpus_decoder import check_made_for, load_corpus_compressor
-    from lloco.compress.plan import plan_documents
-    from lloco.compress.run import compress_planned, segment_len_for
+    from lloco.compress.corpus_compressor import check_made_for, load_corpus_compressor
+    from lloco.compress.plan import plan_documents, segment_len_for
+    from lloco.compress.run import compress_planned
     from lloco.compressors.compressor import CompressOptions
 
     if (hint := english_hint(flags.compressor or corpus.compressor_name or default_model())) is not None:

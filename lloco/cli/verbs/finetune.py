@@ -238,7 +238,7 @@ def _missing(store: "Store", corpus: str, documents: "Mapping[str, Document]") -
 
 
 def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: _Questions, output: Output) -> "Compressor":
-    from lloco.answer.corpus_decoder import load_corpus_compressor
+    from lloco.compress.corpus_compressor import load_corpus_compressor
     from lloco.compress.run import compress_into
 
     if changed := [one.id for one in documents if one.id in corpus]:

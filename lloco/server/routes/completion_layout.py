@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from lloco.answer.prepare import Citation
+from lloco.answer.answer import Citation
 from lloco.server.questions import RunningAnswer
 from lloco.server.wire.responses import (
     ChatChoice,

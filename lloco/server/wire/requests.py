@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from lloco.answer.answer import Mode
 from lloco.answer.evidence import Unit
-from lloco.answer.prepare import Mode
 from lloco.engine.engine import SamplingParams
 from lloco.prompts.prompt import NO_HISTORY, History
 from lloco.server.errors import ApiError
