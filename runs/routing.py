@@ -12,7 +12,8 @@ import random
 import sys
 from math import sqrt
 
-from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Retriever
 from lloco.retrieval.routing import NUM_CANDIDATES, vote
 from lloco.store.passage import PassageText
 from lloco.tasks.sample import Sample

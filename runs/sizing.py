@@ -24,7 +24,8 @@ from lloco.bench.measure.floor import ModelCost, Work
 from lloco.bench.store import disk_bytes
 from lloco.documents.document import Document
 from lloco.prompts.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
-from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Retriever
 from lloco.store.store import Store
 
 DOCUMENT_TOKENS, RATIO, WIDTH = 10_000, 32, 4096

@@ -14,7 +14,7 @@ from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.answer.answer import Answer
 from lloco.answer.ask import ask
 from lloco.answer.budget import NoRoomError
-from lloco.answer.segment_rows import rows_of_segments, segments_of_span, token_starts
+from lloco.answer.vectors import rows_of_segments, segments_of_span, token_starts
 from lloco.compress.run import compress_into
 from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
@@ -26,7 +26,8 @@ from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import History, build_prompt
 from lloco.prompts.soft_prompt import Provenance, SoftPrompt
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
-from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Retriever
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 from tests.corpora import LEASE, SEGMENT_LEN, SUMMARY_LENGTH, VOYAGE, lease_and_voyage, save_compressor

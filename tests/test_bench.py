@@ -12,6 +12,7 @@ import torch
 
 from lloco.bench.compress import (
     CompressBenchOptions,
+    compress_naively,
     compress_work,
     make_documents,
     measure_compress,
@@ -22,7 +23,6 @@ from lloco.bench.latency import LatencyOptions, answer, make_prompts, measure_la
 from lloco.bench.measure.floor import ModelCost
 from lloco.bench.measure.memory import NoMemoryError, check_fits
 from lloco.bench.measure.turns import Way, take_turns
-from lloco.bench.naive_compress import compress_naively
 from lloco.bench.retrieval import questions_and_documents, recall_of_documents
 from lloco.bench.show.columns import skipped_rows
 from lloco.bench.show.headline import headline

@@ -27,7 +27,7 @@ from lloco.models.decoder import Decoder
 from lloco.models.tokenize import token_ids
 from lloco.prompts.prompt import Prompt, build_prompt
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
-from lloco.retrieval.retriever import split_passages
+from lloco.retrieval.passages import split_passages
 from lloco.store.passage import PassageText
 from lloco.tasks.sample import Sample
 from tests.command import Run

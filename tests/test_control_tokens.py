@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lloco.answer.segment_rows import token_starts
+from lloco.answer.vectors import token_starts
 from lloco.documents.document import Document
 from lloco.models.control_tokens import ControlTokens, encode_text, encode_texts, text_ids
 from lloco.models.tokenize import token_ids, token_pieces, tokenize

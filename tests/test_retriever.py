@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lloco.errors import StoreError
 from lloco.retrieval.bm25 import Fts5Index, TantivyIndex, default_index
-from lloco.retrieval.retriever import Retriever, question_words, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Retriever, question_words
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 from lloco.store.store import Store

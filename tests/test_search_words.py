@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from reading import read
 
-from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Retriever
 from lloco.retrieval.search_words import search_text, search_words
 from lloco.store.passage import PassageText
 

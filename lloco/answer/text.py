@@ -17,7 +17,8 @@ from lloco.answer.budget import Room
 from lloco.answer.evidence import Evidence
 from lloco.models.decoder import Decoder
 from lloco.models.tokenize import token_ids, token_pieces
-from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Retriever
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 

@@ -1,20 +1,26 @@
 """Which vectors of the documents found are read: soft prompts whole where they fit, else the rows of the best segments.
 
-A passage has no soft prompt apart from its document's: the rows of the segments that hold it are its own.
+A passage has no soft prompt apart from its document's: the rows of the segments that hold it are its own. Characters
+lie in tokens, tokens in segments of `segment_len`, and every segment became `summary_length` rows of the soft prompt.
+Long documents are compressed in windows of whole segments, so this holds across windows too.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from lloco.answer.budget import Room
 from lloco.answer.corpus_decoder import decoder_digest_of
 from lloco.answer.evidence import Evidence
-from lloco.answer.segment_rows import rows_of_segments, segments_of_span, token_starts
+from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import Decoder
+from lloco.models.tokenize import token_pieces
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.corpus import Corpus
 
@@ -113,3 +119,33 @@ def _read_part(evidence: Evidence, segments: Sequence[range], chosen: set[int]) 
     """Keep the hits of which something is read."""
     hits = [hit for hit, within in zip(evidence.hits, segments, strict=True) if chosen.intersection(within)]
     return replace(evidence, hits=tuple(hits))
+
+
+def token_starts(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Return the first character of every token of the text, in order."""
+    if tokenizer.is_fast:
+        return [start for piece in token_pieces(tokenizer, text) for start in piece.starts]
+    # Without offsets, the text that the first n tokens spell is as long as the place of the next one, or nearly so.
+    starts, place = [], 0
+    for token_id in text_ids(tokenizer, text):
+        starts.append(min(place, max(len(text) - 1, 0)))
+        place += len(str(tokenizer.decode([token_id], clean_up_tokenization_spaces=False)))
+    return starts
+
+
+def segments_of_span(starts: list[int], start: int, end: int, segment_len: int) -> range:
+    """Return the numbers of the segments that the characters `start` to `end` (exclusive) lie in."""
+    first = max(bisect_right(starts, start) - 1, 0)
+    last = max(bisect_left(starts, end) - 1, first)
+    return range(first // segment_len, last // segment_len + 1)
+
+
+def rows_of_segments(soft_prompt: SoftPrompt, segments: Iterable[int]) -> Tensor:
+    """Return the rows (num_virtual_tokens, hidden_size) of these segments, in the document's order, each once.
+
+    Segments that a truncated soft prompt does not reach have no rows.
+    """
+    size = soft_prompt.provenance.summary_length
+    total = soft_prompt.num_virtual_tokens
+    rows = [row for number in sorted(set(segments)) for row in range(number * size, min((number + 1) * size, total))]
+    return soft_prompt.embeds[torch.tensor(rows, dtype=torch.int64)]

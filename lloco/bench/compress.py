@@ -3,12 +3,12 @@
 Documents are random tokens, since time does not depend on what is read. The ways take turns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lloco.bench.local_compress import compress_one_by_one, encoder_cost, local_work, window_rows
 from lloco.bench.measure.floor import ModelCost, Work
@@ -16,7 +16,6 @@ from lloco.bench.measure.machine import Machine, measure_machine
 from lloco.bench.measure.memory import memory_method
 from lloco.bench.measure.spread import seconds_of, spread_fields
 from lloco.bench.measure.turns import OnRun, Way, count_runs, take_turns
-from lloco.bench.naive_compress import compress_naively
 from lloco.bench.show.results import BenchResults, Curve, Row, plain_options, ratio
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.compressor import Compressor, windows_of
@@ -180,3 +179,33 @@ CURVES = (
         "MB", 1e-6,
     ),
 )  # fmt: skip
+
+
+@torch.no_grad()
+def compress_naively(compressor: AutoCompressor, documents: Sequence[Tensor]) -> list[Tensor]:
+    """Return (num_virtual_tokens, hidden_size) per document of ids (num_tokens,), one document at a time.
+
+    Each segment is read by the whole language model, as scripts around a checkpoint do: logits of all positions are
+    computed and kept until the document's end, keys and values are cached. The vectors are those of
+    `AutoCompressor.compress_ids`, but for rounding.
+    """
+    vectors = []
+    for ids in documents:
+        windows = windows_of(len(ids), compressor.max_document_tokens, "windows")
+        vectors.append(torch.cat([_compress_window(compressor, ids[start:end]) for start, end in windows]))
+    return vectors
+
+
+def _compress_window(compressor: AutoCompressor, ids: Tensor) -> Tensor:
+    decoder = compressor.decoder
+    reader: nn.Module = compressor.model.get_decoder()  # type: ignore[no-untyped-call]
+    output_layer: nn.Module = compressor.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    summaries = compressor.embed_summary.weight
+    soft_prompt, parts, all_logits = summaries[:0], [], []
+    for start in range(0, len(ids), compressor.segment_len):
+        tokens = decoder.embed(ids[start : start + compressor.segment_len])
+        output = reader(inputs_embeds=torch.cat([soft_prompt, tokens, summaries])[None], use_cache=True)
+        all_logits.append(output_layer(output.last_hidden_state))
+        parts.append(output.last_hidden_state[0, -len(summaries) :])
+        soft_prompt = torch.cat([soft_prompt, parts[-1]]) if compressor.accumulate else parts[-1]
+    return torch.cat(parts).cpu()

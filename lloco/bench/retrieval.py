@@ -22,7 +22,8 @@ from lloco.errors import DataError
 from lloco.evals.evaluate import versions
 from lloco.evals.metrics.short_answer import normalise_answer
 from lloco.retrieval.embedder import Embedder
-from lloco.retrieval.retriever import Hit, Method, Retriever, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Hit, Method, Retriever
 from lloco.store.passage import PassageText
 from lloco.tasks.sample import Sample
 

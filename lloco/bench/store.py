@@ -26,7 +26,8 @@ from lloco.errors import StoreError
 from lloco.evals.evaluate import versions
 from lloco.files.durable import write_durably
 from lloco.prompts.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
-from lloco.retrieval.retriever import Retriever, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Retriever
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 

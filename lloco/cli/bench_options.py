@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lloco.bench.show.columns import skipped_rows
+from lloco.bench.show.columns import machine_line, skipped_rows, table_of
 from lloco.cli import options
-from lloco.cli.bench_tables import bench_table
-from lloco.cli.output import Advance, Output
+from lloco.cli.output import Advance, Output, table_text
 
 if TYPE_CHECKING:
     from lloco.bench.show.results import BenchResults
     from lloco.models.decoder import Decoder
+
 
 NOTHING = "nothing was written"
 
@@ -132,3 +132,10 @@ def finish(results: "BenchResults", place: Place) -> None:
     place.output.result(results.to_dict(), bench_table(results))
     if page is not None:
         place.output.say(f"open {page} in a browser; results.json, {results.bench}.csv and plots are beside it")
+
+
+def bench_table(results: "BenchResults") -> str:
+    """Return the rows that were measured, under the machine they were measured on."""
+    columns, rows = table_of(results.bench, results.rows)
+    caption = f"{machine_line(results.machine)}; median (smallest-largest)"
+    return table_text(f"bench {results.bench}", columns, rows, num_left=0, num_whole=len(columns), caption=caption)

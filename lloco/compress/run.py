@@ -18,7 +18,7 @@ from lloco.documents.document import Document, Skipped
 from lloco.errors import DocumentError, VectorsError
 from lloco.models.tokenize import Progress
 from lloco.prompts.soft_prompt import SoftPrompt
-from lloco.retrieval.retriever import split_passages
+from lloco.retrieval.passages import split_passages
 from lloco.store.corpus import Corpus
 from lloco.store.rows import num_read_tokens
 

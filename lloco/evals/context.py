@@ -16,7 +16,8 @@ from lloco.documents.document import Document
 from lloco.errors import DocumentError, MismatchError
 from lloco.models.tokenize import token_ids
 from lloco.prompts.soft_prompt import SoftPrompt
-from lloco.retrieval.retriever import Hit, Retriever, split_passages
+from lloco.retrieval.passages import split_passages
+from lloco.retrieval.retriever import Hit, Retriever
 from lloco.store.passage import PassageText
 
 

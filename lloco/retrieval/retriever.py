@@ -4,8 +4,7 @@ By words (BM25), by meaning (an embedder's vectors), or by both. English questio
 searched for. Indexes are made in memory, or kept beside a store's corpus. Knows nothing of decoders.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -15,9 +14,9 @@ from lloco.retrieval.dense import INDEX_VERSION as DENSE_VERSION
 from lloco.retrieval.dense import DenseIndex
 from lloco.retrieval.embedder import Embedder
 from lloco.retrieval.kept_index import kept_index
-from lloco.retrieval.search_words import UNSPACED, search_words
+from lloco.retrieval.search_words import search_words
 from lloco.store.corpus import Corpus
-from lloco.store.passage import Passage, PassageText
+from lloco.store.passage import PassageText
 
 Method: TypeAlias = Literal["bm25", "dense", "hybrid"]
 """Search by words, by meaning, or by both."""
@@ -30,10 +29,6 @@ _STOP_WORDS = (
 )
 QUESTION_STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words of English questions that say nothing about the answer's place."""
-_WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\s{UNSPACED}]{{1,32}}")
-"""A word of a passage: two letters of a script without spaces; what else has no space is counted in pieces."""
-_BOUNDARY = re.compile(r"""[.!?]["'”’)\]]*(?=\s)|[。！？]|\f|\n\s*\n""")
-"""End of a sentence, of a page (a form feed) or, all other white space, of a paragraph."""
 MAX_WORDS = 1_000
 """Words that are searched for; more would take seconds, and no decoder's question has so many."""
 FUSION_DEPTH = 100
@@ -194,39 +189,6 @@ def question_words(question: str) -> list[str]:
     """
     words = search_words(question)
     return ([word for word in words if word not in QUESTION_STOP_WORDS] or words)[-MAX_WORDS:]
-
-
-def split_passages(text: str, max_words: int = 100) -> list[Passage]:
-    """Split into passages of at most `max_words` words of one page, at the ends of paragraphs and sentences.
-
-    Every character that is not white space lies in exactly one passage; none begins or ends with white space.
-    """
-    passages: list[Passage] = []
-    words: list[tuple[int, int]] = []
-
-    def close() -> None:
-        for first in range(0, len(words), max_words):
-            part = words[first : first + max_words]
-            passages.append(Passage(part[0][0], part[-1][1]))
-        words.clear()
-
-    for sentence, end in _sentences(text):
-        if len(words) + len(sentence) > max_words:
-            close()
-        words += sentence
-        if "\f" in end or (end.isspace() and len(words) >= max_words / 2):
-            close()
-    close()
-    return passages
-
-
-def _sentences(text: str) -> Iterator[tuple[list[tuple[int, int]], str]]:
-    """Spans of the words of each sentence, and what ends it: signs, or the white space after a paragraph or page."""
-    start = 0
-    for boundary in _BOUNDARY.finditer(text):
-        yield [word.span() for word in _WORD.finditer(text, start, boundary.end())], boundary.group()
-        start = boundary.end()
-    yield [word.span() for word in _WORD.finditer(text, start)], "\n\n"
 
 
 class NothingFoundError(LlocoError):
