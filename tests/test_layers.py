@@ -1,6 +1,7 @@
 """Imports point one way: the layers below are the law, read from the source without running it."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,13 @@ def test_the_packages_imports_point_one_way() -> None:
 def test_every_layer_exists() -> None:
     here = {unit_of(name) for name in modules_of(PACKAGE)}
     assert {unit for layer in LAYERS for unit in layer} <= here
+
+
+def test_the_page_on_the_structure_names_every_room_and_only_files_that_exist() -> None:
+    page = (PACKAGE.parent / "docs" / "structure.md").read_text(encoding="utf-8")
+    rooms = {one.name for one in PACKAGE.iterdir() if one.is_dir() and any(one.glob("[!_.]*"))}
+    assert {room for room in rooms if f"{room}/" not in page} == set()
+    assert [name for name in re.findall(r"`(lloco/[\w/]+\.py)`", page) if not (PACKAGE.parent / name).is_file()] == []
 
 
 @pytest.fixture
