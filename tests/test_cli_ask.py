@@ -68,7 +68,7 @@ def moved(filled: Run, compressor: Path, tmp_path: Path, monkeypatch: pytest.Mon
     shutil.copytree(compressor, gone)
     filled.json("compress", tmp_path / "docs", "--corpus", "text", "--compressor", gone, "--quiet")
     shutil.rmtree(gone)
-    monkeypatch.setattr("lloco.compressors.load.BUNDLED_FOLDER", gone)
+    monkeypatch.setattr("lloco.models.named.RECORDS_FOLDER", gone)
     return filled
 
 
