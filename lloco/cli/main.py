@@ -22,6 +22,7 @@ from lloco.cli.pull import pull
 from lloco.cli.push import push
 from lloco.cli.score import score
 from lloco.cli.serve import serve
+from lloco.cli.threads import wait_passively
 
 app = typer.Typer(
     name="lloco",
@@ -63,6 +64,7 @@ app.add_typer(bench_app, name="bench")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    wait_passively()
     if isinstance(sys.stdout, TextIOWrapper):
         # A path that is not UTF-8 stands as escapes, which JSON reads back, as it does on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")

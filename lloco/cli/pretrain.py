@@ -11,6 +11,7 @@ from lloco.cli import options
 from lloco.cli.adapt_flags import AdaptFlags
 from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output
+from lloco.cli.threads import fit_threads
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def pretrain(
     """
     output = Output(is_json, quiet)
     keep_freed_memory()
+    fit_threads()
     shape.check()
     ratios = None if recipe.ratios is None else _ratios(recipe.ratios)
     if init is not None:

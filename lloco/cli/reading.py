@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lloco.cli import options
 from lloco.cli.output import Output
+from lloco.cli.threads import fit_threads
 from lloco.evals.mode import ADAPTER_SUFFIX, BUDGET_MODES
 from lloco.room import DEFAULT_BUDGET
 
@@ -76,6 +77,7 @@ def open_reading(
     from lloco.corpus_models import check_decoder
     from lloco.store.store import Store
 
+    fit_threads()
     with ExitStack() as stack:
         corpus = None
         if flags.corpus is not None:

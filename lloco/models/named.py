@@ -112,6 +112,11 @@ def bundled_folder(name: str) -> Path | None:
     return folders.get(full_name(name))
 
 
+def is_compressor_name(name: str) -> bool:
+    """Return whether a compressor has this name of its own."""
+    return full_name(name) == SMOLLM2 or bundled_folder(name) is not None
+
+
 def named_compressor_folder(name: str) -> Path | None:
     """Return the folder of a compressor that has a name of its own; None for any other name.
 
