@@ -61,7 +61,7 @@ class AdaptRunOptions:
     """Peak learning rate of the reader's LoRA."""
     encoder_rate: float = 0.5
     """Learning rate of the encoder's layers, as a share of that."""
-    merge_rate: float = 1.0
+    merge_rate: float = 2.0
     """Learning rate of the merges, as a share of that."""
     warmup_ratio: float = 0.05
     """Share of the steps in which the learning rate rises."""
