@@ -125,7 +125,7 @@ def run_demo(
     if compressor is None and model is not None and is_compressor_name(str(model)):
         compressor = model
     name = compressor or default_model()
-    say(f"lloco demo: {chosen.description} with {name}; about {chosen.minutes} minutes on two quiet processor cores")
+    say(f"lloco demo: {chosen.description} with {name}; some {chosen.minutes} minutes on two quiet processor cores")
     loaded = load_compressor(compressor, device=device)
     say(f"1/4 compress: model of {_num_parameters(loaded.decoder):,} parameters")
     place = out / "store" if store is None else store
