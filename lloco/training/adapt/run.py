@@ -158,10 +158,13 @@ def load_trainable(options: AdaptRunOptions) -> tuple[TrainableCompressor, Delta
     dtype = "bfloat16" if options.bf16 else "float32"
     folder = checkpoint_folder(options.init)
     if is_delta(folder):
-        settings = replace(read_delta_settings(folder), segment_lens=options.delta.segment_lens)
-        return load_delta(folder, device=options.device, dtype=dtype, is_trainable=True), settings
+        lens = options.delta.segment_lens
+        settings = read_delta_settings(folder).with_segment_lens(lens)
+        loaded = load_delta(folder, device=options.device, dtype=dtype, is_trainable=True, segment_lens=lens)
+        return loaded, settings
     decoder = load_decoder(options.init, device=options.device, dtype=dtype)
     settings = replace(options.delta, base=options.init, base_digest=decoder.digest)
+    settings = settings.with_segment_lens(settings.segment_lens)
     return new_compressor_around(decoder, settings, options.seed), settings
 
 
