@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lloco.compress.plan import segment_len_for
 from lloco.compressors.delta import (
     DELTA_FILE,
     DeltaDesign,
@@ -20,7 +21,7 @@ from lloco.compressors.delta import (
 )
 from lloco.compressors.load import design_of, load_compressor, load_named_decoder
 from lloco.compressors.local import LocalCompressor
-from lloco.errors import CheckpointError, DataError, LlocoError
+from lloco.errors import CheckpointError, DataError, DocumentError, LlocoError
 from lloco.models.checkpoint import weights_digest
 from lloco.models.decoder import load_decoder
 from lloco.prompts.template import DEFAULT_TEMPLATE
@@ -64,7 +65,7 @@ def options_for(base: Path, lines: Path, *, design: DeltaDesign = "pyramid", num
         delta=DeltaSettings(
             base=str(base), base_digest="", design=design, segment_lens=lens,
             summary_length=1 if design == "pyramid" else 4, window_len=64, encoder_layers=1, encoder_lora_r=2,
-            reader_lora_r=2, num_levels=2, merge_size=16,
+            reader_lora_r=2, merge_size=16,
         ),
         samples=SampleOptions(mix={"repeat": 1, "continue": 1, "questions": 2, "plain": 1}, span_lens=(4, 8),
                               text_ratio=0.5, distractor_ratio=0.3, not_answerable_ratio=0.3, hybrid_ratio=0.3),
@@ -79,7 +80,7 @@ def options_for(base: Path, lines: Path, *, design: DeltaDesign = "pyramid", num
 
 def test_a_new_vector_is_the_scaled_sum_of_its_tokens_embeddings(base: Path) -> None:
     decoder = load_decoder(base)
-    settings = DeltaSettings(str(base), decoder.digest, segment_lens=(4,), encoder_layers=1, num_levels=2, merge_size=8)
+    settings = DeltaSettings(str(base), decoder.digest, segment_lens=(4,), encoder_layers=1, merge_size=8)
     compressor = new_compressor_around(decoder, settings)
     ids = torch.randint(4, 200, (10,))
     embeds = decoder.embed(ids)
@@ -90,9 +91,7 @@ def test_a_new_vector_is_the_scaled_sum_of_its_tokens_embeddings(base: Path) -> 
 
 
 def test_only_what_is_added_learns(base: Path) -> None:
-    compressor = new_compressor_around(
-        load_decoder(base), DeltaSettings(str(base), "", encoder_layers=1, num_levels=1, merge_size=8)
-    )
+    compressor = new_compressor_around(load_decoder(base), DeltaSettings(str(base), "", encoder_layers=1, merge_size=8))
     learning = {name for name, value in compressor.named_parameters() if value.requires_grad}
     assert learning
     assert all("lora_" in name or ".levels." in name for name in learning)
@@ -168,6 +167,33 @@ def test_a_run_goes_on_from_a_delta_at_other_ratios(base: Path, lines: Path, tmp
           tmp_path / "second")  # fmt: skip
     second = load_compressor(tmp_path / "second/model")
     assert second.segment_lens == (2,)
+    with pytest.raises(DocumentError, match="choose one of those it learned, 2"):
+        second.compress_ids([[5] * 8], segment_len=4)
+    with pytest.raises(DocumentError, match=r"--ratio must be one that .* learned, 2, got 4"):
+        segment_len_for(4.0, second)
+
+
+def test_a_run_at_a_higher_ratio_adds_levels_and_keeps_those_that_learned(
+    base: Path, lines: Path, tmp_path: Path
+) -> None:
+    low = options_for(base, lines)
+    low = replace(low, delta=replace(low.delta, segment_lens=(2,)), steps=replace(low.steps, segment_lens=(2,)))
+    adapt(low, tmp_path / "low")
+    first = load_delta(tmp_path / "low/model", is_trainable=True)
+    higher = load_delta(tmp_path / "low/model", is_trainable=True, segment_lens=(4,))
+    assert isinstance(first, LocalCompressor) and isinstance(higher, LocalCompressor)
+    assert (len(first.encoder.levels), len(higher.encoder.levels)) == (1, 2)
+    ids = torch.arange(10, 26)
+    with torch.no_grad():
+        [halves], [quarters] = first.read_documents([ids], 2), higher.read_documents([ids], 4)
+    torch.testing.assert_close(quarters, (halves[0::2] + halves[1::2]) * 0.5**0.5)
+    adapt(replace(options_for(tmp_path / "low/model", lines), num_steps=1), tmp_path / "high")
+    assert load_compressor(tmp_path / "high/model").segment_lens == (4, 2)
+
+
+def test_the_delta_names_its_base_whichever_it_went_on_from(base: Path, lines: Path, tmp_path: Path) -> None:
+    adapt(options_for(base, lines, num_steps=1), tmp_path / "first")
+    adapt(replace(options_for(tmp_path / "first/model", lines), num_steps=1), tmp_path / "second")
     assert json.loads((tmp_path / "second/model" / DELTA_FILE).read_text())["base"] == str(base)
 
 

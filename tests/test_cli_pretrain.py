@@ -76,17 +76,24 @@ def test_a_batch_size_is_so_many_documents_of_full_length(run: Run, tmp_path: Pa
     assert run.json(*argv, "--out", "more", "--batch-size", "1")["stages"] != by_size["stages"]
 
 
+def test_the_demo_reads_what_its_model_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert demo.default_task("records") == demo.default_task() == "museum"
+    assert demo.default_task("smollm2") == demo.default_task("some/model") == "fairytaleqa"
+
+
 def test_the_demo_runs_with_another_compressor_model_and_store(
     run: Run, compressor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(demo.TASKS, "museum", DemoTask("museum", "few", "jsonl", 2, 1, 2))
+    monkeypatch.setitem(demo.TASKS, "museum", DemoTask("museum", "few", "jsonl", 2, 1, 2, 1))
     monkeypatch.setattr("lloco.demo.DOCUMENTS", tmp_path)
     for part, name, text in (("train", "lease", LEASE), ("test", "voyage", VOYAGE)):
         line = {"id": name, "text": text, "questions": [{"question": "Who signed it?", "answers": ["Agnes Webb"]}]}
         (tmp_path / f"museum_{part}.jsonl.gz").write_bytes(gzip.compress(json.dumps(line).encode()))
-    argv = ["demo", "--compressor", compressor, "--store", "elsewhere"]
+    argv = ["demo", "--task", "museum", "--compressor", compressor, "--store", "elsewhere"]
     value = run.json(*argv)
     assert (value["options"]["model"], value["options"]["compressor"]) == (str(compressor), str(compressor))
+    assert [row["mode"] for row in value["rows"]] == list(demo.ROWS)
+    assert "answer 10 of 10" in run.err
     assert run.json("corpus", "show", "museum", "--store", "elsewhere")["compressor"] == str(compressor)
     assert not Path("demo/store").exists()
     other = save_compressor(tmp_path / "other", seed=1)

@@ -82,14 +82,12 @@ def load_corpus_decoder(
     resolve_device(device)
     name, digest = _own_decoder(corpus, summary, adapter, compressor) if model is None else (model, None)
     try:
-        is_compressors = digest is not None and digest == summary.compressor_digest
         decoder = load_named_decoder(
             name,
             device=device,
             dtype=dtype,
             max_positions=max_positions,
             is_shell=is_shell,
-            is_compressors=is_compressors,
         )
     except CheckpointError as error:
         if model is not None:

@@ -50,6 +50,9 @@ class AdaptFlags:
     hybrid_ratio: Annotated[
         float, _share("--hybrid-ratio", "Share of the questions asked with a piece of the text beside the vectors.")
     ] = 0.0
+    text_weight: Annotated[
+        float, _share("--text-weight", "Weight in the loss of a token of text, where one of an answer has 1.")
+    ] = 0.3
     merged: Annotated[
         bool,
         typer.Option("--merged", help="Also write DIR/merged: a plain checkpoint with all weights.",
@@ -96,6 +99,7 @@ class AdaptFlags:
                 span_lens=span_lens_of(self.span_lens),
                 window_tokens=recipe.max_document_tokens,
                 text_ratio=self.text_ratio,
+                text_weight=self.text_weight,
                 hybrid_ratio=self.hybrid_ratio,
                 distractor_ratio=recipe.distractor_ratio,
                 not_answerable_ratio=recipe.not_answerable_ratio,
@@ -103,7 +107,7 @@ class AdaptFlags:
             steps=AdaptOptions(
                 segment_lens=lens,
                 batch_positions=recipe.batch_tokens,
-                distillation_ratio=recipe.distillation_ratio,
+                distillation_ratio=0.5 if recipe.distillation_ratio is None else recipe.distillation_ratio,
             ),
             num_steps=recipe.compressor_steps,
             learning_rate=recipe.compressor_learning_rate,

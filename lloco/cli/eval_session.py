@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lloco.answer.budget import DEFAULT_BUDGET
 from lloco.cli import options
 from lloco.cli.output import Output
+from lloco.cli.threads import fit_threads
 from lloco.evals.mode import ADAPTER_SUFFIX, BUDGET_MODES
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def open_reading(
     from lloco.compressors.load import load_named_decoder
     from lloco.store.store import Store
 
+    fit_threads()
     with ExitStack() as stack:
         corpus = None
         if flags.corpus is not None:

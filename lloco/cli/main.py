@@ -6,6 +6,7 @@ from io import TextIOWrapper
 
 import typer
 
+from lloco.cli.threads import wait_passively
 from lloco.cli.verbs.ask import ask
 from lloco.cli.verbs.bench import bench_app
 from lloco.cli.verbs.chat import chat
@@ -63,6 +64,7 @@ app.add_typer(bench_app, name="bench")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    wait_passively()
     if isinstance(sys.stdout, TextIOWrapper):
         # A path that is not UTF-8 stands as escapes, which JSON reads back, as it does on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")

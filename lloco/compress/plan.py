@@ -182,6 +182,8 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
     Raises:
         DocumentError: the ratio would not compress, or its segments do not fit the compressor's positions.
     """
+    if compressor.design == "pyramid":
+        return _learned_segment_len(ratio, compressor)
     longest = compressor.max_segment_len
     segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= longest else 0
     if not segment_len or not compressor.reach(segment_len):
@@ -190,3 +192,12 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
             f"({compressor.summary_length} virtual tokens a segment), {ratio:g} came: choose one in this range"
         )
     return segment_len
+
+
+def _learned_segment_len(ratio: float, compressor: Compressor) -> int:
+    """Return the learned segment length of this ratio, where only those that were learned can be read."""
+    ratios = {length / compressor.summary_length: length for length in compressor.segment_lens}
+    if ratio not in ratios:
+        listed = ", ".join(f"{one:g}" for one in sorted(ratios))
+        raise DocumentError(f"--ratio must be one that {compressor.name} learned, {listed}, got {ratio:g}")
+    return ratios[ratio]

@@ -56,10 +56,15 @@ class DeltaSettings:
     """Rank of the encoder's LoRA; 0 trains its layers whole."""
     reader_lora_r: int = 24
     """Rank of the reader's LoRA; 0 leaves the decoder as it is."""
-    num_levels: int = 4
-    """Levels of merges: the highest ratio is 2 to the power of this."""
+    num_levels: int = 0
+    """Levels of merges of a pyramid; those that its segments need when it is 0."""
     merge_size: int = 512
     """Width inside a merge's network."""
+
+    def with_segment_lens(self, segment_lens: tuple[int, ...]) -> "DeltaSettings":
+        """Return the settings for these segments, with as many levels of merges as they need."""
+        needed = max(length.bit_length() - 1 for length in segment_lens) if self.design == "pyramid" else 0
+        return replace(self, segment_lens=segment_lens, num_levels=max(self.num_levels, needed))
 
 
 def is_delta(folder: Path) -> bool:
@@ -104,6 +109,7 @@ def new_compressor_around(decoder: Decoder, settings: DeltaSettings, seed: int =
         CheckpointError: the model's layers are not named as Llama's are, or it has fewer than are asked for.
     """
     torch.manual_seed(seed)
+    settings = settings.with_segment_lens(settings.segment_lens)
     scale = embed_scale(decoder)
     decoder.model.requires_grad_(False)
     if settings.design == "autocompressor":
@@ -127,6 +133,7 @@ def save_delta(compressor: TrainableCompressor, settings: DeltaSettings, templat
 
     A folder that is there gets the new files when all of them are whole; other files stay.
     """
+    settings = settings.with_segment_lens(settings.segment_lens)
     tensors = {_READER + name: value for name, value in lora_tensors(compressor.decoder.model).items()}
     tensors |= {_ENCODER + name: value for name, value in _own_tensors(compressor).items()}
     tensors = {name: value.detach().to("cpu", torch.bfloat16).contiguous() for name, value in tensors.items()}
@@ -158,6 +165,7 @@ def load_delta(
     dtype: str | torch.dtype | None = None,
     max_positions: int | None = None,
     is_trainable: bool = False,
+    segment_lens: tuple[int, ...] = (),
 ) -> TrainableCompressor:
     """Load the base model and what the folder adds to it.
 
@@ -167,6 +175,8 @@ def load_delta(
         dtype: type of the base's weights.
         max_positions: how many a row may take, where that is not what the base declares.
         is_trainable: leave the LoRA beside the weights, as `new_compressor_around` does, instead of merging it.
+        segment_lens: learn these from now on, with new levels of merges where there are too few; the folder's own when
+            not given.
 
     Raises:
         CheckpointError: no such base, one of another digest, or tensors that do not fit.
@@ -178,8 +188,9 @@ def load_delta(
             f"the compressor in {folder} was made for {settings.base} with digest {settings.base_digest[:12]}, the "
             f"model of that name here has {decoder.digest[:12]}: fetch the same version"
         )
-    compressor = new_compressor_around(decoder, settings)
-    _fill(compressor, folder)
+    wanted = settings.with_segment_lens(segment_lens or settings.segment_lens)
+    compressor = new_compressor_around(decoder, wanted)
+    _fill(compressor, folder, settings)
     if not is_trainable:
         merge_lora(decoder.model)
         if isinstance(compressor, LocalCompressor):
@@ -190,8 +201,8 @@ def load_delta(
     return compressor.eval()
 
 
-def _fill(compressor: TrainableCompressor, folder: Path) -> None:
-    """Put the folder's tensors where they belong.
+def _fill(compressor: TrainableCompressor, folder: Path, settings: DeltaSettings) -> None:
+    """Put the folder's tensors where they belong; levels of merges that it does not have stay as they are.
 
     Raises:
         CheckpointError: they do not fit the settings.
@@ -204,7 +215,7 @@ def _fill(compressor: TrainableCompressor, folder: Path) -> None:
             compressor.embed_summary.load_state_dict({"weight": own["summaries"]})
             return
         encoder: Any = compressor.encoder
-        encoder.levels.load_state_dict(_below(own, "levels."))
+        encoder.levels[: settings.num_levels].load_state_dict(_below(own, "levels."))
         body = _below(own, "body.")
         if lora_tensors(encoder.body):
             load_lora(encoder.body, body)

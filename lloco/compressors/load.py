@@ -15,7 +15,13 @@ from lloco.compressors.local import load_local_compressor, local_design
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import GGUF_SUFFIX, checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
-from lloco.models.named import SMOLLM2, default_model, full_name, named_compressor_folder
+from lloco.models.named import (
+    SMOLLM2,
+    default_model,
+    full_name,
+    has_smollm2_compressor,
+    named_compressor_folder,
+)
 from lloco.models.shell import load_shell
 
 Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
@@ -93,17 +99,16 @@ def load_named_decoder(
     dtype: str | torch.dtype | None = None,
     max_positions: int | None = None,
     is_shell: bool = False,
-    is_compressors: bool = False,
 ) -> Decoder:
     """Load a decoder, or its shell alone, by the names that compressors have; None is the default.
 
-    The folder of a compressor is also its decoder's, but `smollm2` is the pretrained model itself, and what its
-    compressor's vectors are for only with `is_compressors`.
+    A compressor's decoder is the one that reads its vectors: `smollm2` has the reader's LoRA merged into it, as long as
+    its compressor is here; `load_decoder` loads the pretrained model as it is.
 
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a causal language model.
     """
-    name, place = _locate(path_or_hub_id, is_decoder=not is_compressors)
+    name, place = _locate(path_or_hub_id, is_decoder=True)
     if is_delta(checkpoint_folder(place)):
         if is_shell:
             raise CheckpointError(
@@ -122,7 +127,7 @@ def load_named_decoder(
 def _locate(path_or_hub_id: str | Path | None, *, is_decoder: bool = False) -> tuple[str, str | Path]:
     """Return the name to remember, which means the same from any working directory, and where to load from."""
     name = default_model() if path_or_hub_id is None else full_name(str(path_or_hub_id))
-    if is_decoder and name == SMOLLM2:
+    if is_decoder and name == SMOLLM2 and not has_smollm2_compressor():
         return name, name
     if (folder := named_compressor_folder(name)) is not None:
         return name, folder

@@ -103,7 +103,9 @@ class LocalCompressor(DecoderBased):
 
     def reach(self, segment_len: int) -> int:
         """Return the same at this segment length; 0 where it is too short, or a window does not fit the positions."""
-        if not self.encoder.can_make(segment_len):
+        # Levels of merges that a pyramid did not learn make vectors that nobody can read.
+        is_unlearned = self.design == PyramidEncoder.design and segment_len not in self.segment_lens
+        if is_unlearned or not self.encoder.can_make(segment_len):
             return 0
         return ANY_LENGTH if segment_len + self._num_summaries <= self.decoder.max_len else 0
 

@@ -112,6 +112,11 @@ def bundled_folder(name: str) -> Path | None:
     return folders.get(full_name(name))
 
 
+def is_compressor_name(name: str) -> bool:
+    """Return whether a compressor has this name of its own."""
+    return full_name(name) == SMOLLM2 or bundled_folder(name) is not None
+
+
 def named_compressor_folder(name: str) -> Path | None:
     """Return the folder of a compressor that has a name of its own; None for any other name.
 
@@ -133,19 +138,24 @@ def is_smollm2_installed() -> bool:
     return is_usable(converted_folder(SMOLLM2_WHEEL.sha256)) or SMOLLM2_WHEEL.is_installed
 
 
+def has_smollm2_compressor() -> bool:
+    """Return whether the compressor of `smollm2` is in this installation."""
+    return SMOLLM2_FOLDER.is_dir()
+
+
 def default_model() -> str:
     """Return the model and compressor of every verb that names none: $LLOCO_MODEL, else the best one that is here."""
     named = os.environ.get(MODEL_VARIABLE)
     if named:
         return full_name(named)
-    return SMOLLM2 if SMOLLM2_FOLDER.is_dir() and is_smollm2_installed() else RECORDS
+    return SMOLLM2 if has_smollm2_compressor() and is_smollm2_installed() else RECORDS
 
 
 def english_hint(name: str | None) -> str | None:
     """Say that a model cannot read ordinary English, and what can; None where nobody knows that of it."""
     if name is None or bundled_folder(name) is None:
         return None
-    if not SMOLLM2_FOLDER.is_dir():
+    if not has_smollm2_compressor():
         better = "with --compressor, such as princeton-nlp/AutoCompressor-Llama-2-7b-6k"
     elif is_smollm2_installed():
         better = f"with --compressor {SMOLLM2}"

@@ -11,6 +11,7 @@ import typer
 from lloco.cli import options
 from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output, printable, table_text
+from lloco.cli.threads import fit_threads
 from lloco.cli.verb import verb
 from lloco.errors import DocumentError
 from lloco.models.named import default_model, english_hint
@@ -116,6 +117,7 @@ def compress(
         raise typer.BadParameter("they are Ray's: give --engine ray too", param_hint="'--workers'")
     output = Output(is_json, quiet)
     keep_freed_memory()
+    fit_threads()
     skipped: list[Skipped] = []
     documents = _read(paths, skipped, output)
     from lloco.compress.prune import remove_absent

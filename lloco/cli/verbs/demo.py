@@ -12,6 +12,7 @@ from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.eval_session import warn_of_cuts
 from lloco.cli.output import Output
 from lloco.cli.results_table import results_table
+from lloco.cli.threads import fit_threads
 from lloco.cli.verb import verb
 
 TASKS = ("museum", "railway", "fairytaleqa")
@@ -22,7 +23,9 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything that is made.")] = Path(
         "demo"
     ),
-    task: Annotated[str, options.choice("--task", TASKS, "What is read.")] = "museum",
+    task: Annotated[
+        str | None, options.choice("--task", TASKS, "What is read [default: real stories; records by records].")
+    ] = None,
     compressor: options.CompressorName = None,
     model: options.Model = None,
     store: options.StorePath = None,
@@ -34,16 +37,18 @@ def demo(
 ) -> None:
     """Show the whole job on bundled documents, offline, in minutes.
 
-    Compresses, finetunes, answers and scores with the bundled model on a CPU; writes report.html. The corpus is in
+    Compresses, finetunes, answers and scores with the default model on a CPU; writes report.html. The corpus is in
     DIR/store of --out, unless --store names another.
 
     \b
     Examples:
       lloco demo
+      lloco demo --model records
       lloco demo --task fairytaleqa --compressor princeton-nlp/AutoCompressor-Llama-2-7b-6k
     """
     output = Output(is_json, quiet)
     keep_freed_memory()
+    fit_threads()
     from lloco.demo import run_demo
 
     results = run_demo(

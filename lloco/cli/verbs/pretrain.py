@@ -11,6 +11,7 @@ from lloco.cli import options
 from lloco.cli.adapt_flags import AdaptFlags
 from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output
+from lloco.cli.threads import fit_threads
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -99,9 +100,10 @@ class _Recipe:
         typer.Option("--not-answerable-ratio", min=0, max=1, help="Share of contexts asked what they do not say."),
     ] = 0.0
     distillation_ratio: Annotated[
-        float,
-        typer.Option("--distillation-ratio", min=0, max=1, help="Weight of what the model says that reads the text."),
-    ] = 0.0
+        float | None,
+        typer.Option("--distillation-ratio", min=0, max=1, help="Weight of what the model says that reads the text "
+                     "[default: 0.5 around a pretrained model, else 0]."),
+    ] = None  # fmt: skip
     start_fraction: Annotated[
         float, typer.Option("--start-fraction", min=0, max=1, help="Share of documents, the shortest, to begin with.")
     ] = 0.1
@@ -166,6 +168,7 @@ def pretrain(
     """
     output = Output(is_json, quiet)
     keep_freed_memory()
+    fit_threads()
     shape.check()
     ratios = None if recipe.ratios is None else _ratios(recipe.ratios)
     if init is not None:
@@ -193,7 +196,7 @@ def pretrain(
         init=None if init is None else Path(init),
         shape=ModelShape(**asdict(shape)),
         design=design,
-        **{**asdict(recipe), "ratios": ratios},
+        **{**asdict(recipe), "ratios": ratios, "distillation_ratio": recipe.distillation_ratio or 0.0},
     )
     if batch_size is not None:
         chosen = replace(chosen, batch_tokens=batch_size * chosen.max_document_tokens)

@@ -61,7 +61,7 @@ class AdaptRunOptions:
     """Peak learning rate of the reader's LoRA."""
     encoder_rate: float = 0.5
     """Learning rate of the encoder's layers, as a share of that."""
-    merge_rate: float = 1.0
+    merge_rate: float = 2.0
     """Learning rate of the merges, as a share of that."""
     warmup_ratio: float = 0.05
     """Share of the steps in which the learning rate rises."""
@@ -158,10 +158,13 @@ def load_trainable(options: AdaptRunOptions) -> tuple[TrainableCompressor, Delta
     dtype = "bfloat16" if options.bf16 else "float32"
     folder = checkpoint_folder(options.init)
     if is_delta(folder):
-        settings = replace(read_delta_settings(folder), segment_lens=options.delta.segment_lens)
-        return load_delta(folder, device=options.device, dtype=dtype, is_trainable=True), settings
+        lens = options.delta.segment_lens
+        settings = read_delta_settings(folder).with_segment_lens(lens)
+        loaded = load_delta(folder, device=options.device, dtype=dtype, is_trainable=True, segment_lens=lens)
+        return loaded, settings
     decoder = load_decoder(options.init, device=options.device, dtype=dtype)
     settings = replace(options.delta, base=options.init, base_digest=decoder.digest)
+    settings = settings.with_segment_lens(settings.segment_lens)
     return new_compressor_around(decoder, settings, options.seed), settings
 
 
