@@ -120,6 +120,8 @@ class Library:
     def __init__(
         self, store: "Store", names: Sequence[str] | None, flags: AskFlags, retrieval: Retrieval, output: Output
     ) -> None:
+        from lloco.retrieval.open_retrievers import OpenRetrievers
+
         if flags.budget is not None and flags.mode != "retrieval":
             raise typer.BadParameter(f"it is for --mode retrieval, got --mode {flags.mode}", param_hint="'--budget'")
         if flags.template is not None:
@@ -127,10 +129,9 @@ class Library:
         self._store = store
         self._flags = flags
         self._output = output
-        self._open_retriever = retrieval.opener(flags.device)
         # A document that is named is searched by words without the index of all.
         self._is_found = flags.document is None or retrieval.embedder is not None
-        self._retrievers: dict[str, tuple[tuple[int, int], Retriever]] = {}
+        self._retrievers = OpenRetrievers(retrieval.opener(flags.device))
         self._readers: dict[str, _Reader] = {}
         self._engines: dict[tuple[str | None, str | None], Engine] = {}
         self.corpora: list[Corpus] = []
@@ -174,11 +175,11 @@ class Library:
         if len(self.corpora) == 1:
             corpus, route = self.corpora[0], None
         else:
-            indexes = {one.name: self._retriever(one) for one in self.corpora}
+            indexes = {one.name: self._retrievers.of(one) for one in self.corpora}
             route = route_by(indexes, question, strict=self._flags.strict, earlier=[asked for asked, _ in turns])
             corpus = next(one for one in self.corpora if one.name == route.corpus)
         reader = self._reader(corpus)
-        answer = reader.ask(question, self._retriever(corpus) if self._is_found else None, choices, turns, on_text)
+        answer = reader.ask(question, self._retrievers.of(corpus) if self._is_found else None, choices, turns, on_text)
         return RoutedAnswer(question, answer, corpus.name, route)
 
     def _reader(self, corpus: "Corpus") -> "_Reader":
@@ -235,13 +236,6 @@ class Library:
                 self._output.say(hint)
             self._engines[key] = embedded_engine(decoder, 1)
         return self._engines[key]
-
-    def _retriever(self, corpus: "Corpus") -> "Retriever":
-        """Return an index of the corpus as it is now."""
-        version = corpus.store_version()
-        if corpus.name not in self._retrievers or self._retrievers[corpus.name][0] != version:
-            self._retrievers[corpus.name] = (version, self._open_retriever(corpus))
-        return self._retrievers[corpus.name][1]
 
 
 class _Reader:

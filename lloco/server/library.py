@@ -12,6 +12,7 @@ from typing import TypeVar
 from lloco.compress.run import compress_into
 from lloco.documents.document import Document
 from lloco.errors import LlocoError, StoreError
+from lloco.retrieval.open_retrievers import OpenRetrievers
 from lloco.retrieval.retriever import Retriever
 from lloco.server.access import Grant
 from lloco.server.engines import Engines
@@ -31,12 +32,9 @@ class Library:
         self, store: Store, engines: Engines, open_retriever: Callable[[Corpus], Retriever] = Retriever.of_corpus
     ) -> None:
         self._store = store
-        self._open_retriever = open_retriever
         self._engines = engines
-        self._retrievers: dict[str, tuple[str, Retriever]] = {}
-        self._seen: dict[str, tuple[int, int]] = {}
-        """Version of the store in which a corpus's retriever was seen to fit it."""
         self._no_removals = threading.RLock()
+        self._retrievers = OpenRetrievers(open_retriever, self._no_removals)
 
     def names(self, grant: Grant) -> list[str]:
         """Names of the corpora that the caller may use."""
@@ -81,7 +79,7 @@ class Library:
     def remove(self, corpus: Corpus) -> None:
         """Remove a corpus with all it holds."""
         self._store.remove_corpus(corpus.name)
-        self._retrievers.pop(corpus.name, None)
+        self._retrievers.forget(corpus.name)
 
     def document(self, corpus: Corpus, id: str, param: str = "id") -> StoredDocument:
         """Return a document. Raises `ApiError` 404 where there is none of that id."""
@@ -112,21 +110,7 @@ class Library:
 
     def retriever(self, corpus: Corpus) -> Retriever:
         """Return an index of the corpus as it is now."""
-        # The digest is of every document's row: it is not read again while nobody has written anything.
-        known, version = self._retrievers.get(corpus.name), corpus.store_version()
-        if known is not None and (self._seen.get(corpus.name) == version or known[0] == corpus.contents_digest()):
-            self._seen[corpus.name] = version
-            return known[1]
-        with self._no_removals:
-            digest = corpus.contents_digest()
-            known = self._retrievers.get(corpus.name)
-            if known is not None and known[0] == digest:
-                return known[1]
-            made = self._open_retriever(corpus)
-            # What was written meanwhile may be in it: it is kept only for contents that it surely has.
-            if corpus.contents_digest() == digest:
-                self._retrievers[corpus.name] = (digest, made)
-            return made
+        return self._retrievers.of(corpus)
 
     def at_rest(self, corpus: Corpus, work: Callable[[], Result]) -> Result:
         """Do work that failed because a corpus changed in its midst; removals wait, additions have it done again."""
