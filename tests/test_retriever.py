@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lloco.errors import StoreError
 from lloco.retrieval.bm25 import Fts5Index, TantivyIndex, default_index
+from lloco.retrieval.open_retrievers import OpenRetrievers
 from lloco.retrieval.passages import split_passages
 from lloco.retrieval.retriever import Retriever, question_words
 from lloco.store.corpus import Corpus
@@ -174,6 +175,21 @@ def test_the_index_of_a_corpus_is_kept_and_follows_its_changes(corpus: Corpus, m
     assert newer != folder
     corpus.remove_document("bread")
     assert Retriever.of_corpus(corpus).search("eat", 1) == []
+
+
+def test_a_retriever_stays_open_until_the_corpus_changes(corpus: Corpus) -> None:
+    opened: list[str] = []
+
+    def open_retriever(corpus: Corpus) -> Retriever:
+        opened.append(corpus.name)
+        return Retriever.of_corpus(corpus)
+
+    retrievers = OpenRetrievers(open_retriever)
+    assert retrievers.of(corpus) is retrievers.of(corpus) and len(opened) == 1
+    add_document(corpus, "bread", "Nothing to eat today.")
+    assert retrievers.of(corpus).search("eat", 1) and len(opened) == 2
+    retrievers.forget(corpus.name)
+    assert retrievers.of(corpus).search("eat", 1) and len(opened) == 3
 
 
 @pytest.mark.usefixtures("backend")

@@ -167,21 +167,7 @@ class AutoCompressor(DecoderBased):
         long_documents: LongDocuments = "refuse",
         on_progress: Progress | None = None,
     ) -> list[Tensor]:
-        """Compress documents of any mix of lengths; the result does not depend on what shares a batch.
-
-        Args:
-            documents: token ids, one sequence a document.
-            segment_len: tokens a segment; the checkpoint's own when not given.
-            batch_size: documents (windows, for long ones) read together.
-            long_documents: what to do beyond the reach of one recursion.
-            on_progress: called with the number of document tokens just read.
-
-        Returns:
-            One (num_virtual_tokens, hidden_size) tensor a document, in the model's dtype, on the CPU.
-
-        Raises:
-            DocumentError: an empty or overlong document, or ids outside the vocabulary.
-        """
+        """Compress documents of token ids, a recursion for each window, as `Compressor.compress_ids` says."""
         segment_len = self._checked_segment_len(segment_len)
         check_batch_size(batch_size)
         made: list[Tensor] = []

@@ -93,7 +93,21 @@ class Compressor(Protocol):
         long_documents: LongDocuments = "refuse",
         on_progress: Progress | None = None,
     ) -> list[Tensor]:
-        """Return one (num_virtual_tokens, hidden_size) tensor per document of token ids."""
+        """Compress documents of any mix of lengths; the result does not depend on what shares a batch.
+
+        Args:
+            documents: token ids, one sequence a document.
+            segment_len: tokens a segment; the checkpoint's own when not given.
+            batch_size: documents (windows or segments, for long ones) read together.
+            long_documents: what to do beyond the reach of one recursion; a design without a reach has no use for it.
+            on_progress: called with the number of document tokens just read.
+
+        Returns:
+            One (num_virtual_tokens, hidden_size) tensor a document, in the model's dtype, on the CPU.
+
+        Raises:
+            DocumentError: an empty or overlong document, ids outside the vocabulary, or segments that do not fit.
+        """
         ...
 
     def compress(self, document: Document) -> SoftPrompt:

@@ -117,14 +117,7 @@ class IcaeCompressor(DecoderBased):
         long_documents: LongDocuments = "refuse",
         on_progress: Progress | None = None,
     ) -> list[Tensor]:
-        """Compress documents of any mix of lengths, `batch_size` segments at a time; none is too long.
-
-        Returns:
-            One (num_virtual_tokens, hidden_size) tensor a document, in the model's dtype, on the CPU.
-
-        Raises:
-            DocumentError: an empty document, ids outside the vocabulary, or segments that do not fit.
-        """
+        """Compress documents of token ids, none too long, as `Compressor.compress_ids` says."""
         check_batch_size(batch_size)
         segment_len = self.segment_len if segment_len is None else segment_len
         if not self.reach(segment_len):

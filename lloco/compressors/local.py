@@ -185,21 +185,7 @@ class LocalCompressor(DecoderBased):
         long_documents: LongDocuments = "refuse",
         on_progress: Progress | None = None,
     ) -> list[Tensor]:
-        """Compress documents of any mix of lengths; the result does not depend on what shares a batch.
-
-        Args:
-            documents: token ids, one sequence a document.
-            segment_len: tokens a segment; the checkpoint's own when not given.
-            batch_size: windows read together.
-            long_documents: has no meaning here, where no document is too long.
-            on_progress: called with the number of document tokens just read.
-
-        Returns:
-            One (num_virtual_tokens, hidden_size) tensor a document, in the model's dtype, on the CPU.
-
-        Raises:
-            DocumentError: an empty document, or ids outside the vocabulary.
-        """
+        """Compress documents of token ids, none too long, as `Compressor.compress_ids` says."""
         check_batch_size(batch_size)
         segment_len = self.segment_len if segment_len is None else segment_len
         if not self.reach(segment_len):

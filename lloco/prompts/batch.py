@@ -31,7 +31,7 @@ class ModelInput:
     """(batch, seq_len) int64, -100 everywhere but on the targets."""
 
 
-class Embedder(Protocol):
+class TokenEmbedder(Protocol):
     """What a batch is made for: a decoder, of which only the embeddings matter here."""
 
     @property
@@ -52,7 +52,7 @@ class Embedder(Protocol):
 
 def collate(
     prompts: Sequence[Prompt],
-    decoder: Embedder,
+    decoder: TokenEmbedder,
     *,
     padding_side: Literal["left", "right"],
     targets: Sequence[Tensor] | None = None,
@@ -85,7 +85,7 @@ def collate(
     )
 
 
-def _embed_rows(rows: Sequence[tuple[Tensor, ...]], decoder: Embedder) -> Iterator[Tensor]:
+def _embed_rows(rows: Sequence[tuple[Tensor, ...]], decoder: TokenEmbedder) -> Iterator[Tensor]:
     """Yield (length, hidden_size) per row; the token ids of the whole batch are embedded in one call."""
     token_pieces = [piece.to(decoder.device) for row in rows for piece in row if not piece.is_floating_point()]
     embedded: Iterator[Tensor] = iter(())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lloco.prompts.batch import Embedder
+from lloco.prompts.batch import TokenEmbedder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +67,7 @@ class BranchedInput:
     """(num_targets,) int64: which branch of the whole batch each target belongs to."""
 
 
-def collate_branches(rows: Sequence[BranchedRow], decoder: Embedder) -> BranchedInput:
+def collate_branches(rows: Sequence[BranchedRow], decoder: TokenEmbedder) -> BranchedInput:
     """Embed and pad branched rows."""
     seq_len = max(row.length for row in rows)
     groups, positions, targets = zip(*(_layout(row, seq_len) for row in rows), strict=True)
@@ -114,7 +114,7 @@ def _sight(groups: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(is_seen.shape, dtype=dtype).masked_fill(~is_seen, torch.finfo(dtype).min)
 
 
-def _embedded(rows: Sequence[BranchedRow], seq_len: int, decoder: Embedder) -> Tensor:
+def _embedded(rows: Sequence[BranchedRow], seq_len: int, decoder: TokenEmbedder) -> Tensor:
     pieces = [[*row.context, *(branch.ids for branch in row.branches)] for row in rows]
     ids = [piece.to(decoder.device) for row in pieces for piece in row if not piece.is_floating_point()]
     embedded = iter(torch.split(decoder.embed(torch.cat(ids)), [len(piece) for piece in ids]))
