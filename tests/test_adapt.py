@@ -27,9 +27,10 @@ from lloco.models.decoder import load_decoder
 from lloco.prompts.template import DEFAULT_TEMPLATE
 from lloco.training.adapt.run import AdaptRunOptions, adapt
 from lloco.training.adapt.samples import SampleOptions, Samples
-from lloco.training.adapt.stage import AdaptOptions
+from lloco.training.adapt.stage import AdaptOptions, AdaptStage
 from lloco.training.adapt.windows import cut_line
 from lloco.training.loop import LogLine
+from lloco.training.pretrain.text import iter_lines
 from tests.command import Run
 from tests.tiny import tiny_llama, tiny_tokenizer
 
@@ -251,6 +252,23 @@ def test_samples_are_the_same_for_a_seed_and_ask_as_served(base: Path, lines: Pa
     assert tokenizer.decode(branch.ids) == "\nQuestion: Where is Ada?\nAnswer: Rome</s>"
     assert tokenizer.decode(branch.ids[branch.weights > 0]) == " Rome</s>"
     assert tokenizer.decode(sample.documents[0]) == "Ada is in Rome."
+
+
+def test_plain_text_pulls_the_reader_back_to_the_pretrained_model(base: Path, lines: Path) -> None:
+    options = options_for(base, lines)
+    decoder = load_decoder(base)
+    compressor = new_compressor_around(decoder, options.delta)
+    samples = Samples(
+        list(iter_lines(options.data)), SampleOptions(mix={"plain": 1}), DEFAULT_TEMPLATE, tiny_tokenizer()
+    )
+    stage = AdaptStage(compressor, samples, AdaptOptions((2,), batch_positions=60), seed=0)
+    [batch] = stage.micro_batches(0)
+    assert stage.loss_sum(batch).item() == pytest.approx(0, abs=1e-5)  # LoRA begins at zero
+    with torch.no_grad():
+        for name, weight in decoder.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    assert stage.loss_sum(batch).item() > 0.01
 
 
 def test_questions_are_wanted_and_there_are_none(base: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 Unlike a corpus's adapter it is never switched off or exchanged. The layers are PEFT's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -60,6 +61,19 @@ def load_lora(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
                 f"LoRA weight {name} must have shape {tuple(weight.shape)}, got {tuple(tensors[name].shape)}"
             )
         weight.copy_(tensors[name])
+
+
+@contextmanager
+def lora_off(model: nn.Module) -> Iterator[None]:
+    """Read with the model's own weights alone inside the block."""
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def merge_lora(model: nn.Module) -> None:

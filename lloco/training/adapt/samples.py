@@ -63,12 +63,16 @@ class Sample:
     branches: tuple[Branch, ...]
     is_text_read: bool = False
     """Whether the documents are read as text in a second row."""
+    is_plain: bool = False
+    """Whether this is text without a document, which is to be read as the model reads it without LoRA."""
 
     def num_positions(self, ratio: float) -> float:
         """Return about how many positions of the decoder its rows take."""
         num_tokens = sum(len(ids) for ids in self.documents)
         around = len(self.before_ids) + len(self.text_ids) + sum(len(branch.ids) for branch in self.branches)
-        return around + num_tokens / ratio + (around + num_tokens if self.is_text_read else 0)
+        once = around + num_tokens / ratio
+        # The forward pass without LoRA, which needs no way back, costs half as much.
+        return 1.5 * once if self.is_plain else once + (around + num_tokens if self.is_text_read else 0)
 
 
 class Samples:
@@ -99,7 +103,7 @@ class Samples:
         if kind == "repeat":
             return self._repeated(ids, chooser)
         if kind == "plain" or len(ids) < 16:
-            return Sample(_NOTHING, (), _NOTHING, (self._text_branch(ids),))
+            return Sample(_NOTHING, (), _NOTHING, (self._text_branch(ids),), is_plain=True)
         cut = chooser.randrange(len(ids) // 4, 3 * len(ids) // 4)
         # The first token of a branch is no target: it is given as text.
         return Sample(_NOTHING, (ids[:cut],), _NOTHING, (self._text_branch(ids[cut:]),))

@@ -13,11 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from lloco.compressors.delta import TrainableCompressor
+from lloco.compressors.lora_weights import lora_off
 from lloco.prompts.branched_rows import BranchedInput, BranchedRow, collate_branches
 from lloco.training.adapt.rows import read_as_vectors, row_len, text_row, vector_row
 from lloco.training.adapt.samples import Sample, Samples
 from lloco.training.adapt.validation import Measured
 from lloco.training.pretrain.stage import divergence
+
+PLAIN_TOP_K = 100
+"""Tokens, the likeliest at each position of plain text, whose probabilities are to stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +106,38 @@ class AdaptStage:
 
     def loss_sum(self, batch: AdaptBatch) -> Tensor:
         """Return the weighted sum of the targets' losses."""
-        vectors = self._vectors(batch.samples, batch.segment_len)
-        rows = [vector_row(sample, own) for sample, own in zip(batch.samples, vectors, strict=True)]
+        plain = [sample for sample in batch.samples if sample.is_plain]
+        others = [sample for sample in batch.samples if not sample.is_plain]
+        parts = [self._plain_loss([text_row(sample) for sample in plain])] if plain else []
+        if others:
+            parts.append(self._reading_loss(others, batch.segment_len))
+        return torch.stack(parts).sum()
+
+    def _plain_loss(self, rows: Sequence[BranchedRow]) -> Tensor:
+        """Return how far plain text is read otherwise than without LoRA, so that nothing is unlearned."""
         logits, inputs = self.logits(rows)
-        losses = nn.functional.cross_entropy(logits, inputs.target_ids, reduction="none")
-        taught = [index for index, sample in enumerate(batch.samples) if sample.is_text_read]
+        with torch.no_grad():
+            before = self.logits_before(rows)
+        return divergence(before, logits, PLAIN_TOP_K, reduction="none") @ inputs.target_weights.to(logits.device)
+
+    def _reading_loss(self, samples: Sequence[Sample], segment_len: int) -> Tensor:
+        """Return the loss of documents as vectors and, where the sample says so, as text."""
+        vectors = self._vectors(samples, segment_len)
+        rows = [vector_row(sample, own) for sample, own in zip(samples, vectors, strict=True)]
+        logits, inputs = self.logits(rows)
+        losses = _cross_entropies(logits, inputs)
+        weights = inputs.target_weights.to(logits.device)
+        taught = [index for index, sample in enumerate(samples) if sample.is_text_read]
         if not taught:
-            return losses @ inputs.target_weights
-        text_logits, text_inputs = self.logits([text_row(batch.samples[index]) for index in taught])
-        text_losses = nn.functional.cross_entropy(text_logits, text_inputs.target_ids, reduction="none")
-        share = self.options.distillation_ratio
-        if share:
-            learns = _targets_of(batch.samples, taught).to(logits.device)
-            pulls = self._pulls(text_logits.detach(), logits[learns], losses[learns], text_inputs.target_ids)
+            return losses @ weights
+        text_logits, text_inputs = self.logits([text_row(samples[index]) for index in taught])
+        if self.options.distillation_ratio:
+            learns = _targets_of(samples, taught).to(logits.device)
+            targets = text_inputs.target_ids.to(logits.device)
+            pulls = self._pulls(text_logits.detach(), logits[learns], losses[learns], targets)
             losses = losses.index_add(0, learns, pulls)
-        return losses @ inputs.target_weights + text_losses @ text_inputs.target_weights
+        text_weights = text_inputs.target_weights.to(logits.device)
+        return losses @ weights + _cross_entropies(text_logits, text_inputs) @ text_weights
 
     def _pulls(self, teacher: Tensor, student: Tensor, losses: Tensor, targets: Tensor) -> Tensor:
         """Return what to add to the targets' own losses where the teacher is right, so that the two are mixed."""
@@ -138,6 +159,11 @@ class AdaptStage:
         ).last_hidden_state
         return self.compressor.model.lm_head(hidden[inputs.before_targets]).float(), inputs
 
+    def logits_before(self, rows: Sequence[BranchedRow]) -> Tensor:
+        """Return the same without LoRA, as the pretrained model reads the rows."""
+        with lora_off(self.compressor.decoder.model):
+            return self.logits(rows)[0]
+
     def _vectors(self, samples: Sequence[Sample], segment_len: int) -> list[list[Tensor]]:
         """Return the vectors of every sample's documents."""
         documents = [ids for sample in samples for ids in sample.documents]
@@ -157,6 +183,10 @@ class AdaptStage:
             figures = self.validation.figures(self, self.options.segment_lens)
         self.compressor.train()
         return figures
+
+
+def _cross_entropies(logits: Tensor, inputs: BranchedInput) -> Tensor:
+    return nn.functional.cross_entropy(logits, inputs.target_ids.to(logits.device), reduction="none")
 
 
 def _targets_of(samples: Sequence[Sample], chosen: Sequence[int]) -> Tensor:

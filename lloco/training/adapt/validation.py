@@ -4,12 +4,14 @@ Under greedy decoding an answer is right exactly when every one of its tokens is
 spans say how much of the text the vectors hold.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from lloco.compressors.delta import TrainableCompressor
 from lloco.prompts.branched_rows import BranchedInput, BranchedRow
@@ -30,6 +32,10 @@ class Reader(Protocol):
         """Return logits (num_targets, vocab_size) of the rows' targets, and the rows as they were read."""
         ...
 
+    def logits_before(self, rows: Sequence[BranchedRow]) -> Tensor:
+        """Return the same as the pretrained model reads the rows."""
+        ...
+
 
 class Measured:
     """Samples that are the same at every measurement."""
@@ -38,17 +44,20 @@ class Measured:
         options = SampleOptions(
             mix={"questions": 1.0}, window_tokens=learned.options.window_tokens, max_questions=2, text_ratio=0.0
         )
+        plain = SampleOptions(mix={"plain": 1.0}, window_tokens=learned.options.window_tokens, text_weight=1.0)
         repeats = SampleOptions(mix={"repeat": 1.0}, span_lens=(SPAN_LEN, SPAN_LEN), text_weight=1.0)
         asked = [line for line in lines if line[1]][:limit]
         self._questions = [_one_of(line, learned, options, index) for index, line in enumerate(asked)]
         self._repeats = [_one_of(line, learned, repeats, index) for index, line in enumerate(asked[: limit // 2])]
+        self._plain = [_one_of(line, learned, plain, index) for index, line in enumerate(asked[: limit // 2])]
 
     def __len__(self) -> int:
         return len(self._questions)
 
     def figures(self, reader: Reader, segment_lens: Sequence[int]) -> dict[str, float]:
-        """Return exact match and token accuracy of answers, and token accuracy of repeated spans, in percent."""
-        figures = {}
+        """Return exact match and token accuracy of answers, token accuracy of repeated spans, and the change of plain
+        text's perplexity, all in percent."""
+        figures = {"plain_text_change": self._plain_change(reader)}
         figures["text_exact_match"], figures["text_token_accuracy"] = _score(
             reader, [text_row(sample) for sample in self._questions]
         )
@@ -64,6 +73,18 @@ class Measured:
                     figures[f"exact_match_{segment_len}x"] = exact
                     figures[f"token_accuracy_{segment_len}x"] = accuracy
         return figures
+
+    def _plain_change(self, reader: Reader) -> float:
+        """Return by how many percent the perplexity of plain text has risen over the pretrained model's."""
+        risen, num_tokens = 0.0, 0
+        for start in range(0, len(self._plain), BATCH_SIZE):
+            rows = [text_row(sample) for sample in self._plain[start : start + BATCH_SIZE]]
+            logits, inputs = reader.logits(rows)
+            targets = inputs.target_ids.to(logits.device)
+            now, before = (cross_entropy(one, targets, reduction="sum") for one in (logits, reader.logits_before(rows)))
+            risen += float(now - before)
+            num_tokens += len(targets)
+        return 100 * (math.exp(risen / num_tokens) - 1)
 
 
 def _one_of(line: Line, learned: Samples, options: SampleOptions, seed: int) -> Sample:
