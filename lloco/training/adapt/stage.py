@@ -20,9 +20,6 @@ from lloco.training.adapt.samples import Sample, Samples
 from lloco.training.adapt.validation import Measured
 from lloco.training.pretrain.stage import divergence
 
-PLAIN_TOP_K = 100
-"""Tokens, the likeliest at each position of plain text, whose probabilities are to stay as they are."""
-
 
 @dataclass(frozen=True, slots=True)
 class AdaptOptions:
@@ -118,7 +115,9 @@ class AdaptStage:
         logits, inputs = self.logits(rows)
         with torch.no_grad():
             before = self.logits_before(rows)
-        return divergence(before, logits, PLAIN_TOP_K, reduction="none") @ inputs.target_weights.to(logits.device)
+        wanted = before.log_softmax(dim=-1)
+        divergences = (wanted.exp() * (wanted - logits.log_softmax(dim=-1))).sum(dim=-1)
+        return divergences @ inputs.target_weights.to(logits.device)
 
     def _reading_loss(self, samples: Sequence[Sample], segment_len: int) -> Tensor:
         """Return the loss of documents as vectors and, where the sample says so, as text."""
