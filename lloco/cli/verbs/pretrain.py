@@ -196,7 +196,7 @@ def pretrain(
         init=None if init is None else Path(init),
         shape=ModelShape(**asdict(shape)),
         design=design,
-        **{**asdict(recipe), "ratios": ratios, "distillation_ratio": recipe.distillation_ratio or 0.0},
+        **{**asdict(recipe), "ratios": ratios},
     )
     if batch_size is not None:
         chosen = replace(chosen, batch_tokens=batch_size * chosen.max_document_tokens)

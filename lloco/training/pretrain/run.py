@@ -146,8 +146,8 @@ class PretrainOptions:
     """Share of the questions' contexts that hold other documents as well."""
     not_answerable_ratio: float = 0.0
     """Share of the questions' contexts that are also asked about a document that is not there."""
-    distillation_ratio: float = 0.0
-    """Weight of what the same model says that reads the text, beside the targets."""
+    distillation_ratio: float | None = None
+    """Weight of what the same model says that reads the text, beside the targets; 0 when not given."""
     start_fraction: float = 0.1
     """Share of the documents, the shortest, that a stage's first step draws from."""
     evaluate_every: int = 250
@@ -361,7 +361,7 @@ def _run_stage(
         reconstruction_ratio=options.reconstruction_ratio,
         distractor_ratio=options.distractor_ratio,
         not_answerable_ratio=options.not_answerable_ratio,
-        distillation_ratio=options.distillation_ratio,
+        distillation_ratio=options.distillation_ratio or 0.0,
     )
     run = {
         "reading": asdict(reading),
