@@ -6,10 +6,10 @@ import torch
 
 from lloco.adapters.origin import read_origin
 from lloco.compressors.compressor import Compressor
-from lloco.compressors.delta import checkpoint_digest
+from lloco.compressors.delta import checkpoint_digest, checkpoint_width
 from lloco.compressors.load import compressor_folder, load_named_decoder
 from lloco.errors import CheckpointError, LlocoError, MismatchError
-from lloco.models.checkpoint import moved_since, width_named
+from lloco.models.checkpoint import moved_since
 from lloco.models.decoder import Decoder, resolve_device
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary
@@ -135,6 +135,6 @@ def _check_is_compressor_of(summary: CorpusSummary, compressor: str | Path) -> N
     if digest != summary.compressor_digest:
         raise MismatchError(
             f"corpus {summary.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "
-            f"{str(summary.compressor_digest)[:12]}), {compressor} ({width_named(folder)} wide, digest {digest[:12]}) "
-            f"was named as its compressor: name {summary.compressor}, or compress the documents again"
+            f"{str(summary.compressor_digest)[:12]}), {compressor} ({checkpoint_width(folder)} wide, digest "
+            f"{digest[:12]}) was named as its compressor: name {summary.compressor}, or compress the documents again"
         )

@@ -71,14 +71,21 @@ class AdaptFlags:
         summary_length: int,
     ) -> "AdaptRunOptions":
         """Return the run that these flags and the common ones of `recipe` ask for."""
-        from lloco.compressors.delta import DeltaDesign, DeltaSettings, segment_lens_of
+        from lloco.compressors.delta import DeltaDesign, DeltaSettings, is_delta, read_delta_settings, segment_lens_of
+        from lloco.models.checkpoint import checkpoint_folder
         from lloco.training.adapt.run import AdaptRunOptions
         from lloco.training.adapt.samples import SampleOptions
         from lloco.training.adapt.stage import AdaptOptions
 
         chosen = cast("DeltaDesign", design or "pyramid")
         length = summary_length if chosen == "autocompressor" else 1
-        lens = segment_lens_of(ratios or (4.0, 2.0), length)
+        lens = () if ratios is None else segment_lens_of(ratios, length)
+        folder = checkpoint_folder(init)
+        if is_delta(folder):
+            begun = read_delta_settings(folder)
+            chosen, length = begun.design, begun.summary_length
+            lens = begun.segment_lens if ratios is None else segment_lens_of(ratios, length)
+        lens = lens or segment_lens_of((4.0, 2.0), length)
         return AdaptRunOptions(
             data=data,
             validation=validation,

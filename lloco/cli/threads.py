@@ -1,7 +1,8 @@
 """How many threads compute: as many as multiply fastest right now, and threads that wait for work let others run.
 
 Threads that other programs take turns with wait for one another: on a busy machine one of them can be faster than two.
-What the user says with `OMP_NUM_THREADS` or `OMP_WAIT_POLICY` stands.
+What the user says with `OMP_NUM_THREADS` or `OMP_WAIT_POLICY` stands. `pretrain` and `finetune` do not ask here: a
+resumed run must round as it began.
 """
 
 import os

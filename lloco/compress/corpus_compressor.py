@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from lloco.compressors.compressor import Compressor
-from lloco.compressors.delta import checkpoint_digest
-from lloco.compressors.load import load_compressor, named_folder
+from lloco.compressors.delta import checkpoint_digest, checkpoint_width
+from lloco.compressors.load import decoder_folder, load_compressor
 from lloco.errors import CheckpointError, MismatchError
-from lloco.models.checkpoint import moved_since, width_named
+from lloco.models.checkpoint import moved_since
 from lloco.models.decoder import resolve_device
 from lloco.models.named import full_name
 from lloco.store.corpus import Corpus
@@ -58,8 +58,8 @@ def check_made_for(compressor: Compressor, model: str | Path) -> None:
     """
     if full_name(str(model)) == compressor.name:
         return
-    folder = named_folder(model)
-    digest, width = checkpoint_digest(folder), width_named(folder)
+    folder = decoder_folder(model)
+    digest, width = checkpoint_digest(folder), checkpoint_width(folder)
     if digest != compressor.digest:
         raise MismatchError(
             f"soft prompts for {model} ({width} wide, digest {digest[:12]}) were wanted, {compressor.name} makes them "

@@ -82,6 +82,7 @@ def read_delta_settings(folder: Path) -> DeltaSettings:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         found = int(values.pop("format"))
+        values["segment_lens"] = tuple(map(int, values["segment_lens"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} cannot be read as a delta ({error}): fetch it again") from error
     if found != FORMAT:
@@ -89,7 +90,26 @@ def read_delta_settings(folder: Path) -> DeltaSettings:
     known = {field.name for field in fields(DeltaSettings)}
     if not {"base", "base_digest", "segment_lens"} <= values.keys() <= known:
         raise CheckpointError(f"{file} must have some of {', '.join(sorted(known))} and no others: fetch it again")
-    return DeltaSettings(**{**values, "segment_lens": tuple(values["segment_lens"])})
+    return DeltaSettings(**values)
+
+
+def checkpoint_width(folder: Path) -> int | None:
+    """Return the width of a checkpoint's vectors: of a delta its merges', else what its config names.
+
+    Raises:
+        CheckpointError: there is no config that can be read.
+    """
+    if is_delta(folder):
+        own = (f"{_ENCODER}levels.0.left.weight", f"{_ENCODER}summaries")
+        found = next((tensor for name, tensor in iter_tensors(folder, lambda name: name in own)), None)
+        return None if found is None else int(found.shape[-1])
+    try:
+        width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"a model was wanted, config.json in {folder} cannot be read ({error}): name the model's own folder"
+        ) from error
+    return width if isinstance(width, int) else None
 
 
 def checkpoint_digest(folder: Path) -> str:
@@ -108,12 +128,23 @@ def new_compressor_around(decoder: Decoder, settings: DeltaSettings, seed: int =
     Raises:
         CheckpointError: the model's layers are not named as Llama's are, or it has fewer than are asked for.
     """
-    torch.manual_seed(seed)
     settings = settings.with_segment_lens(settings.segment_lens)
-    scale = embed_scale(decoder)
     decoder.model.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        compressor = _around(decoder, settings)
+    for weight in compressor.parameters():
+        if weight.requires_grad:
+            # What learns does so in float32, whatever computes.
+            weight.data = weight.data.float()
+    return compressor
+
+
+def _around(decoder: Decoder, settings: DeltaSettings) -> TrainableCompressor:
+    scale = embed_scale(decoder)
     if settings.design == "autocompressor":
-        inject_lora(decoder.model, settings.reader_lora_r)
+        if settings.reader_lora_r:
+            inject_lora(decoder.model, settings.reader_lora_r)
         summaries = torch.randn(settings.summary_length, decoder.hidden_size) * scale
         first, *_ = settings.segment_lens
         return AutoCompressor(decoder, summaries, segment_len=first, segment_lens=settings.segment_lens)
@@ -196,6 +227,8 @@ def load_delta(
         if isinstance(compressor, LocalCompressor):
             merge_lora(compressor.encoder.body)
             in_dtype(compressor.encoder, decoder.dtype)
+        else:
+            in_dtype(compressor.embed_summary, decoder.dtype)
     digest = _joint_digest(settings.base_digest, weights_digest(folder))
     compressor.decoder = replace(decoder, name=str(folder), digest=digest)
     return compressor.eval()

@@ -38,6 +38,15 @@ def named_folder(name: str | Path) -> Path:
     return checkpoint_folder(name)
 
 
+def decoder_folder(name: str | Path) -> Path:
+    """Return the local folder that `load_named_decoder` loads for this name.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    return checkpoint_folder(_locate(name, is_decoder=True)[1])
+
+
 def compressor_folder(name: str | Path) -> Path:
     """Return the local folder of a compressor, which for `smollm2` is another one than the model's.
 
@@ -112,8 +121,8 @@ def load_named_decoder(
     if is_delta(checkpoint_folder(place)):
         if is_shell:
             raise CheckpointError(
-                f"{name} is a delta, which another process cannot read: write it whole first with `lloco pretrain "
-                f"--init {name} --compressor-steps 0 --merged --out DIR`, and name DIR/merged"
+                f"{name} is a delta, whose merged weights a vLLM server elsewhere does not have: use --engine vllm or "
+                "transformers without --vllm-url"
             )
         decoder = load_delta(checkpoint_folder(place), device=device, dtype=dtype, max_positions=max_positions).decoder
         return replace(decoder, name=name)

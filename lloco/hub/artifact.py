@@ -30,7 +30,7 @@ _ADAPTER = r"adapter_config\.json|adapter_model\.safetensors|template\.json|lloc
 KINDS: Mapping[str, re.Pattern[str]] = {
     "compressor": re.compile(
         rf"(generation_)?config\.json|model(-\d{{5}}-of-\d{{5}})?\.safetensors|model\.safetensors\.index\.json|{_TOKENIZER}"
-        rf"|vocab\.json|merges\.txt|spiece\.model|chat_template\.jinja|{_LEGAL}"
+        rf"|lloco_delta\.json|template\.json|vocab\.json|merges\.txt|spiece\.model|chat_template\.jinja|{_LEGAL}"
     ),
     "adapter": re.compile(rf"{_ADAPTER}|{_LEGAL}"),
     "corpus": re.compile(

@@ -15,6 +15,7 @@ from lloco.adapters.digest import WEIGHT_FILES, adapter_digest, weight_file
 from lloco.adapters.folder import read_adapter
 from lloco.compressors.autocompressor import SUMMARY_KEY
 from lloco.compressors.decoder_based import TENSOR_PREFIX
+from lloco.compressors.delta import checkpoint_width, is_delta, read_delta_settings
 from lloco.compressors.icae import SUMMARIES
 from lloco.compressors.load import compressor_folder, design_of
 from lloco.errors import CheckpointError
@@ -73,6 +74,8 @@ def _compressor_summary(folder: Path) -> dict[str, Any]:
             f"a compressor was wanted, {folder} has neither {SUMMARY_KEY} nor a compressor_design: it is a plain "
             "language model"
         )
+    if is_delta(folder):
+        return _delta_summary(folder, design)
     own = {"autocompressor": SUMMARY_KEY, "icae": TENSOR_PREFIX + SUMMARIES}.get(design, f"{TENSOR_PREFIX}scale")
     if find_tensor(folder, own) is None:
         raise CheckpointError(
@@ -87,6 +90,28 @@ def _compressor_summary(folder: Path) -> dict[str, Any]:
     return {
         "design": design,
         **_shape(folder),
+        "weights_digest": weights_digest(folder),
+    }
+
+
+def _delta_summary(folder: Path, design: str) -> dict[str, Any]:
+    """Say what a delta is.
+
+    Raises:
+        CheckpointError: its base is a folder of this machine, which nobody else has.
+    """
+    settings = read_delta_settings(folder)
+    if Path(settings.base).is_absolute():
+        raise CheckpointError(
+            f"{folder} is a delta of {settings.base}, a folder of this machine: train it around a name or a hub id, or "
+            "push what `lloco pretrain --merged` writes"
+        )
+    return {
+        "design": design,
+        "base_model": settings.base,
+        "base_model_digest": settings.base_digest,
+        "hidden_size": checkpoint_width(folder),
+        "summary_length": settings.summary_length,
         "weights_digest": weights_digest(folder),
     }
 

@@ -16,9 +16,11 @@ from torch import Tensor
 from lloco.adapters.digest import CONFIG_FILE, WEIGHT_FILES, adapter_digest, weight_file
 from lloco.adapters.folder import read_adapter
 from lloco.adapters.origin import ORIGIN_FILE
+from lloco.compressors.delta import checkpoint_digest, checkpoint_width
+from lloco.compressors.load import decoder_folder
 from lloco.errors import CheckpointError, MismatchError
 from lloco.files.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
-from lloco.models.checkpoint import checkpoint_folder, weights_digest
+from lloco.models.checkpoint import checkpoint_folder
 from lloco.prompts.template import TEMPLATE_FILE, Template
 from lloco.store.corpus import Corpus
 from lloco.version import __version__
@@ -108,13 +110,10 @@ def _keep_origin(file: Path, origin: bytes) -> None:
 
 def _origin(model: str | Path, width: int | None, source: str | Path) -> bytes:
     """Return lloco.json for an adapter of this model, whose files are read and not loaded."""
-    folder = checkpoint_folder(model)
-    try:
-        wide = json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"a model was wanted, config.json of {model} cannot be read ({error}): check it"
-        ) from error
+    folder = decoder_folder(model)
+    wide = checkpoint_width(folder)
+    if wide is None:
+        raise CheckpointError(f"config.json of {model} must have hidden_size: check it")
     if width not in (None, wide):
         raise MismatchError(
             f"the model that {source} was trained on was wanted, {width} wide, {model} is {wide} wide: name the "
@@ -123,7 +122,7 @@ def _origin(model: str | Path, width: int | None, source: str | Path) -> bytes:
     name = str(folder.resolve()) if Path(model).expanduser().is_dir() else str(model)
     values = {
         "base_model": name,
-        "base_model_digest": weights_digest(folder),
+        "base_model_digest": checkpoint_digest(folder),
         "hidden_size": wide,
         "lloco_version": __version__,
     }

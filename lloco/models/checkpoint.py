@@ -199,17 +199,6 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
     fsync_folder(folder.parent)
 
 
-def width_named(folder: Path) -> int | None:
-    """Return the width that a checkpoint's config names."""
-    try:
-        width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"a model was wanted, config.json in {folder} cannot be read ({error}): name the model's own folder"
-        ) from error
-    return width if isinstance(width, int) else None
-
-
 def moved_since(made: str, error: CheckpointError, flag: str) -> CheckpointError:
     """Say what remembers this place."""
     return CheckpointError(f"{error}; {made} was made with it: if it has moved, name it with {flag}")

@@ -140,7 +140,7 @@ def is_smollm2_installed() -> bool:
 
 def has_smollm2_compressor() -> bool:
     """Return whether the compressor of `smollm2` is in this installation."""
-    return SMOLLM2_FOLDER.is_dir()
+    return any((SMOLLM2_FOLDER / name).is_file() for name in ("lloco_delta.json", "config.json"))
 
 
 def default_model() -> str:

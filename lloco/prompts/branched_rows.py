@@ -7,6 +7,7 @@ embed token ids.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +66,16 @@ class BranchedInput:
     """(num_targets,)"""
     target_branches: Tensor
     """(num_targets,) int64: which branch of the whole batch each target belongs to."""
+
+
+def can_branch(decoder: Any) -> bool:
+    """Return whether the model reads rows with branches: every layer sees all that the mask shows, by position ids."""
+    config = decoder.model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    is_windowed = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
+    has_rotary_positions = getattr(config, "rope_parameters", None) is not None
+    is_plain = config._attn_implementation in ("eager", "sdpa")
+    return kinds == {"full_attention"} and not is_windowed and has_rotary_positions and is_plain
 
 
 def collate_branches(rows: Sequence[BranchedRow], decoder: TokenEmbedder) -> BranchedInput:

@@ -208,7 +208,11 @@ class Engines:
                 self._check_is_open()
                 options = self._options
                 decoder = load_named_decoder(
-                    model, device=options.device, dtype=options.dtype, is_shell=options.vllm is not None
+                    model,
+                    device=options.device,
+                    dtype=options.dtype,
+                    max_positions=options.max_positions,
+                    is_shell=options.vllm is not None,
                 )
                 self._check_refused(decoder.digest)
                 if decoder.digest not in self._engines:
@@ -238,7 +242,15 @@ class Engines:
             )
         if is_compressors:
             return self._run(self.compressor(corpus).decoder)
-        return self._run(load_corpus_decoder(corpus, adapter=adapter, device=options.device, dtype=options.dtype))
+        return self._run(
+            load_corpus_decoder(
+                corpus,
+                adapter=adapter,
+                device=options.device,
+                dtype=options.dtype,
+                max_positions=options.max_positions,
+            )
+        )
 
     def _run(self, decoder: Decoder) -> AsyncEngine:
         """Return an engine that runs this decoder, or has a vLLM run it that runs already."""

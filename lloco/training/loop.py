@@ -167,7 +167,7 @@ def train(
     _check_same_start(len(log), folder, state)
     for step in range(len(log), options.num_steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, options) * group["rate_factor"]
+            group["lr"] = learning_rate_at(step, options) * group.get("rate_factor", 1.0)
         started = time.perf_counter()
         loss, num_targets = _accumulate(stage, step, [p for _, p in parameters], options, state, shares)
         norm = float(whole(torch.nn.utils.clip_grad_norm_([p for _, p in parameters], options.max_grad_norm)))

@@ -15,7 +15,6 @@ from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.eval_session import warn_of_other_model
 from lloco.cli.output import Output
 from lloco.cli.templates import named_template
-from lloco.cli.threads import fit_threads
 from lloco.cli.verb import verb
 from lloco.errors import DataError
 
@@ -153,7 +152,6 @@ def finetune(
         recipe.check_start(questions.adapter)
     output = Output(is_json, quiet)
     keep_freed_memory()
-    fit_threads()
     from lloco.models.decoder import resolve_device
     from lloco.store.store import Store
     from lloco.training.loop import process_state

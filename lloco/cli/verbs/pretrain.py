@@ -11,7 +11,6 @@ from lloco.cli import options
 from lloco.cli.adapt_flags import AdaptFlags
 from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output
-from lloco.cli.threads import fit_threads
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -168,7 +167,6 @@ def pretrain(
     """
     output = Output(is_json, quiet)
     keep_freed_memory()
-    fit_threads()
     shape.check()
     ratios = None if recipe.ratios is None else _ratios(recipe.ratios)
     if init is not None:
@@ -234,9 +232,9 @@ def _adapt(chosen: "AdaptRunOptions", merged: bool, out: Path, output: Output) -
                 output.say(f"step {line.step + 1}: loss {line.loss:.3f}, {_figures(line.figures)}")
 
         adapt(chosen, out, on_step, output.say)
-    if merged:
+    if merged and not output.is_silent:
         output.say(f"writing all weights to {out / 'merged'}")
-        whole = load_compressor(out / "model")
+        whole = load_compressor(out / "model", device=chosen.device)
         whole.decoder = replace(whole.decoder, digest="")
         whole.save(out / "merged")
     values = {"model": str(out / "model"), **last}

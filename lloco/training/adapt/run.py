@@ -23,11 +23,14 @@ from lloco.compressors.delta import (
     read_delta_settings,
     save_delta,
 )
-from lloco.errors import DataError
+from lloco.compressors.load import design_of
+from lloco.errors import CheckpointError, DataError
 from lloco.models.checkpoint import checkpoint_folder, weights_digest
 from lloco.models.decoder import dtype_name, load_decoder, resolve_device
+from lloco.models.named import SMOLLM2, full_name
+from lloco.prompts.branched_rows import can_branch
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
-from lloco.training.adapt.samples import SampleOptions, Samples
+from lloco.training.adapt.samples import Kind, SampleOptions, Samples
 from lloco.training.adapt.stage import AdaptOptions, AdaptStage
 from lloco.training.adapt.validation import Measured
 from lloco.training.checkpoint import claimed_run
@@ -93,12 +96,14 @@ def adapt(
         LlocoError: `out` holds a run with other options, or another run trains there.
         CheckpointError: `init` cannot be loaded.
     """
-    lines = list(iter_lines(options.data))
+    lines = [line for line in iter_lines(options.data) if line[0].strip()]
     if not lines:
         raise DataError("training needs text, no file was given or all are empty: name JSON-lines files with --data")
     if options.samples.mix.get("questions") and not any(pairs for _, pairs in lines):
         raise DataError("the mix has questions and no line of --data has any: give lines with questions, or leave "
                         "questions out of --mix")  # fmt: skip
+    if options.validation and not any(pairs and text.strip() for text, pairs in iter_lines(options.validation)):
+        raise DataError("no line of --validation has questions: give held-out lines with questions, or leave it out")
     state = process_state(resolve_device(options.device))
     with claimed_run(out, state):
         return _adapt(options, lines, out, state, on_step, on_note)
@@ -115,6 +120,10 @@ def _adapt(
     options = replace(options, bf16=chosen_bf16(options.bf16, [out / "steps"], state))
     compressor, settings = load_trainable(options)
     nn.Module.to(compressor, resolve_device(options.device))
+    if not settings.reader_lora_r:
+        # Without LoRA the reader is the pretrained model itself: plain text teaches it nothing.
+        mix: dict[Kind, float] = {**options.samples.mix, "plain": 0.0}
+        options = replace(options, samples=replace(options.samples, mix=mix))
     tokenizer = compressor.decoder.require_tokenizer()
     template = options.template or (Template.packaged("short_answer") if tokenizer.chat_template else DEFAULT_TEMPLATE)
     samples = Samples(lines, options.samples, template, tokenizer)
@@ -130,9 +139,15 @@ def _adapt(
         validation=Measured(held_out, samples, options.num_validation) if held_out else None,
         evaluate_every=options.evaluate_every,
     )
-    for model in (module for module in compressor.modules() if isinstance(module, PreTrainedModel)):
-        # Its backward pass on a CPU is faster than the fused one's.
-        model.set_attn_implementation("eager")
+    if not can_branch(compressor.decoder):
+        raise CheckpointError(
+            f"{settings.base} must see its whole context in every layer, by rotary positions, to be trained around: "
+            "choose a model without windows"
+        )
+    if compressor.decoder.device.type == "cpu":
+        for model in (module for module in compressor.modules() if isinstance(module, PreTrainedModel)):
+            # Its backward pass on a CPU is faster than the fused one's.
+            model.set_attn_implementation("eager")
     compressor.train()
     log = train(
         compressor,
@@ -143,14 +158,13 @@ def _adapt(
         run=_identity(options, settings, template, lines),
         rate_factor=lambda name: _rate_factor(name, options),
     )
-    compressor.eval()
     if state.is_main_process:
         write_curves(out, log)
         save_delta(compressor, settings, template, out / "model")
         text = json.dumps({"options": asdict(options), "num_lines": len(lines)}, indent=2, default=str)
         (out / "pretrain.json").write_text(text + "\n", encoding="utf-8")
     state.wait_for_everyone()
-    return compressor
+    return load_delta(out / "model", device=options.device)
 
 
 def load_trainable(options: AdaptRunOptions) -> tuple[TrainableCompressor, DeltaSettings]:
@@ -163,7 +177,11 @@ def load_trainable(options: AdaptRunOptions) -> tuple[TrainableCompressor, Delta
         loaded = load_delta(folder, device=options.device, dtype=dtype, is_trainable=True, segment_lens=lens)
         return loaded, settings
     decoder = load_decoder(options.init, device=options.device, dtype=dtype)
-    settings = replace(options.delta, base=options.init, base_digest=decoder.digest)
+    if design_of(folder) == "pyramid":
+        raise CheckpointError(f"{options.init} is a merged compressor: go on from the delta that it was written from")
+    path = Path(options.init).expanduser()
+    base = str(path.resolve()) if path.exists() and full_name(options.init) != SMOLLM2 else full_name(options.init)
+    settings = replace(options.delta, base=base, base_digest=decoder.digest)
     settings = settings.with_segment_lens(settings.segment_lens)
     return new_compressor_around(decoder, settings, options.seed), settings
 

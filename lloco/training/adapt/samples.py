@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from lloco.models.tokenize import token_ids
 from lloco.prompts.branched_rows import Branch
 from lloco.prompts.prompt import answer_ids, question_ids
 from lloco.prompts.template import Template
@@ -100,9 +101,9 @@ class Samples:
         if kind == "questions":
             return self._questions(chooser)
         ids = self._ids(cut_line(chooser.choice(self._texts), self.options.window_tokens, chooser)[0])
-        if kind == "repeat":
+        if kind == "repeat" or (kind == "continue" and len(ids) < 16):
             return self._repeated(ids, chooser)
-        if kind == "plain" or len(ids) < 16:
+        if kind == "plain":
             return Sample(_NOTHING, (), _NOTHING, (self._text_branch(ids),), is_plain=True)
         cut = chooser.randrange(len(ids) // 4, 3 * len(ids) // 4)
         # The first token of a branch is no target: it is given as text.
@@ -124,17 +125,21 @@ class Samples:
     def _questions(self, chooser: random.Random) -> Sample:
         """Ask about one document, perhaps among others, perhaps with a piece of it as text."""
         options = self.options
-        text, pairs = cut_line(chooser.choice(self._asked), options.window_tokens, chooser, with_questions=True)
+        line = chooser.choice(self._asked)
+        shown_texts = {line[0]}
+        text, pairs = cut_line(line, options.window_tokens, chooser, with_questions=True)
         own = self._ids(text)
         documents = [own]
         if chooser.random() < options.distractor_ratio:
             others = [chooser.choice(self._texts) for _ in range(chooser.randint(1, 3))]
+            shown_texts |= {text for text, _ in others}
             documents += [self._ids(cut_line(line, options.window_tokens, chooser)[0]) for line in others]
             chooser.shuffle(documents)
         asked = chooser.sample(pairs, min(options.max_questions, len(pairs)))
         if chooser.random() < options.not_answerable_ratio:
-            stranger, _ = chooser.choice(chooser.choice(self._asked)[1])
-            if all(stranger != question for question, _ in pairs):
+            other_text, other_pairs = chooser.choice(self._asked)
+            stranger, _ = chooser.choice(other_pairs)
+            if other_text not in shown_texts and all(stranger != question for question, _ in pairs):
                 asked.append((stranger, NOT_ANSWERABLE))
         shown = self._shown(own, chooser) if chooser.random() < options.hybrid_ratio else _NOTHING
         before, branches = _NOTHING, []
@@ -152,8 +157,7 @@ class Samples:
         return ids[start : start + length]
 
     def _ids(self, text: str) -> Tensor:
-        ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return torch.tensor(ids, dtype=torch.int64)
+        return token_ids(self.tokenizer, text)
 
 
 _NOTHING = torch.empty(0, dtype=torch.int64)

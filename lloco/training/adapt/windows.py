@@ -44,9 +44,8 @@ def windows_of_text(text: str, limit: int) -> list[str]:
                 windows.append(text[start : start + limit])
                 start += limit
         end = found
-    if text[start:].strip():
-        windows.append(text[start:])
-    return windows
+    windows.append(text[start:])
+    return [window for window in windows if window.strip()]
 
 
 def _window_of(question: str, answer: str, windows: Sequence[str]) -> int:

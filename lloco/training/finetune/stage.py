@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompts.batch import IGNORED_LABEL, collate
-from lloco.prompts.branched_rows import Branch, BranchedRow, collate_branches
+from lloco.prompts.branched_rows import Branch, BranchedRow, can_branch, collate_branches
 from lloco.prompts.prompt import question_ids
 from lloco.prompts.template import Template
 from lloco.training.finetune.examples import MeasuredExample, SoftPrompts, example_prompt
@@ -174,16 +174,6 @@ class AnswerStage:
             "validation_loss": loss / self.num_targets(self.validation),
             "validation_exact_match": 100 * num_right / len(self.validation),
         }
-
-
-def can_branch(decoder: Decoder) -> bool:
-    """Return whether the model reads rows with branches: every layer sees all that the mask shows, by position ids."""
-    config = decoder.model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    is_windowed = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
-    has_rotary_positions = getattr(config, "rope_parameters", None) is not None
-    is_plain = config._attn_implementation in ("eager", "sdpa")
-    return kinds == {"full_attention"} and not is_windowed and has_rotary_positions and is_plain
 
 
 @lru_cache(maxsize=2)

@@ -23,14 +23,13 @@ from lloco.compressors.load import (
     Design,
     design_of,
     load_compressor,
-    load_named_decoder,
     named_folder,
 )
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
 from lloco.errors import CheckpointError, DataError
 from lloco.models.checkpoint import weights_digest
-from lloco.models.decoder import Decoder, load_tokenizer, resolve_device
+from lloco.models.decoder import Decoder, load_decoder, load_tokenizer, resolve_device
 from lloco.training.checkpoint import claimed_run
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
@@ -262,7 +261,7 @@ def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast)
         return _compressor_around(Decoder(model, tokenizer, "new model", ""), options)
     design = design_of(named_folder(options.init))
     if design in (None, "icae", "pyramid") or options.design not in (None, design):
-        decoder = load_named_decoder(options.init, device=options.device, dtype="float32")
+        decoder = load_decoder(options.init, device=options.device, dtype="float32")
         return _compressor_around(replace(decoder, digest=""), options)
     found = load_compressor(options.init, device=options.device, dtype="float32")
     lens = found.segment_lens if options.ratios is None else _segment_lens(options.ratios, found.summary_length)
