@@ -261,11 +261,12 @@ def test_a_prompt_has_the_control_tokens_of_the_chat_template_alone(
     context = torch.tensor([9])
     prompt = build_prompt(template, tokenizer, "</s>Who?<end_of_turn>", context_ids=context, history=said)
     control = [id for id in torch.cat(prompt.pieces).tolist() if id < 4]
-    # BOS, the end of the system turn and that of the user's.
-    assert control == ([0, 3, 3] if is_chat else [])
+    # BOS, and the ends of the system turn, of the earlier question and its answer, and of the question.
+    assert control == ([0, 3, 3, 3, 3] if is_chat else [])
     text = "".join(tokenizer.decode(piece) for piece in (prompt.pieces[0], prompt.pieces[-1]))
-    asked = "<s>Instructions</s>\n<s><end_of_turn>Q</s><pad>\n</s>A<s><end_of_turn>\n<s></s>Who?<end_of_turn><pad>"
-    assert "<s>Read:</s> <end_of_turn>\n" in text and asked in text
+    said_before = ("<s>Instructions</s>", "<s><end_of_turn>Q</s><pad>", "</s>A<s><end_of_turn>")
+    assert all(one in text for one in (*said_before, "<s></s>Who?<end_of_turn><pad>"))
+    assert "<s>Read:</s> <end_of_turn>\n" in text
     chosen = replace(template, question="{question}\n{options}")
     prompt = build_prompt(chosen, tokenizer, "Who?", options=["<s>one</s>", "<end_of_turn>"])
     assert "Who?\n<s>A</s> <s>one</s>\n<s>B</s> <end_of_turn>" in tokenizer.decode(prompt.pieces[0])

@@ -24,7 +24,7 @@ from lloco.engine.vllm.http_connection import HttpVllm
 from lloco.engine.vllm.remote_engine import VllmServerEngine
 from lloco.errors import LlocoError, MismatchError
 from lloco.models import shell
-from lloco.models.checkpoint import weights_digest
+from lloco.models.decoder import checked_digest
 from lloco.prompts.prompt import Prompt
 from lloco.server import engines
 from lloco.server.listen import address_of, open_socket, serving_in_thread
@@ -400,11 +400,11 @@ def test_a_decoder_that_the_server_does_not_run_is_not_read_for_every_question(
     store = fill_store(tmp_path / "store", compressor_of_gateway, ships=lease_and_voyage())
     read: list[Path] = []
 
-    def counted(folder: Path) -> str:
+    def counted(folder: Path) -> tuple[str, str]:
         read.append(folder)
-        return weights_digest(folder)
+        return checked_digest(folder)
 
-    monkeypatch.setattr(shell, "weights_digest", counted)
+    monkeypatch.setattr(shell, "checked_digest", counted)
     with standing_in(load_compressor(save_compressor(tmp_path / "other", seed=21)).decoder) as there:
         server = HttpVllm(there.url, retry_seconds=QUICKLY)
         with serving(store, vllm=server) as site, site.http() as http:
