@@ -65,7 +65,7 @@ TASKS = {
             "fairy tales (FairytaleQA, Apache-2.0; the stories are in the public domain)",
             "fairytaleqa",
             60,
-            40,
+            24,
             8,
             8,
         ),

@@ -35,8 +35,8 @@ leg() { # name, model to go on from, flags
 leg a smollm2 --ratios 2 --mix repeat=1 --span-lens 8,24 --compressor-steps 90 --batch-tokens 600 --evaluate-every 30
 leg b "$OUT/a/model" --ratios 2 --mix repeat=0.5,questions=0.5 --text-weight 0.5 --compressor-steps 150 --batch-tokens 1200 \
   --max-document-tokens 320 --evaluate-every 50
-leg c "$OUT/b/model" --ratios 2 --mix repeat=0.2,continue=0.03,questions=0.73,plain=0.04 --text-ratio 0.25 \
-  --compressor-steps 270 --batch-tokens 1200 --max-document-tokens 96 --evaluate-every 45 --seed 2
+leg c "$OUT/b/model" --ratios 2 --mix repeat=0.35,questions=0.57,plain=0.08 --text-weight 0.5 --text-ratio 0.2 \
+  --compressor-steps 280 --compressor-learning-rate 6e-4 --batch-tokens 600 --max-document-tokens 96 --evaluate-every 70 --seed 4
 
 lloco evaluate --task jsonl --data recipes/office/office.jsonl --compressor "$OUT/c/model" \
   --modes none,truncated,retrieval,compressed,full --max-tokens 24 --out "$OUT/office"
