@@ -473,7 +473,7 @@ def test_smollm2_is_read_from_its_wheel_and_answers(caplog: pytest.LogCaptureFix
     if not named.SMOLLM2_WHEEL.is_installed:
         pytest.skip(f"the wheel is not installed: {named.SMOLLM2_WHEEL.command}")
     caplog.set_level(logging.WARNING)
-    decoder = load_named_decoder("smollm2", device="cpu")
+    decoder = load_decoder("smollm2", device="cpu")
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "converting smollm2 once, about half a minute"
     ]
