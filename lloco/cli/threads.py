@@ -29,7 +29,7 @@ def fit_threads() -> int:
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads()
     most = torch.get_num_threads()
-    left, right = torch.ones(512, 1024), torch.ones(1024, 1024)
+    left, right = torch.ones(256, 512), torch.ones(512, 1024)
     best, best_seconds = 1, float("inf")
     for num_threads in sorted({1, *(2**power for power in range(1, most.bit_length())), most}):
         torch.set_num_threads(num_threads)

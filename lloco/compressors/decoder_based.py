@@ -5,7 +5,7 @@ tensors more tensors, which stock loaders ignore. Does not know how anything is 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +59,15 @@ class DecoderBased(nn.Module):
     def longest_row(self: Any, num_tokens: int, segment_len: int | None = None) -> int:
         """Return the positions that the longest row takes: a segment's, with its summary tokens."""
         return int(min(num_tokens, segment_len or self.segment_len) + self.summary_length)
+
+    def read_in_order(self: Any, documents: Sequence[Tensor], segment_len: int) -> list[Tensor]:
+        """Read documents of ids in any order, with gradients where they are on; returns their vectors in that order."""
+        if not documents:
+            return []
+        order = sorted(range(len(documents)), key=lambda index: -len(documents[index]))
+        made = self.read_documents([documents[index] for index in order], segment_len)
+        of_index = dict(zip(order, made, strict=True))
+        return [of_index[index] for index in range(len(order))]
 
     def compress(self: Any, document: Document) -> SoftPrompt:
         """Compress one document's text, a long one whole.

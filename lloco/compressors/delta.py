@@ -115,11 +115,9 @@ def checkpoint_width(folder: Path) -> int | None:
 def checkpoint_digest(folder: Path) -> str:
     """Return the identity of a checkpoint's decoder: the digest of its weights, of a delta with its base's."""
     own = weights_digest(folder)
-    return _joint_digest(read_delta_settings(folder).base_digest, own) if is_delta(folder) else own
-
-
-def _joint_digest(base_digest: str, own_digest: str) -> str:
-    return hashlib.sha256(f"{base_digest} {own_digest}".encode()).hexdigest()
+    if not is_delta(folder):
+        return own
+    return hashlib.sha256(f"{read_delta_settings(folder).base_digest} {own}".encode()).hexdigest()
 
 
 def new_compressor_around(decoder: Decoder, settings: DeltaSettings, seed: int = 0) -> TrainableCompressor:
@@ -142,15 +140,15 @@ def new_compressor_around(decoder: Decoder, settings: DeltaSettings, seed: int =
 
 def _around(decoder: Decoder, settings: DeltaSettings) -> TrainableCompressor:
     scale = embed_scale(decoder)
-    if settings.design == "autocompressor":
-        if settings.reader_lora_r:
-            inject_lora(decoder.model, settings.reader_lora_r)
+    is_pyramid = settings.design == "pyramid"
+    # Copied before the reader's layers get LoRA, which is not the encoder's.
+    body = in_dtype(copied_body(decoder, settings.encoder_layers), decoder.dtype) if is_pyramid else None
+    if settings.reader_lora_r:
+        inject_lora(decoder.model, settings.reader_lora_r)
+    if body is None:
         summaries = torch.randn(settings.summary_length, decoder.hidden_size) * scale
         first, *_ = settings.segment_lens
         return AutoCompressor(decoder, summaries, segment_len=first, segment_lens=settings.segment_lens)
-    body = in_dtype(copied_body(decoder, settings.encoder_layers), decoder.dtype)
-    if settings.reader_lora_r:
-        inject_lora(decoder.model, settings.reader_lora_r)
     if settings.encoder_lora_r:
         inject_lora(body, settings.encoder_lora_r)
     encoder = PyramidEncoder(body, num_levels=settings.num_levels, merge_size=settings.merge_size, embed_scale=scale)
@@ -164,7 +162,6 @@ def save_delta(compressor: TrainableCompressor, settings: DeltaSettings, templat
 
     A folder that is there gets the new files when all of them are whole; other files stay.
     """
-    settings = settings.with_segment_lens(settings.segment_lens)
     tensors = {_READER + name: value for name, value in lora_tensors(compressor.decoder.model).items()}
     tensors |= {_ENCODER + name: value for name, value in _own_tensors(compressor).items()}
     tensors = {name: value.detach().to("cpu", torch.bfloat16).contiguous() for name, value in tensors.items()}
@@ -229,8 +226,7 @@ def load_delta(
             in_dtype(compressor.encoder, decoder.dtype)
         else:
             in_dtype(compressor.embed_summary, decoder.dtype)
-    digest = _joint_digest(settings.base_digest, weights_digest(folder))
-    compressor.decoder = replace(decoder, name=str(folder), digest=digest)
+    compressor.decoder = replace(decoder, name=str(folder), digest=checkpoint_digest(folder))
     return compressor.eval()
 
 

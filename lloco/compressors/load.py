@@ -38,6 +38,11 @@ def named_folder(name: str | Path) -> Path:
     return checkpoint_folder(name)
 
 
+def lasting_name(name: str | Path) -> str:
+    """Return a model's name as it is remembered, which means the same from any working directory."""
+    return _locate(name, is_decoder=True)[0]
+
+
 def decoder_folder(name: str | Path) -> Path:
     """Return the local folder that `load_named_decoder` loads for this name.
 

@@ -102,8 +102,7 @@ class LocalEncoder(nn.Module):
 def layer_states(body: PreTrainedModel, row: Tensor, is_read: Tensor | None) -> Tensor:
     """Run the layers, every position seeing all that are read; where none is named, those before it and itself."""
     # Our own forward is told of adapters by name; LoRA that is being trained here has none.
-    is_plain = not any(isinstance(module, BaseTunerLayer) for module in body.modules())
-    if is_plain and not torch.is_grad_enabled() and can_read(body):
+    if not torch.is_grad_enabled() and not any(map(_is_lora, body.modules())) and can_read(body):
         is_seen = None if is_read is None or bool(is_read.all()) else is_read
         return LlamaForward(body).encode(row, is_seen, is_causal=is_read is None)
     mask = None
@@ -113,6 +112,10 @@ def layer_states(body: PreTrainedModel, row: Tensor, is_read: Tensor | None) -> 
         mask = mask.expand(-1, -1, row.shape[1], -1)
     states: Tensor = body(inputs_embeds=row, attention_mask=mask, use_cache=False).last_hidden_state
     return states
+
+
+def _is_lora(module: nn.Module) -> bool:
+    return isinstance(module, BaseTunerLayer)
 
 
 def group_of_tokens(num_tokens: int, segment_len: int, summary_length: int) -> Tensor:

@@ -20,7 +20,7 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 def inject_lora(model: nn.Module, rank: int) -> None:
-    """Freeze the model and give its linear layers LoRA of this rank, alpha twice the rank, in float32.
+    """Freeze the model and give its linear layers LoRA of this rank, alpha twice the rank.
 
     Raises:
         CheckpointError: the model has none of the layers that are named as Llama's are.
@@ -31,9 +31,6 @@ def inject_lora(model: nn.Module, rank: int) -> None:
         raise CheckpointError(f"LoRA needs linear layers named {', '.join(TARGETS)}, the model has none of them")
     model.requires_grad_(False)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), model, LORA_NAME)
-    for name, weight in model.named_parameters():
-        if "lora_" in name:
-            weight.data = weight.data.float()
 
 
 def lora_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -52,7 +49,7 @@ def load_lora(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         CheckpointError: the tensors are not exactly those of this model and rank.
     """
-    own = {name.replace(f".{LORA_NAME}.", "."): weight for name, weight in model.named_parameters() if "lora_" in name}
+    own = lora_tensors(model)
     if wrong := sorted(own.keys() ^ tensors.keys()):
         raise CheckpointError(f"LoRA weights do not fit the model: {wrong[0]} is missing or unknown")
     for name, weight in own.items():

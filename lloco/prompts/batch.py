@@ -71,7 +71,7 @@ def collate(
         _check_embeds(piece, decoder.hidden_size)
     if targets is not None:
         rows = [(*row, target) for row, target in zip(rows, targets, strict=True)]
-    embeds = list(_embed_rows(rows, decoder))
+    embeds = list(embed_rows(rows, decoder))
     seq_len = max(len(row) for row in embeds)
     gaps = [(seq_len - len(row), 0) if padding_side == "left" else (0, seq_len - len(row)) for row in embeds]
     attention_mask = torch.stack(
@@ -85,7 +85,7 @@ def collate(
     )
 
 
-def _embed_rows(rows: Sequence[tuple[Tensor, ...]], decoder: TokenEmbedder) -> Iterator[Tensor]:
+def embed_rows(rows: Sequence[tuple[Tensor, ...]], decoder: TokenEmbedder) -> Iterator[Tensor]:
     """Yield (length, hidden_size) per row; the token ids of the whole batch are embedded in one call."""
     token_pieces = [piece.to(decoder.device) for row in rows for piece in row if not piece.is_floating_point()]
     embedded: Iterator[Tensor] = iter(())

@@ -12,8 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from transformers import PreTrainedTokenizerBase
 
-from lloco.prompts.batch import TokenEmbedder
+from lloco.prompts.batch import TokenEmbedder, embed_rows
+from lloco.prompts.prompt import question_ids
+from lloco.prompts.template import Template
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +31,19 @@ class Branch:
     def __post_init__(self) -> None:
         assert len(self.ids) == len(self.weights), "one weight for each token"
         assert not len(self.weights) or float(self.weights[0]) == 0.0, "the first token of a branch is no target"
+
+
+def question_branch(
+    template: Template,
+    tokenizer: PreTrainedTokenizerBase,
+    question: str,
+    target_ids: Tensor,
+    options: Sequence[str] = (),
+) -> tuple[Tensor, Branch]:
+    """Return the tokens before the context, and the question with its answer as a branch whose targets are these."""
+    before, after = question_ids(template, tokenizer, question, options)
+    weights = torch.cat([torch.zeros(len(after)), torch.ones(len(target_ids))])
+    return before, Branch(torch.cat([after, target_ids]), weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,11 +99,12 @@ def collate_branches(rows: Sequence[BranchedRow], decoder: TokenEmbedder) -> Bra
     seq_len = max(row.length for row in rows)
     groups, positions, targets = zip(*(_layout(row, seq_len) for row in rows), strict=True)
     mask = torch.stack([_sight(group, decoder.dtype) for group in groups])[:, None]
+    embeds = embed_rows([(*row.context, *(branch.ids for branch in row.branches)) for row in rows], decoder)
     branches = [branch for row in rows for branch in row.branches]
     weights = [branch.weights for branch in branches]
     is_target = [weight > 0 for weight in weights]
     return BranchedInput(
-        inputs_embeds=_embedded(rows, seq_len, decoder),
+        inputs_embeds=torch.stack([pad(row, (0, 0, 0, seq_len - len(row))) for row in embeds]),
         attention_mask=mask.to(decoder.device),
         position_ids=torch.stack(positions).to(decoder.device),
         before_targets=torch.stack(targets).to(decoder.device),
@@ -123,15 +140,3 @@ def _sight(groups: Tensor, dtype: torch.dtype) -> Tensor:
     is_before = torch.ones(len(groups), len(groups), dtype=torch.bool).tril()
     is_seen = is_before & ((groups[None, :] == 0) | (groups[None, :] == groups[:, None]))
     return torch.zeros(is_seen.shape, dtype=dtype).masked_fill(~is_seen, torch.finfo(dtype).min)
-
-
-def _embedded(rows: Sequence[BranchedRow], seq_len: int, decoder: TokenEmbedder) -> Tensor:
-    pieces = [[*row.context, *(branch.ids for branch in row.branches)] for row in rows]
-    ids = [piece.to(decoder.device) for row in pieces for piece in row if not piece.is_floating_point()]
-    embedded = iter(torch.split(decoder.embed(torch.cat(ids)), [len(piece) for piece in ids]))
-    made = []
-    for row in pieces:
-        parts = [piece if piece.is_floating_point() else next(embedded) for piece in row]
-        joined = torch.cat([part.to(device=decoder.device, dtype=decoder.dtype) for part in parts])
-        made.append(pad(joined, (0, 0, 0, seq_len - len(joined))))
-    return torch.stack(made)

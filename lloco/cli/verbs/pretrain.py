@@ -218,7 +218,6 @@ def _is_around(init: str, design: str | None) -> bool:
 
 def _adapt(chosen: "AdaptRunOptions", merged: bool, out: Path, output: Output) -> None:
     """Train around a pretrained model and say how far it came."""
-    from lloco.compressors.load import load_compressor
     from lloco.training.adapt.run import adapt
     from lloco.training.loop import LogLine
 
@@ -231,10 +230,9 @@ def _adapt(chosen: "AdaptRunOptions", merged: bool, out: Path, output: Output) -
             if line.figures:
                 output.say(f"step {line.step + 1}: loss {line.loss:.3f}, {_figures(line.figures)}")
 
-        adapt(chosen, out, on_step, output.say)
+        whole = adapt(chosen, out, on_step, output.say)
     if merged and not output.is_silent:
         output.say(f"writing all weights to {out / 'merged'}")
-        whole = load_compressor(out / "model", device=chosen.device)
         whole.decoder = replace(whole.decoder, digest="")
         whole.save(out / "merged")
     values = {"model": str(out / "model"), **last}

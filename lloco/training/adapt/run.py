@@ -7,12 +7,12 @@ own checkpoint; a run whose `init` is another run's delta goes on with that one'
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from accelerate import PartialState
 from torch import nn
-from transformers import PreTrainedModel
 
 from lloco.compressors.delta import (
     DeltaSettings,
@@ -23,16 +23,16 @@ from lloco.compressors.delta import (
     read_delta_settings,
     save_delta,
 )
-from lloco.compressors.load import design_of
+from lloco.compressors.load import design_of, lasting_name
 from lloco.errors import CheckpointError, DataError
-from lloco.models.checkpoint import checkpoint_folder, weights_digest
+from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import dtype_name, load_decoder, resolve_device
-from lloco.models.named import SMOLLM2, full_name
 from lloco.prompts.branched_rows import can_branch
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
 from lloco.training.adapt.samples import Kind, SampleOptions, Samples
 from lloco.training.adapt.stage import AdaptOptions, AdaptStage
 from lloco.training.adapt.validation import Measured
+from lloco.training.attention import eager_attention
 from lloco.training.checkpoint import claimed_run
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
@@ -102,16 +102,18 @@ def adapt(
     if options.samples.mix.get("questions") and not any(pairs for _, pairs in lines):
         raise DataError("the mix has questions and no line of --data has any: give lines with questions, or leave "
                         "questions out of --mix")  # fmt: skip
-    if options.validation and not any(pairs and text.strip() for text, pairs in iter_lines(options.validation)):
+    held_out = [line for line in iter_lines(options.validation) if line[0].strip() and line[1]]
+    if options.validation and not held_out:
         raise DataError("no line of --validation has questions: give held-out lines with questions, or leave it out")
     state = process_state(resolve_device(options.device))
     with claimed_run(out, state):
-        return _adapt(options, lines, out, state, on_step, on_note)
+        return _adapt(options, lines, held_out, out, state, on_step, on_note)
 
 
 def _adapt(
     options: AdaptRunOptions,
     lines: list[Line],
+    held_out: list[Line],
     out: Path,
     state: PartialState,
     on_step: OnStep | None,
@@ -120,6 +122,11 @@ def _adapt(
     options = replace(options, bf16=chosen_bf16(options.bf16, [out / "steps"], state))
     compressor, settings = load_trainable(options)
     nn.Module.to(compressor, resolve_device(options.device))
+    if not can_branch(compressor.decoder):
+        raise CheckpointError(
+            f"{settings.base} must see its whole context in every layer, by rotary positions, to be trained around: "
+            "choose a model without windows"
+        )
     if not settings.reader_lora_r:
         # Without LoRA the reader is the pretrained model itself: plain text teaches it nothing.
         mix: dict[Kind, float] = {**options.samples.mix, "plain": 0.0}
@@ -129,7 +136,6 @@ def _adapt(
     samples = Samples(lines, options.samples, template, tokenizer)
     if on_note is not None:
         on_note(_summary(compressor, settings, lines, options))
-    held_out = list(iter_lines(options.validation))
     stage = AdaptStage(
         compressor,
         samples,
@@ -139,25 +145,18 @@ def _adapt(
         validation=Measured(held_out, samples, options.num_validation) if held_out else None,
         evaluate_every=options.evaluate_every,
     )
-    if not can_branch(compressor.decoder):
-        raise CheckpointError(
-            f"{settings.base} must see its whole context in every layer, by rotary positions, to be trained around: "
-            "choose a model without windows"
-        )
-    if compressor.decoder.device.type == "cpu":
-        for model in (module for module in compressor.modules() if isinstance(module, PreTrainedModel)):
-            # Its backward pass on a CPU is faster than the fused one's.
-            model.set_attn_implementation("eager")
     compressor.train()
-    log = train(
-        compressor,
-        stage,
-        _loop_options(options),
-        out / "steps",
-        on_step,
-        run=_identity(options, settings, template, lines),
-        rate_factor=lambda name: _rate_factor(name, options),
-    )
+    is_on_cpu = compressor.decoder.device.type == "cpu"
+    with eager_attention(compressor) if is_on_cpu else nullcontext():
+        log = train(
+            compressor,
+            stage,
+            _loop_options(options),
+            out / "steps",
+            on_step,
+            run=_identity(options, settings, template, lines, compressor.decoder.digest),
+            rate_factor=lambda name: _rate_factor(name, options),
+        )
     if state.is_main_process:
         write_curves(out, log)
         save_delta(compressor, settings, template, out / "model")
@@ -179,10 +178,8 @@ def load_trainable(options: AdaptRunOptions) -> tuple[TrainableCompressor, Delta
     decoder = load_decoder(options.init, device=options.device, dtype=dtype)
     if design_of(folder) == "pyramid":
         raise CheckpointError(f"{options.init} is a merged compressor: go on from the delta that it was written from")
-    path = Path(options.init).expanduser()
-    base = str(path.resolve()) if path.exists() and full_name(options.init) != SMOLLM2 else full_name(options.init)
-    settings = replace(options.delta, base=base, base_digest=decoder.digest)
-    settings = settings.with_segment_lens(settings.segment_lens)
+    settings = options.delta.with_segment_lens(options.delta.segment_lens)
+    settings = replace(settings, base=lasting_name(options.init), base_digest=decoder.digest)
     return new_compressor_around(decoder, settings, options.seed), settings
 
 
@@ -207,7 +204,7 @@ def _rate_factor(name: str, options: AdaptRunOptions) -> float:
 
 
 def _identity(
-    options: AdaptRunOptions, settings: DeltaSettings, template: Template, lines: list[Line]
+    options: AdaptRunOptions, settings: DeltaSettings, template: Template, lines: list[Line], init_digest: str
 ) -> dict[str, object]:
     """Say what a resumed run must share with the run it goes on with, beside its loop's options."""
     digest = hashlib.sha256()
@@ -215,7 +212,7 @@ def _identity(
         digest.update(json.dumps([text, pairs]).encode())
     return {
         "delta": json.loads(json.dumps(asdict(settings))),
-        "init": weights_digest(checkpoint_folder(options.init)),
+        "init": init_digest,
         "samples": json.loads(json.dumps(asdict(options.samples))),
         "steps": json.loads(json.dumps(asdict(options.steps))),
         "rates": [options.encoder_rate, options.merge_rate],

@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lloco.models.tokenize import token_ids
-from lloco.prompts.branched_rows import Branch
-from lloco.prompts.prompt import answer_ids, question_ids
+from lloco.prompts.branched_rows import Branch, question_branch
+from lloco.prompts.prompt import answer_ids
 from lloco.prompts.template import Template
 from lloco.training.adapt.windows import cut_line
 from lloco.training.pretrain.text import Line
@@ -67,13 +67,20 @@ class Sample:
     is_plain: bool = False
     """Whether this is text without a document, which is to be read as the model reads it without LoRA."""
 
+    def row_len(self, ratio: float) -> float:
+        """Return about how many positions a row takes that reads the documents at this ratio; as text at 1."""
+        around = len(self.before_ids) + len(self.text_ids) + sum(len(branch.ids) for branch in self.branches)
+        return around + sum(len(ids) for ids in self.documents) / ratio
+
+    def longest_row_len(self, ratio: float) -> float:
+        """Return about how many positions the longest of its rows takes."""
+        return self.row_len(1 if self.is_text_read else ratio)
+
     def num_positions(self, ratio: float) -> float:
         """Return about how many positions of the decoder its rows take."""
-        num_tokens = sum(len(ids) for ids in self.documents)
-        around = len(self.before_ids) + len(self.text_ids) + sum(len(branch.ids) for branch in self.branches)
-        once = around + num_tokens / ratio
+        once = self.row_len(ratio)
         # The forward pass without LoRA, which needs no way back, costs half as much.
-        return 1.5 * once if self.is_plain else once + (around + num_tokens if self.is_text_read else 0)
+        return 1.5 * once if self.is_plain else once + (self.row_len(1) if self.is_text_read else 0)
 
 
 class Samples:
@@ -88,11 +95,6 @@ class Samples:
         self._texts = lines
         self._asked = [line for line in lines if line[1]]
         self._repeat = self._ids(REPEAT_INSTRUCTION)
-
-    @property
-    def has_questions(self) -> bool:
-        """Whether any line has questions."""
-        return bool(self._asked)
 
     def draw(self, chooser: random.Random) -> Sample:
         """Draw one sample of a kind that the mix names."""
@@ -144,10 +146,9 @@ class Samples:
         shown = self._shown(own, chooser) if chooser.random() < options.hybrid_ratio else _NOTHING
         before, branches = _NOTHING, []
         for question, answer in asked:
-            before, after = question_ids(self.template, self.tokenizer, question)
-            target = answer_ids(self.template, self.tokenizer, answer)
-            weights = torch.cat([torch.zeros(len(after)), torch.ones(len(target))])
-            branches.append(Branch(torch.cat([after, target]), weights))
+            target_ids = answer_ids(self.template, self.tokenizer, answer)
+            before, branch = question_branch(self.template, self.tokenizer, question, target_ids)
+            branches.append(branch)
         is_text_read = chooser.random() < options.text_ratio
         return Sample(before, tuple(documents), shown, tuple(branches), is_text_read)
 

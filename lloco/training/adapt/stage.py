@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lloco.compressors.delta import TrainableCompressor
 from lloco.compressors.lora_weights import lora_off
 from lloco.prompts.branched_rows import BranchedInput, BranchedRow, collate_branches
-from lloco.training.adapt.rows import read_as_vectors, row_len, text_row, vector_row
+from lloco.training.adapt.rows import text_row, vector_row
 from lloco.training.adapt.samples import Sample, Samples
 from lloco.training.adapt.validation import Measured
 from lloco.training.pretrain.stage import divergence
@@ -85,11 +85,11 @@ class AdaptStage:
         """Group samples of similar length, so that little is padded."""
         groups: list[list[Sample]] = []
         longest = 0.0
-        for sample in sorted(drawn, key=lambda sample: -row_len(sample, segment_len)):
+        for sample in sorted(drawn, key=lambda sample: -sample.longest_row_len(segment_len)):
             num_rows = 1 + sum(1 + one.is_text_read for one in groups[-1]) if groups else 1
             if not groups or num_rows * longest > self.options.micro_batch_positions:
                 groups.append([])
-                longest = row_len(sample, segment_len)
+                longest = sample.longest_row_len(segment_len)
             groups[-1].append(sample)
         return groups
 
@@ -115,8 +115,8 @@ class AdaptStage:
         logits, inputs = self.logits(rows)
         with torch.no_grad():
             before = self.logits_before(rows)
-        wanted = before.log_softmax(dim=-1)
-        divergences = (wanted.exp() * (wanted - logits.log_softmax(dim=-1))).sum(dim=-1)
+        now, wanted = logits.log_softmax(dim=-1), before.log_softmax(dim=-1)
+        divergences = nn.functional.kl_div(now, wanted, reduction="none", log_target=True).sum(dim=-1)
         return divergences @ inputs.target_weights.to(logits.device)
 
     def _reading_loss(self, samples: Sequence[Sample], segment_len: int) -> Tensor:
@@ -166,7 +166,7 @@ class AdaptStage:
     def _vectors(self, samples: Sequence[Sample], segment_len: int) -> list[list[Tensor]]:
         """Return the vectors of every sample's documents."""
         documents = [ids for sample in samples for ids in sample.documents]
-        made = iter(read_as_vectors(self.compressor, documents, segment_len))
+        made = iter(self.compressor.read_in_order(documents, segment_len))
         return [[next(made) for _ in sample.documents] for sample in samples]
 
     def is_measured(self, step: int) -> bool:

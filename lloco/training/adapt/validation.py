@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from lloco.compressors.delta import TrainableCompressor
 from lloco.prompts.branched_rows import BranchedInput, BranchedRow
-from lloco.training.adapt.rows import read_as_vectors, text_row, vector_row
+from lloco.training.adapt.rows import text_row, vector_row
 from lloco.training.adapt.samples import Sample, SampleOptions, Samples
 from lloco.training.pretrain.text import Line
 
@@ -51,9 +51,6 @@ class Measured:
         self._repeats = [_one_of(line, learned, repeats, index) for index, line in enumerate(asked[: limit // 2])]
         self._plain = [_one_of(line, learned, plain, index) for index, line in enumerate(asked[: limit // 2])]
 
-    def __len__(self) -> int:
-        return len(self._questions)
-
     def figures(self, reader: Reader, segment_lens: Sequence[int]) -> dict[str, float]:
         """Return exact match and token accuracy of answers, token accuracy of repeated spans, and the change of plain
         text's perplexity, all in percent."""
@@ -64,7 +61,7 @@ class Measured:
         for segment_len in sorted(segment_lens):
             for name, samples in (("questions", self._questions), ("repeat", self._repeats)):
                 documents = [ids for sample in samples for ids in sample.documents]
-                vectors = read_as_vectors(reader.compressor, documents, segment_len)
+                vectors = reader.compressor.read_in_order(documents, segment_len)
                 rows = [vector_row(sample, [own]) for sample, own in zip(samples, vectors, strict=True)]
                 exact, accuracy = _score(reader, rows)
                 if name == "repeat":

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompts.batch import IGNORED_LABEL, collate
-from lloco.prompts.branched_rows import Branch, BranchedRow, can_branch, collate_branches
-from lloco.prompts.prompt import question_ids
+from lloco.prompts.branched_rows import Branch, BranchedRow, can_branch, collate_branches, question_branch
 from lloco.prompts.template import Template
 from lloco.training.finetune.examples import MeasuredExample, SoftPrompts, example_prompt
 
@@ -47,6 +46,7 @@ class AnswerStage:
         self.template = template
         self.soft_prompts = soft_prompts
         self.examples = examples
+        self._document_ids = tuple(measured.example.document_id for measured in examples)
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size
         self.num_samples = num_samples
@@ -59,7 +59,7 @@ class AnswerStage:
 
     def micro_batches(self, step: int) -> list[list[MeasuredExample]]:
         """Return the step's examples, long ones together so that little is padded."""
-        documents = tuple(measured.example.document_id for measured in self.examples)
+        documents = self._document_ids
         drawn = []
         for draw in range(step * self.batch_size, min((step + 1) * self.batch_size, self.num_samples)):
             epoch, index = divmod(draw, len(documents))
@@ -107,15 +107,9 @@ class AnswerStage:
         branched = []
         for row in rows:
             embeds = self.soft_prompts.embeds(row[0].example.document_id)
-            before, branches = None, []
-            for measured in row:
-                before, after = question_ids(
-                    self.template, self.decoder.require_tokenizer(), measured.example.question, measured.example.options
-                )
-                weights = torch.cat([torch.zeros(len(after)), torch.ones(len(measured.target_ids))])
-                branches.append(Branch(torch.cat([after, measured.target_ids]), weights))
-            context = (embeds,) if before is None or not len(before) else (before, embeds)
-            branched.append(BranchedRow(context, tuple(branches)))
+            worded = [self._worded(measured) for measured in row]
+            before, _ = worded[0]
+            branched.append(BranchedRow((before, embeds), tuple(branch for _, branch in worded)))
         inputs = collate_branches(branched, self.decoder)
         with _output_layer_at(self.decoder, inputs.before_targets):
             output = self.decoder.model(
@@ -125,6 +119,11 @@ class AnswerStage:
                 use_cache=False,
             )
         return output.logits[0], inputs.target_ids.to(self.decoder.device)
+
+    def _worded(self, measured: MeasuredExample) -> tuple[Tensor, Branch]:
+        """Return the tokens before the context, which all questions share, and the question with its answer."""
+        example, tokenizer = measured.example, self.decoder.require_tokenizer()
+        return question_branch(self.template, tokenizer, example.question, measured.target_ids, example.options)
 
     def _read_apart(self, batch: Sequence[MeasuredExample]) -> tuple[Tensor, Tensor]:
         """Read a row for each question."""

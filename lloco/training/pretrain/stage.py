@@ -109,10 +109,7 @@ class ReadingStage:
         """Return each context as the decoder reads it: token ids, or its soft prompt (with gradient)."""
         if not batch.is_compressed:
             return batch.contexts
-        order = sorted(range(len(batch.contexts)), key=lambda place: -len(batch.contexts[place]))
-        read = self.compressor.read_documents([batch.contexts[place] for place in order], batch.segment_len)
-        soft_prompts = dict(zip(order, read, strict=True))
-        return [soft_prompts[place] for place in range(len(order))]
+        return self.compressor.read_in_order(batch.contexts, batch.segment_len)
 
     def is_measured(self, step: int) -> bool:
         """Return whether held-out answers are due: every `evaluate_every` steps."""
