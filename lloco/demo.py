@@ -14,10 +14,11 @@ from lloco.adapters.folder import LoraOptions
 from lloco.answer.corpus_decoder import load_corpus_decoder
 from lloco.compress.run import compress_into
 from lloco.compressors.compressor import Compressor
-from lloco.compressors.load import load_compressor
+from lloco.compressors.delta import checkpoint_width
+from lloco.compressors.load import decoder_folder, load_compressor
 from lloco.documents.document import Document
 from lloco.engine.streaming import embedded_engine
-from lloco.errors import DataError
+from lloco.errors import DataError, MismatchError
 from lloco.evals.evaluate import EvaluateOptions, evaluate
 from lloco.evals.report import write_report
 from lloco.evals.results import Results
@@ -128,6 +129,8 @@ def run_demo(
     name = compressor or default_model()
     say(f"lloco demo: {chosen.description} with {name}; some {chosen.minutes} minutes on two quiet processor cores")
     loaded = load_compressor(compressor, device=device)
+    if model is not None:
+        _check_width(model, loaded)
     say(f"1/4 compress: model of {_num_parameters(loaded.decoder):,} parameters")
     place = out / "store" if store is None else store
     with Store(place) as opened:
@@ -199,6 +202,16 @@ class _Demo:
             batch_size=self.task.batch_size,
             micro_batch_size=self.task.batch_size,
             seed=self.seed,
+        )
+
+
+def _check_width(model: str | Path, compressor: Compressor) -> None:
+    """Raise `MismatchError` before anything is made where the model cannot read the compressor's vectors."""
+    width = checkpoint_width(decoder_folder(model))
+    if width != compressor.hidden_size:
+        raise MismatchError(
+            f"{compressor.name} makes soft prompts {compressor.hidden_size} wide, {model} reads embeddings {width} "
+            "wide: name the compressor that was made for it with --compressor"
         )
 
 

@@ -99,4 +99,7 @@ def test_the_demo_runs_with_another_compressor_model_and_store(
     other = save_compressor(tmp_path / "other", seed=1)
     assert run.json(*argv, "--model", other, "--out", "second")["options"]["model"] == str(other)
     wide = save_compressor(tmp_path / "wide", hidden_size=64, head_dim=16)
+    argv = argv[:-2]
     assert "reads embeddings 64 wide" in run.fails(*argv, "--model", wide, "--out", "third", "--quiet")
+    assert "no checkpoint at nonsense" in run.fails(*argv, "--model", "nonsense", "--out", "third", "--quiet")
+    assert not Path("third").exists()
