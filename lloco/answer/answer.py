@@ -1,14 +1,11 @@
 """An answer, and the passages of documents that it cites."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from lloco.answer.evidence import Evidence
+from lloco.answer.question import Mode
 from lloco.documents.extracted import page_of
 from lloco.retrieval.retriever import Hit
-
-Mode: TypeAlias = Literal["compressed", "full", "retrieval"]
-"""What of the documents is read: their soft prompts, their text, or the best passages of their text within a budget."""
 
 
 @dataclass(frozen=True, slots=True)

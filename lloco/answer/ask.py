@@ -8,10 +8,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import cast
 
-from lloco.answer.answer import Answer, Mode
+from lloco.answer.answer import Answer
 from lloco.answer.corpus_decoder import adapter_of, load_corpus_decoder
-from lloco.answer.evidence import Unit, find_evidence
-from lloco.answer.prepare import PreparedQuestion, prepare
+from lloco.answer.prepare import PreparedQuestion, Reader, prepare
+from lloco.answer.question import Mode, Question, Unit
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, Event
 from lloco.engine.streaming import StreamingEngine, embedded_engine
@@ -61,43 +61,42 @@ def ask(
         max_virtual_tokens: vectors that may be read; by default as many as fit the decoder.
         budget: positions that passages may take in mode "retrieval"; by default as many as the soft prompts have.
         history: what was said before; its questions help to find documents where this one alone finds none.
-        on_text: told of the answer's text piece by piece; a given engine must then be an `AsyncEngine`.
+        on_text: called with the answer's text piece by piece; a given engine must then be an `AsyncEngine`.
 
     Raises:
         LlocoError: an empty question, nothing found for it, no such document, or no room to read anything.
         MismatchError: the adapter is of another model; or, unless text is read, the engine's decoder is neither the
             one that the soft prompts were made for, nor the one that the adapter was trained on.
     """
-    evidence = find_evidence(
-        corpus,
+    asked = Question(
         question,
-        document_id=document_id,
-        top_k=top_k,
-        unit=unit,
-        retriever=retriever,
-        earlier=[earlier for earlier, _ in history.turns],
+        document_id,
+        top_k,
+        unit,
+        tuple(options),
+        history,
+        mode,
+        SamplingParams(max_tokens=max_tokens),
+        max_virtual_tokens,
+        budget,
     )
     engine = engine or _new_engine(load_corpus_decoder(corpus, adapter=adapter), is_streamed=on_text is not None)
     adapter = adapter or adapter_of(corpus, engine.decoder, reads_text=mode != "compressed")
-    prepared = prepare(
-        corpus,
-        question,
-        evidence,
-        engine.decoder,
-        SamplingParams(max_tokens=max_tokens),
-        adapter=adapter,
-        template=template,
-        options=options,
-        history=history,
-        mode=mode,
-        max_virtual_tokens=max_virtual_tokens,
-        budget=budget,
-    )
-    if prepared.adapter is not None and prepared.adapter_folder is not None:
-        engine.add_adapter(prepared.adapter, prepared.adapter_folder)
+    return answer_question(corpus, asked, Reader(engine, adapter, template, retriever), on_text)
+
+
+def answer_question(
+    corpus: Corpus, question: Question, reader: Reader, on_text: Callable[[str], None] | None = None
+) -> Answer:
+    """Have the reader answer; `on_text` is called with each piece of the answer, by an `AsyncEngine` only.
+
+    Raises:
+        LlocoError: as `prepare`, or the engine failed.
+    """
+    prepared = prepare(corpus, question, reader)
     if on_text is not None:
-        return prepared.answer(_stream(cast(AsyncEngine, engine), prepared, on_text))
-    [generation] = engine.generate([prepared.prompt], prepared.sampling, adapters=[prepared.adapter])
+        return prepared.answer(_stream(cast(AsyncEngine, reader.engine), prepared, on_text))
+    [generation] = reader.engine.generate([prepared.prompt], prepared.sampling, adapters=[prepared.adapter])
     return prepared.answer(generation)
 
 

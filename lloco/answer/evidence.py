@@ -4,17 +4,13 @@ How much of it fits a decoder is the business of `vectors` and `text`. Knows not
 answers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
+from lloco.answer.question import Question, Unit
 from lloco.errors import LlocoError
 from lloco.retrieval.retriever import Hit, NothingFoundError, Retriever
 from lloco.store.corpus import Corpus
 from lloco.store.rows import StoredDocument
-
-Unit: TypeAlias = Literal["document", "passage"]
-"""What is found and read: whole documents where they fit, or no more than the best passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +27,7 @@ class Evidence:
         return self.unit == "passage" and bool(self.hits)
 
 
-def find_evidence(
-    corpus: Corpus,
-    question: str,
-    *,
-    document_id: str | None = None,
-    top_k: int = 1,
-    unit: Unit = "document",
-    retriever: Retriever | None = None,
-    earlier: Sequence[str] = (),
-) -> list[Evidence]:
+def find_evidence(corpus: Corpus, question: Question, retriever: Retriever | None = None) -> list[Evidence]:
     """Return the documents to read: the one that is named, the only one there is, or the best ones.
 
     With the unit "passage" these are the documents of the `top_k` best passages, of the named document if there is one.
@@ -48,28 +35,27 @@ def find_evidence(
 
     Raises:
         NothingFoundError: there are several documents, and none has a word of the question.
-        LlocoError: an empty question, no such document, or none at all.
+        LlocoError: no such document, or none at all.
     """
-    if not question.strip():
-        raise LlocoError("a question was wanted, it is empty: type one")
-    if top_k < 1:
-        raise LlocoError(f"at least 1 {unit} to read was wanted, top_k is {top_k}: give a higher one")
-    named = [document_id] if document_id is not None else corpus.document_ids(limit=2)
-    if not named:
-        raise LlocoError(f"a document to read was wanted, corpus {corpus.name!r} has none: add one first")
-    if len(named) > 1:
-        retriever = retriever or Retriever.of_corpus(corpus)
-        find = _best_passages if unit == "passage" else _best_documents
-        for asked in (question, "\n".join([*earlier, question])) if earlier else (question,):
-            if found := find(corpus, retriever, asked, top_k):
-                return found
+    asked, top_k = question.text, question.top_k
+    ids = [question.document_id] if question.document_id is not None else corpus.document_ids(limit=2)
+    if not ids:
+        raise LlocoError(f"corpus {corpus.name!r} has no documents: add one first")
+    if len(ids) == 1:
+        document = corpus.document(ids[0])
+        hits = _hits_within(corpus, retriever or Retriever.build([]), document.id, asked)
+        return [Evidence(document, hits[:top_k] if question.unit == "passage" else hits, question.unit)]
+    retriever = retriever or Retriever.of_corpus(corpus)
+    find = _best_passages if question.unit == "passage" else _best_documents
+    found = find(corpus, retriever, asked, top_k)
+    if not found and question.earlier:
+        found = find(corpus, retriever, "\n".join([*question.earlier, asked]), top_k)
+    if not found:
         raise NothingFoundError(
-            f"a document about {question.strip()[:60]!r} was wanted, no document of corpus {corpus.name!r} has a "
-            "word of it: ask in the documents' words, or name one with --document"
+            f"no document of corpus {corpus.name!r} has a word of {asked.strip()[:60]!r}: ask in the documents' words, "
+            "or name one with --document"
         )
-    within = retriever or Retriever.build([])
-    limit = top_k if unit == "passage" else None
-    return [Evidence(corpus.document(one), _hits_within(corpus, within, one, question)[:limit], unit) for one in named]
+    return found
 
 
 def _best_documents(corpus: Corpus, retriever: Retriever, question: str, top_k: int) -> list[Evidence]:

@@ -1,6 +1,6 @@
-"""A question laid out for an engine: the adapter, the wording, the room, and what of its evidence is read.
+"""A question laid out for an engine: its evidence, the adapter, the wording, and what of the evidence fits.
 
-`ask` has an engine answer it; those who run an engine of their own begin here.
+`answer_question` has the engine answer it at once; the server submits it to the same engine's queue.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,17 +11,31 @@ from pathlib import Path
 import torch
 
 from lloco.adapters.digest import adapter_digest
-from lloco.answer.answer import Answer, Citation, Mode, citations
+from lloco.answer.answer import Answer, Citation, citations
 from lloco.answer.budget import DEFAULT_BUDGET, Room
-from lloco.answer.evidence import Evidence
+from lloco.answer.evidence import Evidence, find_evidence
+from lloco.answer.question import Mode, Question
 from lloco.answer.text import read_passages, read_text
 from lloco.answer.vectors import read_vectors
-from lloco.engine.engine import Generation, SamplingParams
-from lloco.errors import LlocoError
+from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import NO_HISTORY, History, Prompt, build_prompt
 from lloco.prompts.template import Kind, Template, default_template
+from lloco.retrieval.retriever import Retriever
 from lloco.store.corpus import Corpus
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """What reads a corpus: an engine with an adapter and a wording, and the index that finds what it reads."""
+
+    engine: Engine
+    adapter: Path | None = None
+    """Folder of the adapter that reads; none when not given, not even the corpus's own."""
+    template: Template | None = None
+    """Wording of the prompt; by default the adapter's own, else the packaged one that suits the tokenizer."""
+    retriever: Retriever | None = None
+    """An open index of the corpus; by default the one in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +48,6 @@ class PreparedQuestion:
     template: Template
     adapter: str | None
     """Digest of the adapter that is to read, which is its name for the engine."""
-    adapter_folder: Path | None
     documents: tuple[Citation, ...]
     num_document_tokens: int
     is_whole: bool
@@ -55,84 +68,72 @@ class PreparedQuestion:
         )
 
 
-def prepare(
-    corpus: Corpus,
-    question: str,
-    evidence: Sequence[Evidence],
-    decoder: Decoder,
-    sampling: SamplingParams,
-    *,
-    adapter: Path | None = None,
-    template: Template | None = None,
-    options: Sequence[str] = (),
-    history: History = NO_HISTORY,
-    mode: Mode = "compressed",
-    max_virtual_tokens: int | None = None,
-    budget: int | None = None,
-) -> PreparedQuestion:
-    """Lay out the question behind its evidence, for an engine of this decoder.
-
-    Args:
-        corpus: where the evidence was found.
-        question: as it was asked.
-        evidence: the documents to read.
-        decoder: reads them.
-        sampling: how the answer is generated; its length is kept free behind the prompt.
-        adapter: folder of the adapter that reads; none when not given, not even the corpus's own.
-        template: wording of the prompt; by default the adapter's own, else the packaged one that suits the tokenizer.
-        options: answers to choose from.
-        history: what was said before.
-        mode: "full" and "retrieval" read the documents' text instead of their vectors, whatever the decoder.
-        max_virtual_tokens: vectors that may be read; by default as many as fit.
-        budget: positions that passages may take in mode "retrieval"; by default as many as the soft prompts have.
+def prepare(corpus: Corpus, question: Question, reader: Reader) -> PreparedQuestion:
+    """Find the question's documents, lay it out behind them, and make the adapter known to the engine.
 
     Raises:
+        LlocoError: no such document, or nothing found.
         NoRoomError: there is no room to read anything.
         MismatchError: the decoder is neither the one that the soft prompts were made for, nor the one that the adapter
             was trained on.
     """
-    if budget is not None and budget < 1:
-        raise LlocoError(f"budget must be at least 1 position, got {budget}: give a higher one")
+    prepared = _lay_out(corpus, question, find_evidence(corpus, question, reader.retriever), reader)
+    if prepared.adapter is not None and reader.adapter is not None:
+        reader.engine.add_adapter(prepared.adapter, reader.adapter)
+    return prepared
+
+
+def _lay_out(corpus: Corpus, question: Question, evidence: Sequence[Evidence], reader: Reader) -> PreparedQuestion:
+    decoder, mode = reader.engine.decoder, question.mode
     tokenizer = decoder.require_tokenizer()
-    kind: Kind = "multiple choice" if options else "short answer"
-    template = template or Template.of_adapter(adapter) or default_template(tokenizer, kind)
-    lay_out = partial(build_prompt, template, tokenizer, question, options=options)
-    alone, with_history = (_num_around(lay_out, one) for one in (NO_HISTORY, history))
-    room = Room(
-        decoder.name,
-        decoder.max_len,
-        alone,
-        with_history - alone,
-        sampling.max_tokens,
-        max_virtual_tokens,
-        decoder.num_vectors_beyond,
-    )
-    if mode == "retrieval":
-        budget = _budget_of(evidence, max_virtual_tokens) if budget is None else budget
-        text, read, is_whole = read_passages(evidence, question, decoder, room, budget)
-    elif mode == "full":
-        text, read, is_whole = read_text(corpus, evidence, decoder, room)
-    if mode != "compressed":
-        prompt = lay_out(context_ids=text, history=history)
+    kind: Kind = "multiple choice" if question.options else "short answer"
+    template = reader.template or Template.of_adapter(reader.adapter) or default_template(tokenizer, kind)
+    lay_out = partial(build_prompt, template, tokenizer, question.text, options=question.options)
+    room = _room(question, decoder, lay_out)
+    if mode == "compressed":
+        vectors, read = read_vectors(corpus, evidence, decoder, room, adapter=reader.adapter)
+        prompt = lay_out(soft_prompts=vectors, history=question.history)
+        is_whole = _is_whole(prompt, evidence)
     else:
-        vectors, read = read_vectors(corpus, evidence, decoder, room, adapter=adapter)
-        prompt = lay_out(soft_prompts=vectors, history=history)
-        stored = [one.document for one in evidence]
-        is_whole = prompt.num_virtual_tokens == sum(one.num_virtual_tokens for one in stored) and all(
-            one.num_compressed_tokens == one.num_tokens for one in stored
-        )
+        if mode == "retrieval":
+            budget = _budget_of(evidence, question.max_virtual_tokens) if question.budget is None else question.budget
+            text, read, is_whole = read_passages(evidence, question.text, decoder, room, budget)
+        else:
+            text, read, is_whole = read_text(corpus, evidence, decoder, room)
+        prompt = lay_out(context_ids=text, history=question.history)
     return PreparedQuestion(
         prompt=prompt,
-        sampling=replace(sampling, stop=(*template.stop, *sampling.stop)),
+        sampling=replace(question.sampling, stop=(*template.stop, *question.sampling.stop)),
         template=template,
-        adapter=None if adapter is None else adapter_digest(adapter),
-        adapter_folder=adapter,
-        documents=tuple(citation for one in read for citation in citations(one)),
+        adapter=None if reader.adapter is None else adapter_digest(reader.adapter),
+        documents=tuple(citation for found in read for citation in citations(found)),
         num_document_tokens=sum(
-            one.document.num_compressed_tokens if mode == "compressed" else one.document.num_tokens for one in read
+            found.document.num_compressed_tokens if mode == "compressed" else found.document.num_tokens
+            for found in read
         ),
         is_whole=is_whole,
         mode=mode,
+    )
+
+
+def _room(question: Question, decoder: Decoder, lay_out: Callable[..., Prompt]) -> Room:
+    alone, with_history = (_num_around(lay_out, history) for history in (NO_HISTORY, question.history))
+    return Room(
+        decoder.name,
+        decoder.max_len,
+        question_len=alone,
+        history_len=with_history - alone,
+        answer_len=question.sampling.max_tokens,
+        max_virtual_tokens=question.max_virtual_tokens,
+        num_vectors_beyond=decoder.num_vectors_beyond,
+    )
+
+
+def _is_whole(prompt: Prompt, evidence: Sequence[Evidence]) -> bool:
+    """Whether every vector of the documents is read, and these stand for all of their tokens."""
+    stored = [found.document for found in evidence]
+    return prompt.num_virtual_tokens == sum(document.num_virtual_tokens for document in stored) and all(
+        document.num_compressed_tokens == document.num_tokens for document in stored
     )
 
 

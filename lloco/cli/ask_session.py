@@ -1,7 +1,7 @@
 """The corpora that `lloco ask` and `lloco chat` ask, what answers for each, and how an answer is told."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -17,12 +17,11 @@ from lloco.models.named import english_hint
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lloco.answer.answer import Answer, Mode
-    from lloco.answer.evidence import Unit
+    from lloco.answer.answer import Answer
+    from lloco.answer.prepare import Reader
+    from lloco.answer.question import Mode, Question, Unit
     from lloco.engine.engine import Engine
     from lloco.models.decoder import Decoder
-    from lloco.prompts.template import Template
-    from lloco.retrieval.retriever import Retriever
     from lloco.retrieval.routing import Route
     from lloco.store.corpus import Corpus
     from lloco.store.store import Store
@@ -132,7 +131,7 @@ class Library:
         # A document that is named is searched by words without the index of all.
         self._is_found = flags.document is None or retrieval.embedder is not None
         self._retrievers = OpenRetrievers(retrieval.opener(flags.device))
-        self._readers: dict[str, _Reader] = {}
+        self._readers: dict[str, Reader] = {}
         self._engines: dict[tuple[str | None, str | None], Engine] = {}
         self.corpora: list[Corpus] = []
         self.choose(names)
@@ -167,22 +166,54 @@ class Library:
             turns: what was asked and answered before.
             on_text: told of the answer's text as it grows.
         """
-        from lloco.documents.encoding import is_encodable
-        from lloco.retrieval.routing import route_by
+        from lloco.answer.ask import answer_question
+        from lloco.engine.streaming import StreamingEngine
 
-        if not is_encodable(question):
-            raise LlocoError(f"a question in UTF-8 was wanted, {question[:60]!r} came: type or save it as UTF-8")
-        if len(self.corpora) == 1:
-            corpus, route = self.corpora[0], None
-        else:
-            indexes = {one.name: self._retrievers.of(one) for one in self.corpora}
-            route = route_by(indexes, question, strict=self._flags.strict, earlier=[asked for asked, _ in turns])
-            corpus = next(one for one in self.corpora if one.name == route.corpus)
-        reader = self._reader(corpus)
-        answer = reader.ask(question, self._retrievers.of(corpus) if self._is_found else None, choices, turns, on_text)
+        asked = self._question(question, choices, turns)
+        corpus, route = self._corpus(asked)
+        reader = replace(self._reader(corpus), retriever=self._retrievers.of(corpus) if self._is_found else None)
+        is_streamed = isinstance(reader.engine, StreamingEngine)
+        answer = answer_question(corpus, asked, reader, on_text if is_streamed else None)
+        if on_text is not None and not is_streamed:
+            on_text(answer.text)
         return RoutedAnswer(question, answer, corpus.name, route)
 
-    def _reader(self, corpus: "Corpus") -> "_Reader":
+    def _question(self, text: str, choices: Sequence[str], turns: Sequence[tuple[str, str]]) -> "Question":
+        """Return the question as these flags have it asked."""
+        from lloco.answer.question import Question
+        from lloco.documents.encoding import is_encodable
+        from lloco.engine.engine import SamplingParams
+        from lloco.prompts.prompt import History
+
+        if not is_encodable(text):
+            raise LlocoError(f"the question {text[:60]!r} is not valid Unicode: type or save it as UTF-8")
+        flags = self._flags
+        return Question(
+            text,
+            flags.document,
+            flags.top_k,
+            cast("Unit", flags.unit),
+            tuple(choices),
+            History(turns=tuple(turns)),
+            cast("Mode", flags.mode),
+            SamplingParams(max_tokens=flags.max_tokens),
+            flags.max_virtual_tokens,
+            flags.budget,
+        )
+
+    def _corpus(self, question: "Question") -> "tuple[Corpus, Route | None]":
+        """Return the only corpus that may be asked, or the one that the question is about and why."""
+        from lloco.retrieval.routing import route_by
+
+        if len(self.corpora) == 1:
+            return self.corpora[0], None
+        indexes = {corpus.name: self._retrievers.of(corpus) for corpus in self.corpora}
+        route = route_by(indexes, question.text, strict=self._flags.strict, earlier=question.earlier)
+        return next(corpus for corpus in self.corpora if corpus.name == route.corpus), route
+
+    def _reader(self, corpus: "Corpus") -> "Reader":
+        from lloco.answer.prepare import Reader
+
         if corpus.name not in self._readers:
             if self._flags.document is not None:
                 corpus.document(self._flags.document)
@@ -191,7 +222,7 @@ class Library:
             template = adapter_template(self._flags.template, adapter, self._output)
             if adapter is not None:
                 warn_of_other_model(self._output, adapter, engine.decoder)
-            self._readers[corpus.name] = _Reader(corpus, engine, template, self._flags)
+            self._readers[corpus.name] = Reader(engine, adapter, template)
         return self._readers[corpus.name]
 
     def _adapter(self, corpus: "Corpus", decoder: "Decoder") -> "Path | None":
@@ -236,52 +267,6 @@ class Library:
                 self._output.say(hint)
             self._engines[key] = embedded_engine(decoder, 1)
         return self._engines[key]
-
-
-class _Reader:
-    """One corpus with what answers questions to it."""
-
-    def __init__(self, corpus: "Corpus", engine: "Engine", template: "Template | None", flags: AskFlags) -> None:
-        from lloco.engine.streaming import StreamingEngine
-
-        self._corpus = corpus
-        self._engine = engine
-        self._template = template
-        self._flags = flags
-        self._is_streamed = isinstance(engine, StreamingEngine)
-
-    def ask(
-        self,
-        question: str,
-        retriever: "Retriever | None",
-        choices: Sequence[str],
-        turns: Sequence[tuple[str, str]],
-        on_text: Callable[[str], None] | None,
-    ) -> "Answer":
-        from lloco.answer.ask import ask as ask_corpus
-        from lloco.prompts.prompt import History
-
-        answer = ask_corpus(
-            self._corpus,
-            question,
-            document_id=self._flags.document,
-            top_k=self._flags.top_k,
-            unit=cast("Unit", self._flags.unit),
-            options=choices,
-            engine=self._engine,
-            retriever=retriever,
-            adapter=self._flags.adapter,
-            template=self._template,
-            max_tokens=self._flags.max_tokens,
-            mode=cast("Mode", self._flags.mode),
-            max_virtual_tokens=self._flags.max_virtual_tokens,
-            budget=self._flags.budget,
-            history=History(turns=tuple(turns)),
-            on_text=on_text if self._is_streamed else None,
-        )
-        if on_text is not None and not self._is_streamed:
-            on_text(answer.text)
-        return answer
 
 
 def said(routed: RoutedAnswer) -> str:

@@ -36,8 +36,10 @@ class NamedAdapters:
             CheckpointError: the folder is incomplete, damaged, or not plain LoRA.
             MismatchError: the adapter was made for another model.
         """
+        digest = adapter_digest(folder)
+        if self._digests.get(name) == digest:
+            return  # without the lock, which is held while a batch takes a step
         with self.decoder.lock:
-            digest = adapter_digest(folder)
             if name in self._peft_names:
                 check_same_adapter(name, folder, self._digests.get(name), digest)
                 return

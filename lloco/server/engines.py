@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lloco.adapters.digest import adapter_digest
-from lloco.answer.answer import Mode
 from lloco.answer.corpus_decoder import decoder_digest_of, load_corpus_decoder
+from lloco.answer.question import Mode
 from lloco.compress.corpus_compressor import check_compressor, load_corpus_compressor
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_named_decoder
@@ -70,7 +70,6 @@ class Engines:
         self._options = options
         self._engines: dict[str, AsyncEngine] = {}
         self._compressors: dict[str, Compressor] = {}
-        self._added: set[tuple[str, str, Path]] = set()
         self._refused: dict[str, tuple[float, str]] = {}
         """Decoders that the vLLM does not run: until when that stands, and why."""
         self._text_digest: str | None = None
@@ -134,15 +133,7 @@ class Engines:
                 adapter = corpus.adapter_folder()
                 engine = self.engine(corpus, adapter)
                 if adapter is not None:
-                    self.add_adapter(engine, adapter_digest(adapter), adapter)
-
-    def add_adapter(self, engine: AsyncEngine, name: str, folder: Path) -> None:
-        """Make an adapter known to the engine, the first time it is used."""
-        # The same adapter may be another corpus's too, and lie elsewhere when the first corpus is gone.
-        place = (engine.decoder.digest, name, folder)
-        if place not in self._added:
-            engine.add_adapter(name, folder)
-            self._added.add(place)
+                    engine.add_adapter(adapter_digest(adapter), adapter)
 
     def compressor(self, corpus: Corpus) -> Compressor:
         """Return the compressor of the corpus, or the one for new corpora; it may have to load it.

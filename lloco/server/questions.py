@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from lloco.answer.evidence import find_evidence
-from lloco.answer.prepare import PreparedQuestion, prepare
-from lloco.engine.engine import Generation, SamplingParams
+from lloco.answer.prepare import PreparedQuestion, Reader, prepare
+from lloco.answer.question import Question
+from lloco.engine.engine import Generation
 from lloco.engine.request_queue import AsyncEngine, EngineUnavailableError, Event, Ticket
 from lloco.errors import CheckpointError, DataError, LlocoError, StoreError
-from lloco.prompts.prompt import History
 from lloco.prompts.streamed_answer import AnswerText
 from lloco.retrieval.retriever import NothingFoundError
 from lloco.retrieval.routing import Route, route_by
@@ -27,7 +26,8 @@ from lloco.server.engines import Engines
 from lloco.server.errors import LOG, ApiError
 from lloco.server.library import Library
 from lloco.server.metrics import Metrics
-from lloco.server.wire.requests import ROUTED, LlocoOptions, Question
+from lloco.server.wire.requests import ROUTED, LlocoOptions
+from lloco.server.wire.requests import Question as QuestionBody
 from lloco.store.corpus import Corpus
 
 
@@ -109,7 +109,7 @@ class Questions:
         self._engines = engines
         self._metrics = metrics
 
-    async def ask(self, grant: Grant, asked: Question) -> RunningAnswer:
+    async def ask(self, grant: Grant, asked: QuestionBody) -> RunningAnswer:
         """Begin to answer.
 
         Raises:
@@ -117,14 +117,15 @@ class Questions:
             LlocoError: the question cannot be answered, or too many are waiting.
         """
         started = time.perf_counter()
-        (question, history), sampling, options = asked.conversation(), asked.sampling(), asked.options()
+        options = asked.options()
+        question = self._question(asked, options)
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
 
         def start() -> RunningAnswer:
-            corpus, route = self._corpus(grant, asked.model, options, question, history)
-            with self._library.gone_means_404(corpus, options.document, "lloco.document"):
-                engine, prepared = self._prepare(corpus, question, history, options, sampling)
+            corpus, route = self._corpus(grant, asked.model, question, is_strict=options.strict)
+            with self._library.gone_means_404(corpus, question.document_id, "lloco.document"):
+                engine, prepared = self._prepare(corpus, question)
 
                 def on_event(event: Event) -> None:
                     if isinstance(event, Generation):
@@ -141,55 +142,40 @@ class Questions:
 
         return await run_in_threadpool(start)
 
-    def _corpus(
-        self, grant: Grant, model: str, options: LlocoOptions, question: str, history: History
-    ) -> tuple[Corpus, Route | None]:
+    def _question(self, asked: QuestionBody, options: LlocoOptions) -> Question:
+        text, history = asked.conversation()
+        return Question(
+            text,
+            options.document,
+            options.top_k,
+            options.unit,
+            history=history,
+            mode=options.mode or self._engines.mode,
+            sampling=asked.sampling(),
+            max_virtual_tokens=options.max_virtual_tokens,
+            budget=options.budget,
+        )
+
+    def _corpus(self, grant: Grant, model: str, question: Question, *, is_strict: bool) -> tuple[Corpus, Route | None]:
         """Return the corpus that is named, or the one that the question is about and why."""
         if model != ROUTED:
             return self._library.corpus(grant, model), None
-        if options.document is not None:
+        if question.document_id is not None:
             message = f"a document is in one corpus, model {ROUTED} is all of them: name its corpus as the model"
             raise ApiError(400, message, param="lloco.document")
-        earlier = [earlier for earlier, _ in history.turns]
-        route = route_by(self._library.retrievers(grant), question, strict=options.strict, earlier=earlier)
+        retrievers = self._library.retrievers(grant)
+        route = route_by(retrievers, question.text, strict=is_strict, earlier=question.earlier)
         return self._library.corpus(grant, route.corpus), route
 
-    def _prepare(
-        self, corpus: Corpus, question: str, history: History, options: LlocoOptions, sampling: SamplingParams
-    ) -> tuple[AsyncEngine, PreparedQuestion]:
+    def _prepare(self, corpus: Corpus, question: Question) -> tuple[AsyncEngine, PreparedQuestion]:
         """Find the documents and lay out the prompt; once more, removals waiting, where it changed meanwhile."""
-
-        mode = options.mode or self._engines.mode
 
         def prepared_now() -> tuple[AsyncEngine, PreparedQuestion]:
             adapter = corpus.adapter_folder()
-            engine = self._engines.engine(corpus, adapter, mode)
-            retriever = self._library.retriever(corpus)
-            evidence = find_evidence(
-                corpus,
-                question,
-                document_id=options.document,
-                top_k=options.top_k,
-                unit=options.unit,
-                retriever=retriever,
-                earlier=[earlier for earlier, _ in history.turns],
-            )
-            reads = adapter if mode == "compressed" else None
-            prepared = prepare(
-                corpus,
-                question,
-                evidence,
-                engine.decoder,
-                sampling,
-                adapter=reads,
-                history=history,
-                mode=mode,
-                max_virtual_tokens=options.max_virtual_tokens,
-                budget=options.budget,
-            )
-            if prepared.adapter is not None and prepared.adapter_folder is not None:
-                self._engines.add_adapter(engine, prepared.adapter, prepared.adapter_folder)
-            return engine, prepared
+            engine = self._engines.engine(corpus, adapter, question.mode)
+            reads = adapter if question.mode == "compressed" else None
+            reader = Reader(engine, reads, retriever=self._library.retriever(corpus))
+            return engine, prepare(corpus, question, reader)
 
         try:
             return prepared_now()

@@ -10,11 +10,10 @@ import pytest
 
 from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
-from lloco.answer.answer import Mode
 from lloco.answer.ask import ask as ask_corpus
 from lloco.answer.corpus_decoder import load_corpus_decoder
-from lloco.answer.evidence import find_evidence
-from lloco.answer.prepare import PreparedQuestion, prepare
+from lloco.answer.prepare import PreparedQuestion, Reader, prepare
+from lloco.answer.question import Mode, Question
 from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
@@ -46,9 +45,8 @@ def prepared_alone(
 ) -> tuple[TransformersEngine, PreparedQuestion]:
     found = site.store.corpus(corpus, create=False)
     engine = TransformersEngine(load_corpus_decoder(found), batch_size=1)
-    evidence = find_evidence(found, question)
-    sampling = SamplingParams(max_tokens=12)
-    return engine, prepare(found, question, evidence, engine.decoder, sampling, history=history, mode=mode)
+    asked = Question(question, history=history, mode=mode, sampling=SamplingParams(max_tokens=12))
+    return engine, prepare(found, asked, Reader(engine))
 
 
 def ask(client: openai.OpenAI, *messages: Any, corpus: str = "ships", **lloco: Any) -> Any:

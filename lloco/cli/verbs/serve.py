@@ -14,7 +14,7 @@ from lloco.cli.retrieval_flags import Retrieval
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
-    from lloco.answer.answer import Mode
+    from lloco.answer.question import Mode
     from lloco.engine.vllm.http_connection import HttpVllm
     from lloco.server.access import Access
 

@@ -113,8 +113,10 @@ class VllmEngine:
         """
         from vllm.lora.request import LoRARequest
 
+        digest = adapter_digest(folder)
+        if self._digests.get(name) == digest:
+            return  # without the lock, which is held while vLLM takes a step
         with self._lock:
-            digest = adapter_digest(folder)
             if name in self._digests:
                 check_same_adapter(name, folder, self._digests[name], digest)
                 return

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lloco.answer.answer import Mode
-from lloco.answer.evidence import Unit
+from lloco.answer.question import Mode, Unit
 from lloco.engine.engine import SamplingParams
 from lloco.prompts.prompt import NO_HISTORY, History
 from lloco.server.errors import ApiError
