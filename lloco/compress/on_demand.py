@@ -3,7 +3,6 @@
 The next documents in line are compressed together with the one asked for. The last ones stay in memory up to a limit.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -14,10 +13,9 @@ from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.documents.document import Document
 from lloco.models.tokenize import tokenize
 from lloco.prompts.soft_prompt import SoftPrompt
+from lloco.prompts.soft_prompt_cache import SoftPromptCache
 from lloco.store.corpus import Corpus
 from lloco.store.rows import StoredDocument
-
-MAX_KEPT_BYTES = 512 << 20
 
 
 class SoftPromptSource:
@@ -39,7 +37,7 @@ class SoftPromptSource:
     ) -> None:
         self._documents = {document.digest: document for document in documents}
         self._order = list(self._documents)
-        self._place = {digest: place for place, digest in enumerate(self._order)}
+        self._index = {digest: index for index, digest in enumerate(self._order)}
         self._compressor = compressor
         options = options or CompressOptions()
         self._corpus, self._wanted_len = corpus, options.segment_len
@@ -50,8 +48,7 @@ class SoftPromptSource:
         self._segment_len = options.segment_len or compressor.segment_len
         self._options = replace(options, segment_len=self._segment_len)
         self._on_compressed = on_compressed
-        self._kept: OrderedDict[str, SoftPrompt] = OrderedDict()
-        self._num_bytes = 0
+        self._cache: SoftPromptCache[str, SoftPrompt] = SoftPromptCache()
 
     @property
     def num_documents(self) -> int:
@@ -61,13 +58,13 @@ class SoftPromptSource:
     @property
     def num_stored(self) -> int:
         """How many of the documents the corpus holds."""
-        return sum(digest in self._stored for digest in self._place)
+        return sum(digest in self._stored for digest in self._order)
 
     @property
     def segment_lens(self) -> list[int]:
         """The different segment lengths of the documents' soft prompts."""
         stored = self._stored
-        return sorted({stored[one].segment_len if one in stored else self._segment_len for one in self._place})
+        return sorted({stored[digest].segment_len if digest in stored else self._segment_len for digest in self._order})
 
     @property
     def made_as(self) -> str:
@@ -86,10 +83,7 @@ class SoftPromptSource:
         if self._corpus is not None and digest in self._stored:
             stored = self._corpus.soft_prompt(self._stored[digest].id)
             return replace(stored, provenance=replace(stored.provenance, document_id=document.id))
-        if digest not in self._kept:
-            self._compress_from(document, digest)
-        self._kept.move_to_end(digest)
-        return self._kept[digest]
+        return self._cache.get(digest) or self._compress_from(document, digest)
 
     def _is_usable(self, stored: StoredDocument) -> bool:
         """Whether a stored soft prompt has the segment length that was asked for and stands for the whole document."""
@@ -100,19 +94,19 @@ class SoftPromptSource:
             and stored.num_virtual_tokens == whole
         )
 
-    def _compress_from(self, document: Document, digest: str) -> None:
-        """Compress this document and those after it that are not known yet, a batch in all."""
-        after = range(self._place.get(digest, len(self._order)) + 1, len(self._order))
-        later = (one for place in after if (one := self._order[place]) not in self._stored and one not in self._kept)
-        batch = {digest: document} | {one: self._documents[one] for one in islice(later, self._options.batch_size - 1)}
-        ids = [tokenize(self._compressor.decoder, one) for one in batch.values()]
-        made = compress_and_refine(self._compressor, list(batch.values()), ids, self._options, self._on_compressed)
-        for one, soft_prompt in zip(batch, made, strict=True):
-            soft_prompt = self._as_stored(soft_prompt)
-            self._kept[one] = soft_prompt
-            self._num_bytes += soft_prompt.embeds.nbytes
-        while self._num_bytes > MAX_KEPT_BYTES and len(self._kept) > len(batch):
-            self._num_bytes -= self._kept.popitem(last=False)[1].embeds.nbytes
+    def _compress_from(self, document: Document, digest: str) -> SoftPrompt:
+        """Compress this document, and in the same batch the next ones that are not known yet; returns its own."""
+        after = slice(self._index.get(digest, len(self._order)) + 1, None)
+        known = (self._stored, self._cache)
+        later = (other for other in self._order[after] if not any(other in kept for kept in known))
+        digests = [digest, *islice(later, self._options.batch_size - 1)]
+        batch = [document, *(self._documents[other] for other in digests[1:])]
+        ids = [tokenize(self._compressor.decoder, other) for other in batch]
+        made = compress_and_refine(self._compressor, batch, ids, self._options, self._on_compressed)
+        soft_prompts = [self._as_stored(soft_prompt) for soft_prompt in made]
+        for other, soft_prompt in zip(digests, soft_prompts, strict=True):
+            self._cache.keep(other, soft_prompt)
+        return soft_prompts[0]
 
     def _as_stored(self, soft_prompt: SoftPrompt) -> SoftPrompt:
         """Return what would come back from the corpus."""

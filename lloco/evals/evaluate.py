@@ -32,6 +32,7 @@ from lloco.evals.scorer import score
 from lloco.models.decoder import dtype_name
 from lloco.prompts.prompt import build_prompt
 from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.soft_prompt_cache import SoftPromptCache
 from lloco.prompts.template import Template, has_chat_template
 from lloco.tasks.sample import Sample
 from lloco.tasks.task import find_task
@@ -145,30 +146,28 @@ def evaluate(
 
 
 class _KnownSoftPrompts:
-    """Remembers how long soft prompts are, so that rows that only need a budget do not fetch or make them again.
-
-    The first one itself is kept too, by which a run sees how they were made, and the last.
-    """
+    """Keeps soft prompts as long as they fit, and how long all of them are: rows that only need a budget fetch none."""
 
     def __init__(self, soft_prompt_of: SoftPromptOf) -> None:
         self._soft_prompt_of = soft_prompt_of
         self._num_virtual_tokens: dict[tuple[str, str], int] = {}
-        self._kept: list[tuple[Document, SoftPrompt]] = []
+        self._cache: SoftPromptCache[tuple[str, str], SoftPrompt] = SoftPromptCache()
 
     def soft_prompt(self, document: Document) -> SoftPrompt:
         """Fetch a document's soft prompt."""
-        soft_prompt = next((kept for one, kept in self._kept if one == document), None)
-        if soft_prompt is None:
+        key = (document.id, document.digest)
+        if (soft_prompt := self._cache.get(key)) is None:
             soft_prompt = self._soft_prompt_of(document)
-            self._kept = [*self._kept[:1], (document, soft_prompt)]
-        self._num_virtual_tokens[document.id, document.digest] = soft_prompt.num_virtual_tokens
+            self._cache.keep(key, soft_prompt)
+            self._num_virtual_tokens[key] = soft_prompt.num_virtual_tokens
         return soft_prompt
 
     def num_virtual_tokens(self, document: Document) -> int:
         """Return the length of a document's soft prompt."""
-        if (document.id, document.digest) not in self._num_virtual_tokens:
+        key = (document.id, document.digest)
+        if key not in self._num_virtual_tokens:
             self.soft_prompt(document)
-        return self._num_virtual_tokens[document.id, document.digest]
+        return self._num_virtual_tokens[key]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -83,6 +83,11 @@ class SoftPrompt:
         return int(self.embeds.shape[1])
 
     @property
+    def nbytes(self) -> int:
+        """Memory that `embeds` takes."""
+        return self.embeds.nbytes
+
+    @property
     def compression_ratio(self) -> float:
         """Document tokens that were read per virtual token (30.0 means thirty times fewer)."""
         made = self.provenance

@@ -6,7 +6,6 @@ losses or the optimiser.
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -16,9 +15,8 @@ from torch import Tensor
 from lloco.errors import DataError, LlocoError, MismatchError
 from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import Prompt, answer_ids, build_prompt
+from lloco.prompts.soft_prompt_cache import MAX_BYTES, SoftPromptCache
 from lloco.prompts.template import Template
-
-CACHE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +55,18 @@ class ExampleSet:
 class SoftPrompts:
     """Soft prompts by document id, read when asked for; the last ones stay in memory up to a number of bytes."""
 
-    def __init__(self, read: Callable[[str], Tensor], device: torch.device, max_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, read: Callable[[str], Tensor], device: torch.device, max_bytes: int = MAX_BYTES) -> None:
         self._read = read
         self._device = device
-        self._max_bytes = max_bytes
-        self._num_bytes = 0
-        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._cache: SoftPromptCache[str, Tensor] = SoftPromptCache(max_bytes)
 
     def embeds(self, document_id: str) -> Tensor:
         """Return (num_virtual_tokens, hidden_size); whoever computes them does so outside autocast and gradients."""
-        if document_id in self._kept:
-            self._kept.move_to_end(document_id)
-            return self._kept[document_id]
+        if (kept := self._cache.get(document_id)) is not None:
+            return kept
         with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
             embeds = self._read(document_id).detach()
-        self._kept[document_id] = embeds
-        self._num_bytes += embeds.nbytes
-        while self._num_bytes > self._max_bytes and len(self._kept) > 1:
-            self._num_bytes -= self._kept.popitem(last=False)[1].nbytes
+        self._cache.keep(document_id, embeds)
         return embeds
 
 
