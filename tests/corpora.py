@@ -6,7 +6,8 @@ import torch
 
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.documents.document import Document
-from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.provenance import Provenance
+from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.retrieval.passages import split_passages
 from lloco.store.corpus import Corpus
 from tests.tiny import CHAT_TEMPLATE, tiny_decoder, tiny_llama, tiny_tokenizer

@@ -24,7 +24,8 @@ from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError, StoreError
 from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import History, build_prompt
-from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.provenance import Provenance
+from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
 from lloco.retrieval.passages import split_passages
 from lloco.retrieval.retriever import Retriever

@@ -1,5 +1,6 @@
 """The command line's front door: verbs, flags, exit codes, and what goes to which stream."""
 
+import os
 import re
 import subprocess
 import sys
@@ -236,3 +237,42 @@ def test_the_public_names_are_loaded_when_they_are_used() -> None:
         "assert not hasattr(lloco, 'nonsense')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("corpus list", 0, "holds no corpus yet"),
+        ("corpus show nope", 1, "'nope'"),
+        ("corpus remove nope", 1, "'nope'"),
+        ("corpus verify", 0, "0 problems"),
+        ("ask --corpus nope question", 1, "'nope'"),
+        ("chat --corpus nope", 1, "'nope'"),
+        ("serve --corpus nope", 1, "'nope'"),
+        ("push corpus nope someone/somewhere", 1, "'nope'"),
+        ("evaluate --task jsonl --data nope.jsonl", 1, "nope.jsonl"),
+        ("evaluate --task jsonl --data {data} --corpus nope", 1, "'nope'"),
+        ("predict --task jsonl --data {data} --corpus nope", 1, "'nope'"),
+        ("finetune --corpus mine --data nope.jsonl", 1, "nope.jsonl"),
+        ("pretrain --data nope.jsonl --out out", 1, "nope.jsonl"),
+        ("pretrain --init smollm2 --data nope.jsonl --out out", 1, "nope.jsonl"),
+        ("compress nope.pdf --corpus mine", 1, "nope.pdf"),
+        ("ask --top-k 0 question", 2, "--top-k"),
+        ("model list", 0, "smollm2"),
+    ],
+)
+def test_lists_and_refusals_do_not_wait_for_torch(arguments: str, code: int, said: str, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"id": "a", "text": "A text.", "questions": [{"question": "What?", "answers": ["That."]}]}\n')
+    program = (
+        "import sys\n"
+        "from lloco.cli.main import main\n"
+        f"code = main({arguments.format(data=data).split()!r})\n"
+        f"print(code, sorted(set(sys.modules) & {HEAVY!r}), file=sys.stderr)"
+    )
+    environment = {**os.environ, "LLOCO_HOME": str(tmp_path / "store"), "COLUMNS": "200"}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120
+    )
+    assert ran.stderr.splitlines()[-1] == f"{code} []", ran.stderr
+    assert said in ran.stdout + ran.stderr

@@ -45,6 +45,8 @@ LATE = {
     *("kvpress", "lance", "ray", "sentence_transformers", "uvicorn", "vllm"),
 }
 """Optional or slow to import, and needed by few calls: these may be imported inside a function."""
+LATE_OF_OURS = {"lloco.prompts.soft_prompt", "lloco.models.quiet"}
+"""These load torch or transformers: what lists a store or refuses a command does so without them."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "types", "constants", "shared", "base", "core"}
 TERMS = {"base_model"}
 """What PEFT calls the model under its adapters: no vague name."""
@@ -121,7 +123,7 @@ def _inner_faults(one: Import, modules: Mapping[str, Path], rank: Mapping[str, i
         return
     if one.target not in modules or modules[one.target].name == "__init__.py":
         yield "import from a module, not from a package"
-    if one.is_inside_function and not is_door(one.importer):
+    if one.is_inside_function and not is_door(one.importer) and one.target not in LATE_OF_OURS:
         yield "inside a function: move it to the top"
     own, other = unit_of(one.importer), unit_of(one.target)
     if own in rank and other in rank:

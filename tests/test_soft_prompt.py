@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloco.errors import LlocoError, MismatchError, StoreError
-from lloco.prompts.soft_prompt import Provenance, SoftPrompt, file_digest, read_provenance
+from lloco.prompts.provenance import Provenance, file_digest, read_provenance
+from lloco.prompts.soft_prompt import SoftPrompt
 
 
 def make_soft_prompt(
@@ -69,7 +70,8 @@ def test_saving_a_loaded_int8_file_gives_the_same_bytes(seed: int, exponent: flo
 
 def test_equal_soft_prompts_give_equal_bytes_in_every_process() -> None:
     code = (
-        "import torch; from lloco.prompts.soft_prompt import *; print(file_digest(SoftPrompt(torch.ones(2, 4),"
+        "import torch; from lloco.prompts.provenance import *; from lloco.prompts.soft_prompt import *; "
+        "print(file_digest(SoftPrompt(torch.ones(2, 4),"
         " Provenance('a', 'd', 9, 'c', 'e', 'b', 4, 3, 1, 'float32')).to_bytes('float16')))"
     )
     digest = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -20,7 +20,8 @@ import torch
 from lloco.adapters.digest import adapter_digest
 from lloco.documents.document import Document
 from lloco.errors import LlocoError, MismatchError, StoreError
-from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.provenance import Provenance
+from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.catalogue import MIGRATIONS
 from lloco.store.passage import Passage
 from lloco.store.store import Store, default_store_path

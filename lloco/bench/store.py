@@ -25,7 +25,8 @@ from lloco.documents.document import Document
 from lloco.errors import StoreError
 from lloco.evals.evaluate import versions
 from lloco.files.durable import write_durably
-from lloco.prompts.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
+from lloco.prompts.provenance import Provenance
+from lloco.prompts.soft_prompt import STORAGE_DTYPES, SoftPrompt
 from lloco.retrieval.passages import split_passages
 from lloco.retrieval.retriever import Retriever
 from lloco.store.corpus import Corpus

@@ -119,8 +119,6 @@ class Library:
     def __init__(
         self, store: "Store", names: Sequence[str] | None, flags: AskFlags, retrieval: Retrieval, output: Output
     ) -> None:
-        from lloco.retrieval.open_retrievers import OpenRetrievers
-
         if flags.budget is not None and flags.mode != "retrieval":
             raise typer.BadParameter(f"it is for --mode retrieval, got --mode {flags.mode}", param_hint="'--budget'")
         if flags.template is not None:
@@ -128,6 +126,10 @@ class Library:
         self._store = store
         self._flags = flags
         self._output = output
+        # What is not there is said before anything slow is imported.
+        self._named(names)
+        from lloco.retrieval.open_retrievers import OpenRetrievers
+
         # A document that is named is searched by words without the index of all.
         self._is_found = flags.document is None or retrieval.embedder is not None
         self._retrievers = OpenRetrievers(retrieval.opener(flags.device))
@@ -142,13 +144,24 @@ class Library:
         Raises:
             StoreError: there is no such corpus.
         """
-        named = dict.fromkeys(names or self._store.corpus_names())
-        corpora = [self._store.corpus(name, create=False) for name in named]
-        if self._flags.document is not None and len(corpora) != 1:
-            raise typer.BadParameter("--document is in one corpus: choose that corpus alone")
+        corpora = self._named(names)
         if len(corpora) == 1:
             self._reader(corpora[0])
         self.corpora = corpora
+
+    def _named(self, names: Sequence[str] | None) -> "list[Corpus]":
+        """Return the corpora of these names, all of the store where none is given, and see that the document is there.
+
+        Raises:
+            StoreError: there is no such corpus, or no such document in it.
+        """
+        named = dict.fromkeys(names or self._store.corpus_names())
+        corpora = [self._store.corpus(name, create=False) for name in named]
+        if self._flags.document is not None:
+            if len(corpora) != 1:
+                raise typer.BadParameter("--document is in one corpus: choose that corpus alone")
+            corpora[0].document(self._flags.document)
+        return corpora
 
     def ask(
         self,
@@ -215,8 +228,6 @@ class Library:
         from lloco.answer.prepare import Reader
 
         if corpus.name not in self._readers:
-            if self._flags.document is not None:
-                corpus.document(self._flags.document)
             engine = self._engine(corpus)
             adapter = self._adapter(corpus, engine.decoder)
             template = adapter_template(self._flags.template, adapter, self._output)

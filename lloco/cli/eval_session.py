@@ -52,6 +52,14 @@ class ReadingFlags:
     batch_size: options.BatchSize = 8
     engine: options.EngineName = "transformers"
 
+    def check_corpus(self) -> None:
+        """Raise `StoreError` where a corpus is named that is not there."""
+        from lloco.store.store import Store
+
+        if self.corpus is not None:
+            with Store(self.store) as opened:
+                opened.corpus(self.corpus, create=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

@@ -16,7 +16,8 @@ from lloco.documents.document import Document
 from lloco.errors import DocumentError, LlocoError
 from lloco.models.decoder import Decoder, dtype_name
 from lloco.models.tokenize import Progress, tokenize
-from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.provenance import Provenance
+from lloco.prompts.soft_prompt import SoftPrompt
 
 LongDocuments = Literal["refuse", "truncate", "windows"]
 LONG_DOCUMENTS_ADVICE = "choose --long-documents windows (nothing is lost) or truncate (the rest is not read)"

@@ -31,7 +31,8 @@ from lloco.evals.run.settings import Settings, common_settings, digest_of, made_
 from lloco.evals.scorer import score
 from lloco.models.decoder import dtype_name
 from lloco.prompts.prompt import build_prompt
-from lloco.prompts.soft_prompt import Provenance, SoftPrompt
+from lloco.prompts.provenance import Provenance
+from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.prompts.soft_prompt_cache import SoftPromptCache
 from lloco.prompts.template import Template, has_chat_template
 from lloco.tasks.sample import Sample

@@ -8,7 +8,7 @@ import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
@@ -70,6 +70,15 @@ def parse(data: bytes, name: str, line: int | None = None) -> Any:
         raise DataError(f"{place}: not valid JSON: {error.msg}: the file is damaged or of another format") from error
     except ValueError as error:
         raise DataError(f"{where}: not valid JSON: {error}: the file is damaged or of another format") from error
+
+
+def check_are_files(paths: Iterable[Path]) -> None:
+    """Raise `DataError` for the first that cannot be opened as a file."""
+    for path in paths:
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise _unreadable(str(path), error) from error
 
 
 def _unreadable(name: str, error: Exception) -> DataError:

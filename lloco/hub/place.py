@@ -20,7 +20,6 @@ from lloco.errors import CheckpointError
 from lloco.files.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
 from lloco.hub.artifact import CARD, MANIFEST, MAX_MANIFEST_BYTES, SOFT_PROMPTS, Artifact, read_artifact
 from lloco.hub.card import is_edited
-from lloco.models.quiet import quiet_transformers
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
@@ -187,7 +186,11 @@ class HubPlace:
 
 def progress_bars(*, is_on: bool) -> AbstractContextManager[None]:
     """Keep the client's bars off standard error inside the block, unless they are on."""
-    return nullcontext() if is_on else quiet_transformers()
+    if is_on:
+        return nullcontext()
+    from lloco.models.quiet import quiet_transformers
+
+    return quiet_transformers()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from lloco.hub.artifact import MANIFEST, SOFT_PROMPTS, Artifact
 from lloco.hub.corpus_texts import fill_texts
 from lloco.hub.place import Place, copy_files, new_folder
 from lloco.models.checkpoint import weights_digest
-from lloco.prompts.soft_prompt import file_digest
+from lloco.prompts.provenance import file_digest
 from lloco.store.archive import import_corpus
 from lloco.store.store import Store
 

@@ -20,7 +20,8 @@ from lloco.errors import CheckpointError, DataError, DocumentError, MismatchErro
 from lloco.models.checkpoint import find_tensor, weights_digest
 from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import dtype_name, load_tokenizer
-from lloco.prompts.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
+from lloco.prompts.provenance import Provenance
+from lloco.prompts.soft_prompt import STORAGE_DTYPES, SoftPrompt
 from lloco.retrieval.passages import split_passages
 from lloco.store.corpus import Corpus
 

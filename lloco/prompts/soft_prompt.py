@@ -4,11 +4,9 @@ One safetensors file per soft prompt; everything about its origin is in the file
 layout to the byte). Knows nothing of the models that make or read soft prompts: it only compares what they say.
 """
 
-import hashlib
 import json
-import math
 import struct
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -18,36 +16,16 @@ from torch import Tensor
 
 from lloco.errors import MismatchError, StoreError, VectorsError
 from lloco.files.durable import write_durably
+from lloco.prompts.provenance import (
+    FORMAT,
+    FORMAT_VERSION,
+    STORAGE_DTYPE_NAMES,
+    Provenance,
+    damaged,
+    parse_header,
+)
 
-FORMAT = "lloco-soft-prompt"
-FORMAT_VERSION = "1"
-STORAGE_DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "int8": torch.int8,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a soft prompt came from; the values of its file's header."""
-
-    document_id: str
-    text_digest: str
-    num_document_tokens: int
-    compressor: str
-    compressor_digest: str
-    base_model: str
-    hidden_size: int
-    segment_len: int
-    summary_length: int
-    dtype: str
-    """What the values were last stored or computed in: float32, bfloat16, float16 or int8."""
-    quantisation_error: float = 0.0
-    """Relative L2 error that storing in `dtype` cost, measured when it was stored."""
-    refine_steps: int = 0
-    """Gradient steps that the vectors took after they were compressed."""
+STORAGE_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in STORAGE_DTYPE_NAMES}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +123,7 @@ class SoftPrompt:
             raise StoreError(
                 f"{name}: its id or names hold {error.object[error.start]!r}, which is not text: rename it"
             ) from error
-        _read_provenance(data, name)
+        parse_header(data, name)
         return data
 
     def _relative_error(self, stored: Tensor) -> float:
@@ -165,47 +143,30 @@ class SoftPrompt:
     @classmethod
     def from_bytes(cls, data: bytes, source: str) -> "SoftPrompt":
         """Read a file's content; `source` names it in errors. int8 comes back as float32."""
-        provenance = _read_provenance(data, source)
+        provenance = parse_header(data, source)
         try:
             tensors = safetensors.torch.load(data)
         except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
-            raise _damaged(source, f"its tensors cannot be read ({error})") from error
+            raise damaged(source, f"its tensors cannot be read ({error})") from error
         wanted = {"embeds", "scales"} if provenance.dtype == "int8" else {"embeds"}
         if set(tensors) != wanted or tensors["embeds"].dtype != STORAGE_DTYPES[provenance.dtype]:
             came = ", ".join(
                 f"{key} {str(tensor.dtype).removeprefix('torch.')}" for key, tensor in sorted(tensors.items())
             )
-            raise _damaged(
+            raise damaged(
                 source, f"wanted {provenance.dtype} vectors ({', '.join(sorted(wanted))}), it holds {came or 'none'}"
             )
         shape = tuple(tensors["embeds"].shape)
         if len(shape) != 2 or shape[0] == 0 or shape[1] != provenance.hidden_size:
-            raise _damaged(source, f"its header says {provenance.hidden_size} wide, its vectors have shape {shape}")
+            raise damaged(source, f"its header says {provenance.hidden_size} wide, its vectors have shape {shape}")
         if "scales" in tensors and (tensors["scales"].dtype, tuple(tensors["scales"].shape)) != (
             torch.float32,
             shape[:1],
         ):
-            raise _damaged(source, "its int8 rows and their scales do not belong together")
+            raise damaged(source, "its int8 rows and their scales do not belong together")
         embeds = _decode(tensors)
         _check_values(embeds, f"soft prompt {source}")
         return cls(embeds, provenance)
-
-
-def read_provenance(path: Path) -> Provenance:
-    """Read what a file's header says, without its vectors; raises `StoreError` naming the file where it cannot."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-            (length,) = struct.unpack("<Q", start) if len(start) == 8 else (0,)
-            data = start + file.read(min(length, path.stat().st_size))
-    except OSError as error:
-        raise StoreError(f"soft prompt {path} cannot be read: {error.strerror or error}: check the path") from error
-    return _read_provenance(data, str(path))
-
-
-def file_digest(data: bytes) -> str:
-    """Name of a soft prompt file in a store: sha256 of its bytes, in hex."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def _encode(embeds: Tensor, storage_dtype: str) -> dict[str, Tensor]:
@@ -246,55 +207,6 @@ def _with_sorted_header(data: bytes) -> bytes:
     ).encode()
     header += b" " * (-len(header) % 8)
     return struct.pack("<Q", len(header)) + header + data[8 + length :]
-
-
-def _read_provenance(data: bytes, source: str) -> Provenance:
-    length = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else 0
-    if not 2 <= length <= len(data) - 8 or data[8:9] != b"{":
-        raise _damaged(source, "it is not a safetensors file, or its beginning is missing")
-    try:
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    except (ValueError, RecursionError) as error:
-        raise _damaged(source, f"its header is not JSON ({error})") from error
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise _damaged(source, f"it is a safetensors file without the header of {FORMAT}")
-    if metadata.get("format_version") != FORMAT_VERSION:
-        came = metadata.get("format_version")
-        raise _damaged(
-            source, f"wanted format version {FORMAT_VERSION}, it says {came!r}; a newer lloco may have written it"
-        )
-    return _parse_provenance({key: value for key, value in metadata.items() if not key.startswith("format")}, source)
-
-
-def _parse_provenance(metadata: dict[str, str], source: str) -> Provenance:
-    names = {field.name for field in fields(Provenance)} - {"refine_steps"}
-    if set(metadata) - {"refine_steps"} != names:
-        raise _damaged(
-            source,
-            f"header keys missing: {sorted(names - set(metadata))}, unknown: "
-            f"{sorted(set(metadata) - names - {'refine_steps'})}",
-        )
-    values: dict[str, str | int | float] = dict(metadata)
-    try:
-        numbers = ["num_document_tokens", "hidden_size", "segment_len", "summary_length"]
-        for key in [*numbers, *({"refine_steps"} & set(metadata))]:
-            values[key] = int(metadata[key])
-            if int(metadata[key]) < 1:
-                raise ValueError(f"{key} is {metadata[key]}")
-        values["quantisation_error"] = error_measured = float(metadata["quantisation_error"])
-        if not math.isfinite(error_measured):
-            raise ValueError("quantisation_error is not finite")
-        if metadata["dtype"] not in STORAGE_DTYPES:
-            raise ValueError(f"dtype {metadata['dtype']!r} is unknown")
-    except (ValueError, TypeError) as error:
-        raise _damaged(source, f"its header is wrong: {error}") from error
-    return Provenance(**values)  # type: ignore[arg-type]
-
-
-def _damaged(source: str, reason: str) -> StoreError:
-    return StoreError(
-        f"wanted a soft prompt file, {source} is none that can be read: {reason}; compress the document again"
-    )
 
 
 def _unknown_dtype(dtype: str) -> MismatchError:

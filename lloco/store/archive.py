@@ -13,18 +13,21 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lloco.adapters.digest import adapter_files_digest
 from lloco.documents.document import Document
 from lloco.errors import StoreError
 from lloco.files.durable import fsync_folder, write_durably
-from lloco.prompts.soft_prompt import SoftPrompt, file_digest
+from lloco.prompts.provenance import file_digest
 from lloco.store.corpus import Corpus, check_belongs
 from lloco.store.files import adapter_base_digest, read_adapter_folder
 from lloco.store.passage import Passage, PassageText
 from lloco.store.rows import StoredDocument
 from lloco.store.store import Store, check_name
+
+if TYPE_CHECKING:
+    from lloco.prompts.soft_prompt import SoftPrompt
 
 FORMAT = "lloco-corpus"
 FORMAT_VERSION = 1
@@ -83,7 +86,7 @@ def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str
     }
 
 
-def _read_together(corpus: Corpus, document_id: str) -> tuple[StoredDocument, SoftPrompt, list[PassageText]]:
+def _read_together(corpus: Corpus, document_id: str) -> "tuple[StoredDocument, SoftPrompt, list[PassageText]]":
     """Read what belongs together, again where the document was replaced meanwhile."""
     for _ in range(MAX_TRIES):
         document, soft_prompt = corpus.document(document_id), corpus.soft_prompt(document_id)
@@ -145,7 +148,7 @@ def _check_lines(folder: Path, lines: Sequence[dict[str, Any]]) -> None:
         raise StoreError(f"documents of one corpus were wanted in {folder}, {came}: export the corpus again")
 
 
-def _document_of(folder: Path, line: dict[str, Any]) -> tuple[Document, SoftPrompt, list[Passage]]:
+def _document_of(folder: Path, line: dict[str, Any]) -> "tuple[Document, SoftPrompt, list[Passage]]":
     document = Document(line["id"], line["text"], line["title"], line["source"])
     return document, _read_soft_prompt(folder, line), [Passage(*span) for span in line["passages"]]
 
@@ -209,7 +212,7 @@ def _has_right_types(line: dict[str, Any]) -> bool:
     )
 
 
-def _read_soft_prompt(folder: Path, line: dict[str, Any]) -> SoftPrompt:
+def _read_soft_prompt(folder: Path, line: dict[str, Any]) -> "SoftPrompt":
     path = folder / "soft_prompts" / f"{line['soft_prompt']}.safetensors"
     try:
         data = path.read_bytes()
@@ -222,6 +225,8 @@ def _read_soft_prompt(folder: Path, line: dict[str, Any]) -> SoftPrompt:
             f"soft prompt of document {line['id']!r}: content with digest {line['soft_prompt'][:12]} was wanted, "
             f"{path} has {file_digest(data)[:12]}, it is damaged: export or copy the corpus again"
         )
+    from lloco.prompts.soft_prompt import SoftPrompt
+
     soft_prompt = SoftPrompt.from_bytes(data, str(path))
     made_of = soft_prompt.provenance
     if (made_of.document_id, made_of.text_digest) != (line["id"], Document(line["id"], line["text"]).digest):

@@ -8,12 +8,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lloco.adapters.digest import adapter_files_digest
 from lloco.documents.document import Document
 from lloco.documents.encoding import is_encodable
 from lloco.errors import MismatchError, StoreError
-from lloco.prompts.soft_prompt import SoftPrompt, file_digest, read_provenance
+from lloco.prompts.provenance import file_digest, read_provenance
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import (
     AdapterFiles,
@@ -33,6 +34,9 @@ from lloco.store.rows import (
     read_summary,
     write_document,
 )
+
+if TYPE_CHECKING:
+    from lloco.prompts.soft_prompt import SoftPrompt
 
 
 class Corpus:
@@ -78,7 +82,7 @@ class Corpus:
     def add(
         self,
         document: Document,
-        soft_prompt: SoftPrompt,
+        soft_prompt: "SoftPrompt",
         passages: Sequence[Passage],
         storage_dtype: str | None = None,
     ) -> None:
@@ -209,7 +213,7 @@ class Corpus:
             # Whoever goes on to work with them does not hold back the database's log.
             connection.execute("COMMIT")
 
-    def soft_prompt(self, id: str) -> SoftPrompt:
+    def soft_prompt(self, id: str) -> "SoftPrompt":
         """Read the soft prompt of a document, its content checked against its digest."""
         digest = self._soft_prompt_digest(id)
         while True:
@@ -231,6 +235,8 @@ class Corpus:
                     f"{digest[:12]}, {path} has {file_digest(data)[:12]}, it is damaged: run `lloco corpus verify "
                     "--repair`, then compress the document again"
                 )
+            from lloco.prompts.soft_prompt import SoftPrompt
+
             return SoftPrompt.from_bytes(data, str(path))
 
     def remove_document(self, id: str) -> None:
@@ -307,7 +313,7 @@ class Corpus:
             "`lloco corpus show` lists them"
         )
 
-    def _take_compressor(self, connection: sqlite3.Connection, soft_prompt: SoftPrompt) -> None:
+    def _take_compressor(self, connection: sqlite3.Connection, soft_prompt: "SoftPrompt") -> None:
         """Hold the corpus to one compressor: the one of its first document."""
         row, made_by = self._row(connection), soft_prompt.provenance
         if (row["compressor_digest"], row["hidden_size"]) == (made_by.compressor_digest, made_by.hidden_size):
@@ -333,7 +339,7 @@ def remove_unreferenced(catalogue: Catalogue, files: SoftPromptFiles, digests: S
                 files.remove(digest)
 
 
-def check_belongs(document: Document, soft_prompt: SoftPrompt, passages: Sequence[Passage]) -> None:
+def check_belongs(document: Document, soft_prompt: "SoftPrompt", passages: Sequence[Passage]) -> None:
     """Raise `MismatchError` or `StoreError` where these are not of one document, as `Corpus.add` does."""
     made_of = soft_prompt.provenance
     if (made_of.document_id, made_of.text_digest) != (document.id, document.digest):

@@ -14,7 +14,7 @@ from pathlib import Path
 from lloco.adapters.digest import CONFIG_FILE, WEIGHT_FILES, adapter_files_digest
 from lloco.errors import StoreError
 from lloco.files.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
-from lloco.prompts.soft_prompt import file_digest
+from lloco.prompts.provenance import file_digest
 
 ADAPTER_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors", ".txt"}
 """What is copied of an adapter's folder: optimizer states stay out of the store."""

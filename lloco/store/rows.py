@@ -8,10 +8,13 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lloco.documents.document import Document
-from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.passage import Passage, PassageText
+
+if TYPE_CHECKING:
+    from lloco.prompts.soft_prompt import SoftPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def passages_digest(passages: Sequence[Passage]) -> str:
     return hashlib.sha256(json.dumps([(passage.start, passage.end) for passage in passages]).encode()).hexdigest()
 
 
-def num_read_tokens(soft_prompt: SoftPrompt) -> int:
+def num_read_tokens(soft_prompt: "SoftPrompt") -> int:
     """Tokens that a soft prompt stands for: fewer than the document's where it was truncated, at a segment's end."""
     made = soft_prompt.provenance
     return min(made.num_document_tokens, -(-soft_prompt.num_virtual_tokens // made.summary_length) * made.segment_len)
@@ -140,7 +143,7 @@ def write_document(
     connection: sqlite3.Connection,
     corpus: int,
     document: Document,
-    soft_prompt: SoftPrompt,
+    soft_prompt: "SoftPrompt",
     passages: Sequence[Passage],
     file: tuple[str, str, int],
 ) -> None:

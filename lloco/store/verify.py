@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lloco.adapters.digest import adapter_files_digest
 from lloco.errors import StoreError
-from lloco.prompts.soft_prompt import SoftPrompt, file_digest
+from lloco.prompts.provenance import file_digest
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import AdapterFiles, SoftPromptFiles, orphan_temps, read_adapter_folder
 from lloco.store.passage import Passage
@@ -109,6 +109,8 @@ def _check_file(files: SoftPromptFiles, row: dict[str, object]) -> tuple[str, st
     if file_digest(data) != row["soft_prompt"]:
         return "digest_mismatch", f"{path} is damaged: its content has digest {file_digest(data)}"
     try:
+        from lloco.prompts.soft_prompt import SoftPrompt
+
         soft_prompt = SoftPrompt.from_bytes(data, str(path))
     except StoreError as error:
         return "row_mismatch", str(error)

@@ -1,11 +1,14 @@
 """The packaged wording for a task: what it asks for (a short answer, a choice, a summary), and its template."""
 
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from lloco.prompts.template import Kind, Template, default_template
 from lloco.tasks.longbench import DATASETS
 from lloco.tasks.sample import Sample
 from lloco.tasks.task import find_task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def kind_of(task: str, sample: Sample | None = None) -> Kind:
@@ -19,6 +22,6 @@ def kind_of(task: str, sample: Sample | None = None) -> Kind:
     return "short answer"
 
 
-def template_for(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Template:
+def template_for(tokenizer: "PreTrainedTokenizerBase", sample: Sample) -> Template:
     """Return the packaged wording for a sample, in chat form where the tokenizer has a chat template."""
     return default_template(tokenizer, kind_of(sample.task, sample))

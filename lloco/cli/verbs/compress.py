@@ -116,10 +116,10 @@ def compress(
     if flags.workers is not None and flags.engine != "ray":
         raise typer.BadParameter("they are Ray's: give --engine ray too", param_hint="'--workers'")
     output = Output(is_json, quiet)
-    keep_freed_memory()
-    fit_threads()
     skipped: list[Skipped] = []
     documents = _read(paths, skipped, output)
+    keep_freed_memory()
+    fit_threads()
     from lloco.compress.prune import remove_absent
     from lloco.store.store import Store
 

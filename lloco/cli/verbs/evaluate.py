@@ -53,17 +53,20 @@ def evaluate(
     """
     output = Output(is_json, quiet)
     chosen_modes = _modes(modes)
-    from lloco.evals.evaluate import evaluate as evaluate_samples
-    from lloco.evals.report import write_report
-    from lloco.evals.run.earlier import read_earlier_run
-    from lloco.evals.run.folder import fitting_folder, other_run
-    from lloco.report.page import REPORT_FILE
     from lloco.tasks.task import load_samples
 
     folder = out or Path(f"evaluate-{task}")
     if out is not None:
         _check_beside(beside or [], out)
+    flags.check_corpus()
+    # What is not there is said before anything slow is imported.
     samples = load_samples(task, data, limit=flags.limit)
+    from lloco.evals.evaluate import evaluate as evaluate_samples
+    from lloco.evals.report import write_report
+    from lloco.evals.run.earlier import read_earlier_run
+    from lloco.evals.run.folder import fitting_folder, other_run
+    from lloco.report.page import REPORT_FILE
+
     earlier = [read_earlier_run(one, task, samples) for one in beside or ()]
     command = shlex.join(["lloco", *sys.argv[1:]])
     with open_reading(flags, samples, chosen_modes, output) as reading:

@@ -17,6 +17,7 @@ from lloco.cli.output import Output
 from lloco.cli.templates import named_template
 from lloco.cli.verb import verb
 from lloco.errors import DataError
+from lloco.files.strict_json import check_are_files
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -151,6 +152,9 @@ def finetune(
     if questions.adapter is not None:
         recipe.check_start(questions.adapter)
     output = Output(is_json, quiet)
+    # What is not there is said before anything slow is imported.
+    if questions.task is None:
+        check_are_files([Path(file) for file in (data, validation) if file is not None])
     keep_freed_memory()
     from lloco.models.decoder import resolve_device
     from lloco.store.store import Store

@@ -45,11 +45,14 @@ def predict(
       lloco predict --task qasper --data validation.jsonl --mode retrieval --limit 50
     """
     output = Output(is_json, quiet)
-    from lloco.evals.predict import PredictOptions
-    from lloco.evals.predict import predict as predict_samples
     from lloco.tasks.task import load_samples
 
+    flags.check_corpus()
+    # What is not there is said before anything slow is imported.
     samples = load_samples(task, data, limit=flags.limit)
+    from lloco.evals.predict import PredictOptions
+    from lloco.evals.predict import predict as predict_samples
+
     file = predictions or out / f"{task}-{mode}.json"
     with open_reading(flags, samples, [mode], output) as reading:
         adapter = reading.adapter if mode == "compressed" else flags.adapter

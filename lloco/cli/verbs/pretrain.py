@@ -12,6 +12,7 @@ from lloco.cli.adapt_flags import AdaptFlags
 from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output
 from lloco.cli.verb import verb
+from lloco.files.strict_json import check_are_files
 
 if TYPE_CHECKING:
     from lloco.training.adapt.run import AdaptRunOptions
@@ -168,6 +169,8 @@ def pretrain(
     output = Output(is_json, quiet)
     keep_freed_memory()
     shape.check()
+    # What is not there is said before anything slow is imported.
+    check_are_files([*data, *(validation or ()), *(tokenizer_text or ())])
     ratios = None if recipe.ratios is None else _ratios(recipe.ratios)
     if init is not None:
         output.say(f"reading {init} and {len(data):,} files of text")

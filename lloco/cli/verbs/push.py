@@ -46,14 +46,16 @@ def push(
       lloco push corpus contracts ./contracts-folder --with-text
     """
     from lloco.hub.place import place_of, progress_bars
-    from lloco.hub.push import PushOptions
-    from lloco.hub.push import push as push_artifact
     from lloco.store.store import Store
 
     place = place_of(destination, revision=revision, is_private=is_private)
     with ExitStack() as stack:
-        stack.enter_context(progress_bars(is_on=not quiet))
+        # What is not there is said before anything slow is imported.
         found = stack.enter_context(Store(store)).corpus(what, create=False) if kind == "corpus" else what
+        from lloco.hub.push import PushOptions
+        from lloco.hub.push import push as push_artifact
+
+        stack.enter_context(progress_bars(is_on=not quiet))
         artifact, is_new = push_artifact(found, kind, place, PushOptions(licence, results, with_text))
     output = Output(is_json, quiet)
     values = {"kind": kind, "destination": destination, "num_files": len(artifact.files), "is_new": is_new}

@@ -97,12 +97,17 @@ def serve(
       lloco serve --host 0.0.0.0 --api-key-file keys.json
     """
     output = Output(is_json, quiet)
+    from lloco.store.store import Store
+
+    # What is not there is said before anything slow is imported.
+    with Store(store) as opened:
+        for name in flags.corpus or ():
+            opened.corpus(name, create=False)
     from lloco.server.app import create_app
     from lloco.server.engines import EngineOptions
     from lloco.server.listen import address_of, open_socket
     from lloco.server.listen import serve as listen
     from lloco.server.service import Limits, Service
-    from lloco.store.store import Store
 
     access = _access(flags)
     vllm = _vllm(flags)
@@ -113,8 +118,6 @@ def serve(
     limit_arenas()
     open_retriever = retrieval.opener(device)
     with Store(store) as opened, open_socket(flags.host, flags.port) as bound:
-        for name in flags.corpus or ():
-            opened.corpus(name, create=False)
         service = Service(
             opened,
             access,

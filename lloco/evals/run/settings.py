@@ -13,7 +13,7 @@ from typing import Any
 from lloco.adapters.digest import adapter_digest
 from lloco.engine.engine import Engine
 from lloco.models.decoder import dtype_name
-from lloco.prompts.soft_prompt import Provenance
+from lloco.prompts.provenance import Provenance
 from lloco.tasks.sample import Sample
 from lloco.version import __version__
 
