@@ -19,6 +19,7 @@ from lloco.compressors.delta import (
     new_compressor_around,
     segment_lens_of,
 )
+from lloco.compressors.dynamic_pooling import DynamicPoolingEncoder, group_starts
 from lloco.compressors.load import design_of, load_compressor, load_named_decoder
 from lloco.compressors.local import LocalCompressor
 from lloco.errors import CheckpointError, DataError, DocumentError, LlocoError
@@ -57,16 +58,18 @@ def lines(tmp_path: Path) -> Path:
     return file
 
 
-def options_for(base: Path, lines: Path, *, design: DeltaDesign = "pyramid", num_steps: int = 4) -> AdaptRunOptions:
-    lens = (4, 2) if design == "pyramid" else (8, 16)
+def options_for(
+    base: Path, lines: Path, *, design: DeltaDesign = "dynamic_pooling", num_steps: int = 4
+) -> AdaptRunOptions:
+    lens = (4, 2) if design == "dynamic_pooling" else (8, 16)
     return AdaptRunOptions(
         data=(lines,),
         validation=(lines,),
         init=str(base),
         delta=DeltaSettings(
             base=str(base), base_digest="", design=design, segment_lens=lens,
-            summary_length=1 if design == "pyramid" else 4, window_len=64, encoder_layers=1, encoder_lora_r=2,
-            reader_lora_r=2, merge_size=16,
+            summary_length=1 if design == "dynamic_pooling" else 4, window_len=64, encoder_layers=1, encoder_lora_r=2,
+            reader_lora_r=2, pooling_hidden_size=16,
         ),
         samples=SampleOptions(mix={"repeat": 1, "continue": 1, "questions": 2, "plain": 1}, span_lens=(4, 8),
                               text_ratio=0.5, distractor_ratio=0.3, not_answerable_ratio=0.3, hybrid_ratio=0.3),
@@ -79,26 +82,16 @@ def options_for(base: Path, lines: Path, *, design: DeltaDesign = "pyramid", num
     )  # fmt: skip
 
 
-def test_a_new_vector_is_the_scaled_sum_of_its_tokens_embeddings(base: Path) -> None:
-    decoder = load_decoder(base)
-    settings = DeltaSettings(str(base), decoder.digest, segment_lens=(4,), encoder_layers=1, merge_size=8)
-    compressor = new_compressor_around(decoder, settings)
-    ids = torch.randint(4, 200, (10,))
-    embeds = decoder.embed(ids)
-    [vectors] = compressor.read_documents([ids], 4)
-    torch.testing.assert_close(vectors[:2], embeds[:8].reshape(2, 4, -1).sum(dim=1) / 2)
-    torch.testing.assert_close(vectors[2], embeds[8:].sum(dim=0) / 2)
-    assert compressor.num_virtual_tokens(10, 4) == 3
-
-
 def test_only_what_is_added_learns(base: Path) -> None:
-    compressor = new_compressor_around(load_decoder(base), DeltaSettings(str(base), "", encoder_layers=1, merge_size=8))
+    compressor = new_compressor_around(
+        load_decoder(base), DeltaSettings(str(base), "", encoder_layers=1, pooling_hidden_size=8)
+    )
     learning = {name for name, value in compressor.named_parameters() if value.requires_grad}
     assert learning
-    assert all("lora_" in name or ".levels." in name for name in learning)
+    assert all("lora_" in name or not name.startswith("encoder.body.") for name in learning)
 
 
-@pytest.mark.parametrize("design", ["pyramid", "autocompressor"])
+@pytest.mark.parametrize("design", ["dynamic_pooling", "autocompressor"])
 def test_a_run_learns_and_its_delta_comes_back_as_it_was(base: Path, lines: Path, design: DeltaDesign) -> None:
     before = weights_digest(base)
     told: list[LogLine] = []
@@ -174,20 +167,18 @@ def test_a_run_goes_on_from_a_delta_at_other_ratios(base: Path, lines: Path, tmp
         segment_len_for(4.0, second)
 
 
-def test_a_run_at_a_higher_ratio_adds_levels_and_keeps_those_that_learned(
-    base: Path, lines: Path, tmp_path: Path
-) -> None:
+def test_a_run_at_a_higher_ratio_goes_on_with_what_was_learned(base: Path, lines: Path, tmp_path: Path) -> None:
     low = options_for(base, lines)
     low = replace(low, delta=replace(low.delta, segment_lens=(2,)), steps=replace(low.steps, segment_lens=(2,)))
     adapt(low, tmp_path / "low")
     first = load_delta(tmp_path / "low/model", is_trainable=True)
     higher = load_delta(tmp_path / "low/model", is_trainable=True, segment_lens=(4,))
     assert isinstance(first, LocalCompressor) and isinstance(higher, LocalCompressor)
-    assert (len(first.encoder.levels), len(higher.encoder.levels)) == (1, 2)
+    torch.testing.assert_close(first.encoder.state_dict(), higher.encoder.state_dict(), rtol=0, atol=0)
+    assert first.encoder.information[:-1].abs().max() > 0
     ids = torch.arange(10, 26)
     with torch.no_grad():
-        [halves], [quarters] = first.read_documents([ids], 2), higher.read_documents([ids], 4)
-    torch.testing.assert_close(quarters, (halves[0::2] + halves[1::2]) * 0.5**0.5)
+        assert [len(first.read_documents([ids], 2)[0]), len(higher.read_documents([ids], 4)[0])] == [8, 4]
     adapt(replace(options_for(tmp_path / "low/model", lines), num_steps=1), tmp_path / "high")
     assert load_compressor(tmp_path / "high/model").segment_lens == (4, 2)
 
@@ -202,13 +193,14 @@ def test_a_delta_of_another_base_or_a_newer_format_is_refused(base: Path, lines:
     adapt(options_for(base, lines, num_steps=1), tmp_path / "run")
     file = tmp_path / "run/model" / DELTA_FILE
     values = json.loads(file.read_text())
-    file.write_text(json.dumps({**values, "format": 2}))
-    with pytest.raises(CheckpointError, match="format 2, this lloco reads format 1: upgrade"):
-        load_compressor(tmp_path / "run/model")
+    for other in (1, 3):
+        file.write_text(json.dumps({**values, "format": other}))
+        with pytest.raises(CheckpointError, match=f"format {other}, this lloco reads format 2: "):
+            load_compressor(tmp_path / "run/model")
     file.write_text(json.dumps({**values, "unknown": 2}))
     with pytest.raises(CheckpointError, match="no others"):
         load_compressor(tmp_path / "run/model")
-    file.write_text(json.dumps({**values, "merge_size": 20}))
+    file.write_text(json.dumps({**values, "pooling_hidden_size": 20}))
     with pytest.raises(CheckpointError, match="do not fit its settings"):
         load_compressor(tmp_path / "run/model")
     file.write_text(json.dumps(values))
@@ -217,11 +209,11 @@ def test_a_delta_of_another_base_or_a_newer_format_is_refused(base: Path, lines:
         load_compressor(tmp_path / "run/model")
 
 
-def test_a_pyramids_ratios_are_powers_of_2(base: Path) -> None:
-    assert segment_lens_of((4.0, 2.0)) == (4, 2)
+def test_the_ratios_of_dynamic_pooling_are_whole_numbers(base: Path) -> None:
+    assert segment_lens_of((4.0, 3.0, 2.0)) == (4, 3, 2)
     assert segment_lens_of((30.0,), 4) == (120,)
-    for wrong in (3.0, 1.0, 2.5):
-        with pytest.raises(CheckpointError, match=f"powers of 2 from 2 on, got {wrong:g}"):
+    for wrong in (1.0, 2.5):
+        with pytest.raises(CheckpointError, match=f"whole numbers from 2 on, got {wrong:g}"):
             segment_lens_of((wrong,))
 
 
@@ -293,7 +285,7 @@ def test_blank_lines_are_left_out_and_validation_needs_questions(base: Path, lin
 
 
 def test_a_reader_without_lora_learns_its_encoder_alone(base: Path, lines: Path, tmp_path: Path) -> None:
-    for design in ("pyramid", "autocompressor"):
+    for design in ("dynamic_pooling", "autocompressor"):
         options = options_for(base, lines, design=design, num_steps=2)
         without = replace(options, delta=replace(options.delta, reader_lora_r=0))
         assert adapt(without, tmp_path / design).design == design
@@ -306,7 +298,7 @@ def test_the_base_is_found_from_another_folder(
     adapt(replace(options_for(base, lines, num_steps=1), init="base"), tmp_path / "run")
     monkeypatch.chdir("/")
     assert json.loads((tmp_path / "run/model" / DELTA_FILE).read_text())["base"] == str(base)
-    assert load_compressor(tmp_path / "run/model").design == "pyramid"
+    assert load_compressor(tmp_path / "run/model").design == "dynamic_pooling"
 
 
 def test_models_that_cannot_be_trained_around_are_refused(base: Path, lines: Path, tmp_path: Path) -> None:
@@ -355,8 +347,8 @@ def test_pretrain_around_a_model_from_the_command_line(
     )  # fmt: skip
     assert values["step"] == 2
     assert "million weights around" in run.err
-    assert load_compressor(tmp_path / "run/model").design == "pyramid"
-    assert load_compressor(tmp_path / "run/merged").design == "pyramid"
+    assert load_compressor(tmp_path / "run/model").design == "dynamic_pooling"
+    assert load_compressor(tmp_path / "run/merged").design == "dynamic_pooling"
 
 
 @pytest.mark.parametrize(
@@ -364,7 +356,7 @@ def test_pretrain_around_a_model_from_the_command_line(
     [
         (("--mix", "other=1"), 2, "--mix must be such as"),
         (("--span-lens", "9,3"), 2, "--span-lens must be such as 8,24"),
-        (("--ratios", "3"), 1, "powers of 2 from 2 on, got 3"),
+        (("--ratios", "2.5"), 1, "whole numbers from 2 on, got 2.5"),
         (("--encoder-layers", "9"), 1, "1 to 2 layers"),
     ],
 )
@@ -374,3 +366,45 @@ def test_wrong_flags_of_training_around_a_model_write_nothing(
     error = run.fails("pretrain", "--init", base, "--data", lines, "--out", tmp_path / "x", *flags, code=code)
     assert message in " ".join(error.split())
     assert not (tmp_path / "x/model").exists()
+
+
+def test_groups_hold_about_as_much_information_each_and_at_least_a_token() -> None:
+    said_much = torch.tensor([[1.0, 1, 1, 9, 9, 1, 1, 1], [20.0, 1, 1, 1, 1, 0, 0, 0], [3.0, 0, 0, 0, 0, 0, 0, 0]])
+    starts = group_starts(said_much.double(), torch.tensor([8, 5, 1]), 2)
+    assert starts.tolist() == [[0, 3, 4, 5], [0, 1, 2, 5], [0, 1, 1, 1]]
+    even = group_starts(torch.ones(1, 9).double(), torch.tensor([9]), 3)
+    assert even.tolist() == [[0, 3, 6]]
+
+
+@torch.no_grad()
+def test_an_untrained_group_is_the_sum_of_its_tokens_weighted_by_information(base: Path) -> None:
+    decoder = load_decoder(base)
+    settings = DeltaSettings(str(base), "", encoder_layers=1, pooling_hidden_size=8)
+    compressor = new_compressor_around(decoder, settings)
+    assert isinstance(compressor, LocalCompressor) and isinstance(compressor.encoder, DynamicPoolingEncoder)
+    encoder = compressor.encoder
+    ids = torch.randint(5, 60, (23,), generator=torch.Generator().manual_seed(0))
+    embeddings = decoder.embed(torch.arange(64))
+    # Rare tokens say more, also where a token's frequency is only read off its embedding.
+    counts = torch.where(torch.arange(64) % 2 == 0, 1000, 1)
+    encoder.fit_information(embeddings, counts)
+    information = encoder.information_of(embeddings)
+    assert information[1::2].mean() > information[0::2].mean() + 1
+    [vectors] = compressor.read_documents([ids], 2)
+    said = information[ids]
+    starts = group_starts(said[None], torch.tensor([23]), 2)[0].tolist()
+    for vector, start, end in zip(vectors, starts, [*starts[1:], 23], strict=True):
+        weights = said[start:end].float().square()[:, None]
+        wanted = (decoder.embed(ids[start:end]) * weights).sum(dim=0) / weights.square().sum().sqrt()
+        torch.testing.assert_close(vector, wanted)
+
+
+def test_a_windows_vectors_do_not_depend_on_the_rows_beside_it(base: Path, lines: Path, tmp_path: Path) -> None:
+    adapt(options_for(base, lines, num_steps=2), tmp_path / "run")
+    compressor = load_compressor(tmp_path / "run/model")
+    documents = [torch.arange(5, 5 + length) for length in (60, 33, 7, 1)]
+    for segment_len in (2, 4):
+        together = compressor.compress_ids(documents, segment_len=segment_len)
+        for ids, vectors in zip(documents, together, strict=True):
+            [alone] = compressor.compress_ids([ids], segment_len=segment_len)
+            torch.testing.assert_close(vectors, alone, rtol=1e-4, atol=1e-5)

@@ -160,7 +160,7 @@ def test_a_soft_prompt_knows_its_ratio_even_where_the_last_segment_is_short() ->
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"compressor_design": "averaging"}, "must be one of pooling, interleaved, bidirectional, pyramid"),
+        ({"compressor_design": "averaging"}, "must be one of pooling, interleaved, bidirectional, dynamic_pooling"),
         ({"segment_lens": "all"}, "a list of lengths"),
         ({"segment_lens": [2]}, "segments of at least 4 tokens"),
         ({"segment_lens": []}, "segments of at least 4 tokens"),

@@ -77,7 +77,7 @@ class AdaptFlags:
         from lloco.training.adapt.samples import SampleOptions
         from lloco.training.adapt.stage import AdaptOptions
 
-        chosen = cast("DeltaDesign", design or "pyramid")
+        chosen = cast("DeltaDesign", design or "dynamic_pooling")
         length = summary_length if chosen == "autocompressor" else 1
         lens = () if ratios is None else segment_lens_of(ratios, length)
         folder = checkpoint_folder(init)

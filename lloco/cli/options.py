@@ -11,7 +11,7 @@ from lloco.errors import LlocoError
 
 LongDocuments: TypeAlias = Literal["windows", "truncate", "refuse"]
 StorageDtype: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
-Design: TypeAlias = Literal["autocompressor", "pooling", "interleaved", "bidirectional", "pyramid"]
+Design: TypeAlias = Literal["autocompressor", "pooling", "interleaved", "bidirectional", "dynamic_pooling"]
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 ENGINES = ("transformers", "vllm")
 

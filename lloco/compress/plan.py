@@ -182,7 +182,7 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
     Raises:
         DocumentError: the ratio would not compress, or its segments do not fit the compressor's positions.
     """
-    if compressor.design == "pyramid":
+    if compressor.design == "dynamic_pooling":
         return _learned_segment_len(ratio, compressor)
     longest = compressor.max_segment_len
     segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= longest else 0

@@ -1,4 +1,4 @@
-"""A compressor saved as what it adds to a pretrained model: encoder, merges and the reader's LoRA, without the model.
+"""A compressor saved as what it adds to a pretrained model: its encoder and the reader's LoRA, without the model.
 
 The folder has `lloco_delta.json`, which names the base model by name and digest, and `model.safetensors`. Loaded, the
 LoRA is merged into the base's weights: the decoder is then a model of its own, known by the digests of both. Does not
@@ -14,21 +14,21 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.dynamic_pooling import DynamicPoolingEncoder
 from lloco.compressors.local import LocalCompressor, in_dtype
 from lloco.compressors.local_encoder import copied_body, embed_scale
 from lloco.compressors.lora_weights import inject_lora, load_lora, lora_tensors, merge_lora
-from lloco.compressors.pyramid_encoder import PyramidEncoder
 from lloco.errors import CheckpointError
 from lloco.models.checkpoint import iter_tensors, weights_digest, write_checkpoint
 from lloco.models.decoder import Decoder, load_decoder
 from lloco.prompts.template import TEMPLATE_FILE, Template
 
 DELTA_FILE = "lloco_delta.json"
-FORMAT = 1
-DeltaDesign = Literal["pyramid", "autocompressor"]
+FORMAT = 2
+DeltaDesign = Literal["dynamic_pooling", "autocompressor"]
 _READER, _ENCODER = "reader.", "encoder."
 TrainableCompressor: TypeAlias = AutoCompressor | LocalCompressor
 """The compressors that training can reach through: torch modules whose `read_documents` keeps gradients."""
@@ -42,10 +42,10 @@ class DeltaSettings:
     """Name, folder or hub id of the pretrained model."""
     base_digest: str
     """Digest of its weights."""
-    design: DeltaDesign = "pyramid"
+    design: DeltaDesign = "dynamic_pooling"
     """How it compresses; `autocompressor`, the method's own, reads with the decoder and its LoRA."""
     segment_lens: tuple[int, ...] = (2,)
-    """Lengths of segments that it learned, its own first; of a pyramid powers of 2, since a segment is a vector."""
+    """Lengths of segments that it learned, its own first; in dynamic pooling a segment is what becomes a vector."""
     summary_length: int = 1
     """Vectors of a segment."""
     window_len: int = 512
@@ -56,15 +56,8 @@ class DeltaSettings:
     """Rank of the encoder's LoRA; 0 trains its layers whole."""
     reader_lora_r: int = 24
     """Rank of the reader's LoRA; 0 leaves the decoder as it is."""
-    num_levels: int = 0
-    """Levels of merges of a pyramid; those that its segments need when it is 0."""
-    merge_size: int = 512
-    """Width inside a merge's network."""
-
-    def with_segment_lens(self, segment_lens: tuple[int, ...]) -> "DeltaSettings":
-        """Return the settings for these segments, with as many levels of merges as they need."""
-        needed = max(length.bit_length() - 1 for length in segment_lens) if self.design == "pyramid" else 0
-        return replace(self, segment_lens=segment_lens, num_levels=max(self.num_levels, needed))
+    pooling_hidden_size: int = 512
+    """Width inside the network of dynamic pooling."""
 
 
 def is_delta(folder: Path) -> bool:
@@ -94,13 +87,13 @@ def read_delta_settings(folder: Path) -> DeltaSettings:
 
 
 def checkpoint_width(folder: Path) -> int | None:
-    """Return the width of a checkpoint's vectors: of a delta its merges', else what its config names.
+    """Return the width of a checkpoint's vectors: of a delta its encoder's, else what its config names.
 
     Raises:
         CheckpointError: there is no config that can be read.
     """
     if is_delta(folder):
-        own = (f"{_ENCODER}levels.0.left.weight", f"{_ENCODER}summaries")
+        own = (f"{_ENCODER}narrow.bias", f"{_ENCODER}summaries")
         found = next((tensor for name, tensor in iter_tensors(folder, lambda name: name in own)), None)
         return None if found is None else int(found.shape[-1])
     try:
@@ -126,7 +119,6 @@ def new_compressor_around(decoder: Decoder, settings: DeltaSettings, seed: int =
     Raises:
         CheckpointError: the model's layers are not named as Llama's are, or it has fewer than are asked for.
     """
-    settings = settings.with_segment_lens(settings.segment_lens)
     decoder.model.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -140,9 +132,9 @@ def new_compressor_around(decoder: Decoder, settings: DeltaSettings, seed: int =
 
 def _around(decoder: Decoder, settings: DeltaSettings) -> TrainableCompressor:
     scale = embed_scale(decoder)
-    is_pyramid = settings.design == "pyramid"
+    is_pooling = settings.design == "dynamic_pooling"
     # Copied before the reader's layers get LoRA, which is not the encoder's.
-    body = in_dtype(copied_body(decoder, settings.encoder_layers), decoder.dtype) if is_pyramid else None
+    body = in_dtype(copied_body(decoder, settings.encoder_layers), decoder.dtype) if is_pooling else None
     if settings.reader_lora_r:
         inject_lora(decoder.model, settings.reader_lora_r)
     if body is None:
@@ -151,20 +143,20 @@ def _around(decoder: Decoder, settings: DeltaSettings) -> TrainableCompressor:
         return AutoCompressor(decoder, summaries, segment_len=first, segment_lens=settings.segment_lens)
     if settings.encoder_lora_r:
         inject_lora(body, settings.encoder_lora_r)
-    encoder = PyramidEncoder(body, num_levels=settings.num_levels, merge_size=settings.merge_size, embed_scale=scale)
+    encoder = DynamicPoolingEncoder(body, hidden_size=settings.pooling_hidden_size, embed_scale=scale)
     return LocalCompressor(
         decoder, encoder, segment_lens=settings.segment_lens, window_len=settings.window_len, keep_dtypes=True
     )
 
 
 def save_delta(compressor: TrainableCompressor, settings: DeltaSettings, template: Template, folder: Path) -> None:
-    """Write what was learned, in bfloat16, and the wording that it learned; the base model is only named.
+    """Write what was learned, its matrices in bfloat16, and the wording that it learned; the base model is only named.
 
     A folder that is there gets the new files when all of them are whole; other files stay.
     """
     tensors = {_READER + name: value for name, value in lora_tensors(compressor.decoder.model).items()}
     tensors |= {_ENCODER + name: value for name, value in _own_tensors(compressor).items()}
-    tensors = {name: value.detach().to("cpu", torch.bfloat16).contiguous() for name, value in tensors.items()}
+    tensors = {name: _to_store(value) for name, value in tensors.items()}
 
     def write(temporary: Path) -> None:
         temporary.mkdir(parents=True)
@@ -176,14 +168,25 @@ def save_delta(compressor: TrainableCompressor, settings: DeltaSettings, templat
     write_checkpoint(folder, write)
 
 
+def _to_store(value: Tensor) -> Tensor:
+    """Return what is stored of a tensor: matrices in bfloat16; the information of tokens, which decides, exactly."""
+    value = value.detach().cpu().contiguous()
+    return value.bfloat16() if value.ndim > 1 else value.float()
+
+
 def _own_tensors(compressor: TrainableCompressor) -> dict[str, Tensor]:
-    """Return what the compressor learned beside the reader's LoRA: merges and layers, or summary tokens."""
+    """Return what the compressor learned beside the reader's LoRA: pooling and layers, or summary tokens."""
     if isinstance(compressor, AutoCompressor):
         return {"summaries": compressor.embed_summary.weight}
     encoder: Any = compressor.encoder
-    levels = {f"levels.{name}": value for name, value in encoder.levels.state_dict().items()}
     own = lora_tensors(encoder.body) or encoder.body.state_dict()
-    return levels | {f"body.{name}": value for name, value in own.items()}
+    return _pooling_tensors(encoder) | {f"body.{name}": value for name, value in own.items()}
+
+
+def _pooling_tensors(encoder: nn.Module) -> dict[str, Tensor]:
+    """Return the encoder's tensors beside its layers; the embeddings' scale is the base model's."""
+    tensors = encoder.state_dict()
+    return {name: value for name, value in tensors.items() if name != "scale" and not name.startswith("body.")}
 
 
 def load_delta(
@@ -203,8 +206,7 @@ def load_delta(
         dtype: type of the base's weights.
         max_positions: how many a row may take, where that is not what the base declares.
         is_trainable: leave the LoRA beside the weights, as `new_compressor_around` does, instead of merging it.
-        segment_lens: learn these from now on, with new levels of merges where there are too few; the folder's own when
-            not given.
+        segment_lens: learn these from now on; the folder's own when not given.
 
     Raises:
         CheckpointError: no such base, one of another digest, or tensors that do not fit.
@@ -216,9 +218,9 @@ def load_delta(
             f"the compressor in {folder} was made for {settings.base} with digest {settings.base_digest[:12]}, the "
             f"model of that name here has {decoder.digest[:12]}: fetch the same version"
         )
-    wanted = settings.with_segment_lens(segment_lens or settings.segment_lens)
+    wanted = replace(settings, segment_lens=segment_lens or settings.segment_lens)
     compressor = new_compressor_around(decoder, wanted)
-    _fill(compressor, folder, settings)
+    _fill(compressor, folder)
     if not is_trainable:
         merge_lora(decoder.model)
         if isinstance(compressor, LocalCompressor):
@@ -230,8 +232,8 @@ def load_delta(
     return compressor.eval()
 
 
-def _fill(compressor: TrainableCompressor, folder: Path, settings: DeltaSettings) -> None:
-    """Put the folder's tensors where they belong; levels of merges that it does not have stay as they are.
+def _fill(compressor: TrainableCompressor, folder: Path) -> None:
+    """Put the folder's tensors where they belong.
 
     Raises:
         CheckpointError: they do not fit the settings.
@@ -244,8 +246,11 @@ def _fill(compressor: TrainableCompressor, folder: Path, settings: DeltaSettings
             compressor.embed_summary.load_state_dict({"weight": own["summaries"]})
             return
         encoder: Any = compressor.encoder
-        encoder.levels[: settings.num_levels].load_state_dict(_below(own, "levels."))
         body = _below(own, "body.")
+        pooling = {name: value for name, value in own.items() if not name.startswith("body.")}
+        if pooling.keys() != _pooling_tensors(encoder).keys():
+            raise KeyError(f"beside its layers it has {', '.join(sorted(pooling)) or 'nothing'}")
+        encoder.load_state_dict(pooling, strict=False)
         if lora_tensors(encoder.body):
             load_lora(encoder.body, body)
         else:
@@ -260,13 +265,13 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def segment_lens_of(ratios: Sequence[float], summary_length: int = 1) -> tuple[int, ...]:
-    """Return segment lengths of these ratios; of a pyramid, whose segments become one vector, powers of 2.
+    """Return segment lengths of these ratios; where a segment becomes one vector, they must be whole numbers.
 
     Raises:
-        CheckpointError: a ratio gives no whole number of tokens, or no power of 2 where it must be one.
+        CheckpointError: a ratio gives no whole number of tokens where it must, or fewer than 2.
     """
     lens = tuple(round(ratio * summary_length) for ratio in ratios)
     for ratio, length in zip(ratios, lens, strict=True):
-        if summary_length == 1 and (length != ratio or length < 2 or length & (length - 1)):
-            raise CheckpointError(f"a pyramid's ratios must be powers of 2 from 2 on, got {ratio:g}")
+        if summary_length == 1 and (length != ratio or length < 2):
+            raise CheckpointError(f"the ratios of dynamic pooling must be whole numbers from 2 on, got {ratio:g}")
     return lens

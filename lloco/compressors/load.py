@@ -61,7 +61,7 @@ def compressor_folder(name: str | Path) -> Path:
     return checkpoint_folder(_locate(name)[1])
 
 
-def design_of(folder: Path) -> Design | Literal["pyramid", "icae"] | None:
+def design_of(folder: Path) -> Design | Literal["dynamic_pooling", "icae"] | None:
     """Return the design of the folder's compressor, or None where it is a plain language model.
 
     Raises:

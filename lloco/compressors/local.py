@@ -26,8 +26,8 @@ from lloco.compressors.decoder_based import (
     save_with_decoder,
     vocab_size,
 )
+from lloco.compressors.dynamic_pooling import DynamicPoolingEncoder
 from lloco.compressors.local_encoder import LocalDesign, LocalEncoder, encoder_body
-from lloco.compressors.pyramid_encoder import PyramidEncoder
 from lloco.errors import CheckpointError, DocumentError
 from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
@@ -47,7 +47,7 @@ class LocalCompressor(DecoderBased):
     def __init__(
         self,
         decoder: Decoder,
-        encoder: LocalEncoder | PyramidEncoder,
+        encoder: LocalEncoder | DynamicPoolingEncoder,
         *,
         segment_lens: Sequence[int],
         window_len: int,
@@ -103,8 +103,8 @@ class LocalCompressor(DecoderBased):
 
     def reach(self, segment_len: int) -> int:
         """Return the same at this segment length; 0 where it is too short, or a window does not fit the positions."""
-        # Levels of merges that a pyramid did not learn make vectors that nobody can read.
-        is_unlearned = self.design == PyramidEncoder.design and segment_len not in self.segment_lens
+        # At a ratio that it did not learn, dynamic pooling makes vectors that nobody can read.
+        is_unlearned = self.design == DynamicPoolingEncoder.design and segment_len not in self.segment_lens
         if is_unlearned or not self.encoder.can_make(segment_len):
             return 0
         return ANY_LENGTH if segment_len + self._num_summaries <= self.decoder.max_len else 0
@@ -117,7 +117,7 @@ class LocalCompressor(DecoderBased):
     @property
     def _num_summaries(self) -> int:
         """Places that summary tokens take beside a segment's tokens."""
-        return 0 if self.design in ("pooling", "pyramid") else self.summary_length
+        return 0 if self.design in ("pooling", DynamicPoolingEncoder.design) else self.summary_length
 
     def num_virtual_tokens(self, num_tokens: int, segment_len: int | None = None) -> int:
         """Return the length of the soft prompt of a document: of its last segment only groups that have a token."""
@@ -213,8 +213,8 @@ class LocalCompressor(DecoderBased):
             "window_len": self.window_len,
             "encoder_layers": int(self.encoder.body.config.num_hidden_layers),
         }
-        if isinstance(self.encoder, PyramidEncoder):
-            settings |= {"num_levels": len(self.encoder.levels), "merge_size": self.encoder.merge_size}
+        if isinstance(self.encoder, DynamicPoolingEncoder):
+            settings["pooling_hidden_size"] = self.encoder.hidden_size
         tensors = {TENSOR_PREFIX + name: tensor for name, tensor in self.encoder.state_dict().items()}
         self.decoder = save_with_decoder(self.decoder, folder, settings, tensors)
 
@@ -226,14 +226,14 @@ def in_dtype(encoder: AnyModule, dtype: torch.dtype) -> AnyModule:
     return encoder
 
 
-def local_design(folder: Path) -> LocalDesign | Literal["pyramid"] | None:
+def local_design(folder: Path) -> LocalDesign | Literal["dynamic_pooling"] | None:
     """Return the design that the folder's config names, or None where it names none.
 
     Raises:
         CheckpointError: it names one that there is not.
     """
-    design: LocalDesign | Literal["pyramid"] | None = config_design(folder)
-    known = (*get_args(LocalDesign), PyramidEncoder.design)
+    design: LocalDesign | Literal["dynamic_pooling"] | None = config_design(folder)
+    known = (*get_args(LocalDesign), DynamicPoolingEncoder.design)
     if design is not None and design not in known:
         raise CheckpointError(
             f"compressor_design in the config of {folder} must be one of {', '.join(known)}, got {design!r}: a newer "
@@ -275,12 +275,12 @@ def load_local_compressor(
     return LocalCompressor(decoder, encoder, segment_lens=segment_lens, window_len=window_len).eval()
 
 
-def _untrained_encoder(decoder: Decoder, summary_length: int) -> LocalEncoder | PyramidEncoder:
+def _untrained_encoder(decoder: Decoder, summary_length: int) -> LocalEncoder | DynamicPoolingEncoder:
     """Return an encoder of the shape that the decoder's config declares."""
     body, design = encoder_body(decoder, declared(decoder, "encoder_layers")), decoder.model.config.compressor_design
-    if design != "pyramid":
+    if design != DynamicPoolingEncoder.design:
         return LocalEncoder(body, design, summary_length, embed_scale=1.0)
-    num_levels, merge_size = declared(decoder, "num_levels"), declared(decoder, "merge_size")
-    if num_levels is None or merge_size is None:
-        raise CheckpointError(f"the config of {decoder.name} must have num_levels and merge_size: fetch it again")
-    return PyramidEncoder(body, num_levels=num_levels, merge_size=merge_size, embed_scale=1.0)
+    hidden_size = declared(decoder, "pooling_hidden_size")
+    if hidden_size is None:
+        raise CheckpointError(f"the config of {decoder.name} must have pooling_hidden_size: fetch it again")
+    return DynamicPoolingEncoder(body, hidden_size=hidden_size, embed_scale=1.0)

@@ -186,8 +186,8 @@ def pretrain(
         )
         _adapt(chosen_run, around.merged, out, output)
         return
-    if design == "pyramid":
-        raise typer.BadParameter("--design pyramid is put around a pretrained model: name it with --init")
+    if design == "dynamic_pooling":
+        raise typer.BadParameter("--design dynamic_pooling is put around a pretrained model: name it with --init")
     from lloco.training.pretrain.run import ModelShape, PretrainOptions
 
     chosen = PretrainOptions(
@@ -216,7 +216,7 @@ def _is_around(init: str, design: str | None) -> bool:
         if design not in (None, design_of(folder)):
             raise typer.BadParameter(f"{init} has design {design_of(folder)}: leave --design out to go on from it")
         return True
-    return design == "pyramid" or (design_of(folder) is None and design in (None, "autocompressor"))
+    return design == "dynamic_pooling" or (design_of(folder) is None and design in (None, "autocompressor"))
 
 
 def _adapt(chosen: "AdaptRunOptions", merged: bool, out: Path, output: Output) -> None:

@@ -6,14 +6,17 @@ own checkpoint; a run whose `init` is another run's delta goes on with that one'
 
 import hashlib
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
-from torch import nn
+from torch import Tensor, nn
 
+from lloco.compressors.decoder_based import vocab_size
 from lloco.compressors.delta import (
     DeltaSettings,
     TrainableCompressor,
@@ -23,10 +26,13 @@ from lloco.compressors.delta import (
     read_delta_settings,
     save_delta,
 )
+from lloco.compressors.dynamic_pooling import DynamicPoolingEncoder
 from lloco.compressors.load import design_of, lasting_name
+from lloco.compressors.local import LocalCompressor
 from lloco.errors import CheckpointError, DataError
 from lloco.models.checkpoint import checkpoint_folder
-from lloco.models.decoder import dtype_name, load_decoder, resolve_device
+from lloco.models.decoder import Decoder, dtype_name, load_decoder, resolve_device
+from lloco.models.tokenize import token_ids
 from lloco.prompts.branched_rows import can_branch
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
 from lloco.training.adapt.samples import Kind, SampleOptions, Samples
@@ -40,6 +46,8 @@ from lloco.training.pretrain.text import Line, iter_lines
 
 OnStep = Callable[[LogLine], None]
 OnNote = Callable[[str], None]
+MOST_COUNTED = 4000
+"""Lines whose tokens are counted to say how rare each token is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ class AdaptRunOptions:
     """Peak learning rate of the reader's LoRA."""
     encoder_rate: float = 0.5
     """Learning rate of the encoder's layers, as a share of that."""
-    merge_rate: float = 2.0
-    """Learning rate of the merges, as a share of that."""
+    pooling_rate: float = 2.0
+    """Learning rate of what makes vectors of the encoder's states, as a share of that."""
     warmup_ratio: float = 0.05
     """Share of the steps in which the learning rate rises."""
     min_lr_ratio: float = 0.1
@@ -120,7 +128,7 @@ def _adapt(
     on_note: OnNote | None,
 ) -> TrainableCompressor:
     options = replace(options, bf16=chosen_bf16(options.bf16, [out / "steps"], state))
-    compressor, settings = load_trainable(options)
+    compressor, settings = load_trainable(options, lines)
     nn.Module.to(compressor, resolve_device(options.device))
     if not can_branch(compressor.decoder):
         raise CheckpointError(
@@ -166,21 +174,35 @@ def _adapt(
     return load_delta(out / "model", device=options.device)
 
 
-def load_trainable(options: AdaptRunOptions) -> tuple[TrainableCompressor, DeltaSettings]:
-    """Return a compressor ready to be trained, and what its delta will say of itself."""
+def load_trainable(options: AdaptRunOptions, lines: Sequence[Line]) -> tuple[TrainableCompressor, DeltaSettings]:
+    """Return a compressor ready to be trained, and what its delta will say of itself.
+
+    A new one that pools by information is told from the lines how rare each token is.
+    """
     dtype = "bfloat16" if options.bf16 else "float32"
     folder = checkpoint_folder(options.init)
     if is_delta(folder):
         lens = options.delta.segment_lens
-        settings = read_delta_settings(folder).with_segment_lens(lens)
+        settings = replace(read_delta_settings(folder), segment_lens=lens)
         loaded = load_delta(folder, device=options.device, dtype=dtype, is_trainable=True, segment_lens=lens)
         return loaded, settings
     decoder = load_decoder(options.init, device=options.device, dtype=dtype)
-    if design_of(folder) == "pyramid":
+    if design_of(folder) == "dynamic_pooling":
         raise CheckpointError(f"{options.init} is a merged compressor: go on from the delta that it was written from")
-    settings = options.delta.with_segment_lens(options.delta.segment_lens)
-    settings = replace(settings, base=lasting_name(options.init), base_digest=decoder.digest)
-    return new_compressor_around(decoder, settings, options.seed), settings
+    settings = replace(options.delta, base=lasting_name(options.init), base_digest=decoder.digest)
+    compressor = new_compressor_around(decoder, settings, options.seed)
+    if isinstance(compressor, LocalCompressor) and isinstance(compressor.encoder, DynamicPoolingEncoder):
+        counts = _token_counts(lines, decoder)
+        embeddings = decoder.embed(torch.arange(len(counts), device=decoder.device))
+        compressor.encoder.fit_information(embeddings, counts.to(decoder.device))
+    return compressor, settings
+
+
+def _token_counts(lines: Sequence[Line], decoder: Decoder) -> Tensor:
+    """Return (vocab_size,) how often each token stands in a sample of the lines."""
+    sample = random.Random(0).sample(lines, min(len(lines), MOST_COUNTED))
+    ids = [token_ids(decoder.require_tokenizer(), text) for text, _ in sample]
+    return torch.bincount(torch.cat(ids), minlength=vocab_size(decoder))
 
 
 def _loop_options(options: AdaptRunOptions) -> LoopOptions:
@@ -198,8 +220,8 @@ def _loop_options(options: AdaptRunOptions) -> LoopOptions:
 
 
 def _rate_factor(name: str, options: AdaptRunOptions) -> float:
-    if name.startswith("encoder.levels."):
-        return options.merge_rate
+    if name.startswith("encoder.") and not name.startswith("encoder.body."):
+        return options.pooling_rate
     return options.encoder_rate if name.startswith("encoder.") else 1.0
 
 
@@ -215,7 +237,7 @@ def _identity(
         "init": init_digest,
         "samples": json.loads(json.dumps(asdict(options.samples))),
         "steps": json.loads(json.dumps(asdict(options.steps))),
-        "rates": [options.encoder_rate, options.merge_rate],
+        "rates": [options.encoder_rate, options.pooling_rate],
         "template": template.to_json(),
         "lines": digest.hexdigest(),
     }

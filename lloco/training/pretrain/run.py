@@ -260,7 +260,7 @@ def new_compressor(options: PretrainOptions, tokenizer: PreTrainedTokenizerFast)
         model = new_model(options.shape, int(tokenizer.eos_token_id), options.seed)
         return _compressor_around(Decoder(model, tokenizer, "new model", ""), options)
     design = design_of(named_folder(options.init))
-    if design in (None, "icae", "pyramid") or options.design not in (None, design):
+    if design in (None, "icae", "dynamic_pooling") or options.design not in (None, design):
         decoder = load_decoder(options.init, device=options.device, dtype="float32")
         return _compressor_around(replace(decoder, digest=""), options)
     found = load_compressor(options.init, device=options.device, dtype="float32")
