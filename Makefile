@@ -62,7 +62,7 @@ $(CLIENTS_STAMP): $(CLIENTS)/requirements.txt
 test-clients: $(STAMP) $(CLIENTS_STAMP)
 	LLOCO_PYTHON=$(BIN)/python $(CLIENTS_VENV)/bin/python -m pytest -W default --confcutdir $(CLIENTS) $(CLIENTS)
 
-# kvpress wants a transformers older than the tests' own, so `lloco bench rivals` gets an environment of its own: 2 GB.
+# kvpress wants a transformers older than the tests' own, so `python -m benchmarks rivals` gets an environment of its own: 2 GB.
 $(RIVALS_STAMP): pyproject.toml
 	test -x $(RIVALS_VENV)/bin/python || $(PYTHON) -m venv $(RIVALS_VENV)
 	$(RIVALS_VENV)/bin/python -m pip install --quiet --upgrade pip

@@ -42,8 +42,8 @@ cat > "$OUT/llama-25m.json" <<'JSON'
 JSON
 lloco bench serve --p95-seconds 10 --random-weights "$OUT/llama-25m.json" --context-tokens 4000 --corpora 4 --documents 2 \
   --prefix-cache-mb 512 --repeats 1 --out "$OUT/serve-rates-25m"
-lloco bench store --out "$OUT/store"
+python -m benchmarks store --out "$OUT/store"
 # 41 minutes, and 16 GB where temporary files are.
-lloco bench store --max-documents 1000000 --storage-dtypes int8 --out "$OUT/store-million"
+python -m benchmarks store --max-documents 1000000 --storage-dtypes int8 --out "$OUT/store-million"
 # Compiles, too: needs a C++ compiler.
 python runs/pass_profile.py "$OUT/llama-100m.json" 1 560

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from lloco.bench.store import SHORT_WORDS
+from lloco.bench.measure.random_words import SHORT_WORDS
 from lloco.compress.plan import plan_documents
 from lloco.compress.ray_workers import compress_with_ray
 from lloco.compressors.compressor import CompressOptions, Compressor

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import load, save_file
 from tokenizers import Tokenizer
 
-from lloco.bench.retrieval import RetrievalBenchOptions, measure_retrieval
+from benchmarks.retrieval import RetrievalBenchOptions, measure_retrieval
 from lloco.cli.bench_options import bench_table
 from lloco.retrieval.embedder import load_embedder
 from lloco.tasks.task import load_samples

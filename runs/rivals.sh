@@ -19,11 +19,11 @@ make_embedder(Path(sys.argv[1]), Path(sys.argv[2]))' "$WHEEL" "$OUT/embedder"
 fi
 python recipes/records/generate.py --domain train-domains --split test --num-documents 100 --min-records 3 \
   --max-records 3 --seed 5 --out "$OUT/known.jsonl"
-lloco bench rivals --task jsonl --data "$OUT/known.jsonl" --limit "$LIMIT" --max-tokens 16 "${embedder[@]}" \
+python -m benchmarks rivals --task jsonl --data "$OUT/known.jsonl" --limit "$LIMIT" --max-tokens 16 "${embedder[@]}" \
   --out "$OUT/known"
 if [ "${TASKS:-known,museum}" != known ]; then
   lloco demo --task museum --out "$OUT/demo"
-  lloco bench rivals --task jsonl --data lloco/bundled/documents/museum_test.jsonl.gz --max-tokens 24 \
+  python -m benchmarks rivals --task jsonl --data lloco/bundled/documents/museum_test.jsonl.gz --max-tokens 24 \
     --limit "$((LIMIT < 200 ? LIMIT : 200))" --adapter "$OUT/demo/finetune-museum/adapter" "${embedder[@]}" \
     --out "$OUT/museum"
 fi

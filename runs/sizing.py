@@ -20,8 +20,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 import lloco
+from benchmarks.store import disk_bytes
 from lloco.bench.measure.floor import ModelCost, Work
-from lloco.bench.store import disk_bytes
 from lloco.documents.document import Document
 from lloco.prompts.soft_prompt import STORAGE_DTYPES, Provenance, SoftPrompt
 from lloco.retrieval.passages import split_passages

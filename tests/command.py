@@ -15,13 +15,14 @@ QUICK = ("--num-steps", "2", "--batch-size", "2", "--micro-batch-size", "2", "--
 class Run:
     """Runs `lloco` in this process and keeps what it printed."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, capsys: pytest.CaptureFixture[str], program: Callable[[list[str]], int] = main) -> None:
         self._capsys = capsys
+        self._program = program
         self.out = self.err = ""
 
     def __call__(self, *argv: object) -> int:
         self._capsys.readouterr()
-        code = main([str(one) for one in argv])
+        code = self._program([str(one) for one in argv])
         self.out, self.err = self._capsys.readouterr()
         assert "Traceback" not in self.err
         return code

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.main import main
+from benchmarks.retrieval import questions_and_documents, recall_of_documents
+from benchmarks.store import StoreBenchOptions, measure_store, synthetic_document
 from lloco.bench.compress import (
     CompressBenchOptions,
     compress_naively,
@@ -23,12 +26,10 @@ from lloco.bench.latency import LatencyOptions, answer, make_prompts, measure_la
 from lloco.bench.measure.floor import ModelCost
 from lloco.bench.measure.memory import NoMemoryError, check_fits
 from lloco.bench.measure.turns import Way, take_turns
-from lloco.bench.retrieval import questions_and_documents, recall_of_documents
 from lloco.bench.show.columns import skipped_rows
 from lloco.bench.show.headline import headline
 from lloco.bench.show.report import render_bench_report
 from lloco.bench.show.results import BenchResults
-from lloco.bench.store import StoreBenchOptions, measure_store, synthetic_document
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import LocalDesign, new_local_encoder
 from lloco.documents.document import Document
@@ -55,6 +56,11 @@ LLAMA = {
 @pytest.fixture
 def lloco(capsys: pytest.CaptureFixture[str]) -> Run:
     return Run(capsys)
+
+
+@pytest.fixture
+def benchmarks(capsys: pytest.CaptureFixture[str]) -> Run:
+    return Run(capsys, main)
 
 
 def said_of(results: BenchResults) -> str:
@@ -233,7 +239,7 @@ def test_a_batch_of_documents_is_measured_with_as_many_documents() -> None:
     assert [row["mode"] for row in results.rows] == ["naive", "batch 3"]
 
 
-def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: Path, lloco: Run) -> None:
+def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: Path, benchmarks: Run) -> None:
     lines = [
         {"id": "sea", "text": "The brig left Leith.", "questions": [{"question": "Which brig?", "answers": ["brig"]}]},
         {"id": "land", "text": "A loaf.", "questions": [{"question": "What bread is it?", "answers": ["A loaf"]}]},
@@ -242,7 +248,7 @@ def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: 
     data = write_lines(tmp_path / "data.jsonl", *lines)
     embedder = save_synonym_embedder(tmp_path / "embedder")
     flags = ("--task", "jsonl", "--data", data, "--embedder", embedder, "--top-k", "1,2", "--out", tmp_path / "out")
-    rows = lloco.json("bench", "retrieval", *flags)["rows"]
+    rows = benchmarks.json("retrieval", *flags)["rows"]
     recall = {(row["method"], row["found"], row["top_k"]): row["recall"] for row in rows}
     assert recall["bm25", "document", 1] == pytest.approx(100 * 2 / 3)
     assert recall["bm25", "passage", 2] == pytest.approx(100 / 3)
@@ -253,19 +259,19 @@ def test_bench_retrieval_counts_what_is_found_by_words_and_by_meaning(tmp_path: 
     shown = Page((tmp_path / "out" / "report.html").read_text()).text
     assert "finds the passage for 66.7 % of 3 questions, bm25 for 33.3 %: 2.00 times as many." in shown
     flags = ("--task", "jsonl", "--data", data, "--top-k", "1,2", "--out", tmp_path / "words")
-    assert lloco("bench", "retrieval", *flags) == 0
+    assert benchmarks("retrieval", *flags) == 0
     shown = Page((tmp_path / "words" / "report.html").read_text()).text
     assert "Among the first 2, bm25 finds the " in shown
     assert "times as many" not in shown and "the best ratio of" not in shown
-    assert lloco("bench", "retrieval", "--task", "jsonl", "--data", write_lines(tmp_path / "one.jsonl", lines[0])) == 1
-    assert "several documents" in lloco.err
+    assert benchmarks("retrieval", "--task", "jsonl", "--data", write_lines(tmp_path / "one.jsonl", lines[0])) == 1
+    assert "several documents" in benchmarks.err
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file system has only UTF-8 names")
-def test_data_whose_name_is_not_utf_8_is_told_of_in_every_file(tmp_path: Path, lloco: Run) -> None:
+def test_data_whose_name_is_not_utf_8_is_told_of_in_every_file(tmp_path: Path, benchmarks: Run) -> None:
     asked = {"text": "The brig left.", "questions": [{"question": "Which brig?", "answers": ["brig"]}]}
     data = write_lines(tmp_path / "q\udce9.jsonl", {**asked, "id": "sea"}, {**asked, "id": "land", "text": "A loaf."})
-    printed = lloco.json("bench", "retrieval", "--task", "jsonl", "--data", data, "--out", tmp_path / "out")
+    printed = benchmarks.json("retrieval", "--task", "jsonl", "--data", data, "--out", tmp_path / "out")
     assert printed["machine"]["options"]["data"] == str(data)
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == printed
     assert r"q\udce9.jsonl" in (tmp_path / "out" / "report.html").read_text()
@@ -355,14 +361,17 @@ def test_bench_prints_rows_and_machine_and_writes_files(lloco: Run, shape: Path,
         (("latency", "--model", "no/such/folder"), 1, "no/such/folder"),
         (("latency", "--random-weights", "no-such.json"), 1, "no-such.json"),
         (("compress", "--batch-sizes", "0"), 2, "at least 1"),
-        (("store", "--storage-dtypes", "int3"), 2, "int3"),
-        (("store", "--storage-dtypes", "int8,int8"), 2, "each once"),
         (("latency", "--out", __file__), 1, "test_bench.py"),
         (("wibble",), 2, "wibble"),
     ],
 )
 def test_what_a_bench_cannot_measure_is_refused(lloco: Run, flags: tuple[str, ...], code: int, reason: str) -> None:
     assert reason in lloco.fails("bench", *flags, code=code)
+
+
+@pytest.mark.parametrize(("dtypes", "reason"), [("int3", "int3"), ("int8,int8", "each once")])
+def test_a_storage_dtype_that_is_none_or_comes_twice_is_refused(benchmarks: Run, dtypes: str, reason: str) -> None:
+    assert reason in benchmarks.fails("store", "--storage-dtypes", dtypes, code=2)
 
 
 @pytest.mark.parametrize("design", ["pooling", "interleaved"])

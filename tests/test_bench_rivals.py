@@ -10,12 +10,13 @@ import torch
 import transformers
 from torch.nn.functional import cross_entropy
 
+from benchmarks.main import main
+from benchmarks.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
+from benchmarks.rivals.pruned_text import PrunedText, QuestionLikelihood, highest, mean_by_group, surprisals, words_of
+from benchmarks.rivals.run import RivalsOptions, measure_rivals
+from benchmarks.rivals.timed_engine import TimedEngine
 from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
-from lloco.bench.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
-from lloco.bench.rivals.pruned_text import PrunedText, QuestionLikelihood, highest, mean_by_group, surprisals, words_of
-from lloco.bench.rivals.run import RivalsOptions, measure_rivals
-from lloco.bench.rivals.timed_engine import TimedEngine
 from lloco.bench.show.headline import headline
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_compressor
@@ -248,12 +249,15 @@ def test_n_counts_the_questions_that_the_metric_is_a_mean_of(tiny: Compressor) -
     assert "on 1 questions" in headline(results)
 
 
-def test_bench_rivals_prints_a_row_a_way_and_says_what_is_missing(run: Run, home: Path, tiny: Compressor) -> None:
+def test_bench_rivals_prints_a_row_a_way_and_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str], home: Path, tiny: Compressor
+) -> None:
+    run = Run(capsys, main)
     data, embedder = Path("data.jsonl"), save_synonym_embedder(Path("embedder").absolute())
     questions = [{"id": "q", "question": "Who signed?", "answers": ["Agnes Webb"]}]
     data.write_text(json.dumps({"id": "l", "text": LEASE, "questions": questions}) + "\n")
     flags = ("--task", "jsonl", "--data", data, "--compressor", tiny.name, "--max-tokens", 4, "--quiet")
-    printed = run.json("bench", "rivals", *flags, "--embedder", embedder, "--out", "out")
+    printed = run.json("rivals", *flags, "--embedder", embedder, "--out", "out")
     rows = {row["mode"]: row for row in printed["rows"]}
     assert rows["dense"]["context_positions"] == rows["bm25"]["context_positions"]
     assert rows["dense"]["stored_bytes"] > rows["bm25"]["stored_bytes"] == len(LEASE)
@@ -261,15 +265,15 @@ def test_bench_rivals_prints_a_row_a_way_and_says_what_is_missing(run: Run, home
     assert json.loads(Path("out/results.json").read_text()) == printed
     assert Path("out/quality.png").read_bytes()[:4] == b"\x89PNG"
     assert "at a ratio of 6 answers best: " in Path("out/report.html").read_text()
-    other = run.fails("bench", "rivals", *flags, "--embedder", embedder, "--limit", 1, "--out", "out")
+    other = run.fails("rivals", *flags, "--embedder", embedder, "--limit", 1, "--out", "out")
     assert "limit None (now 1)" in other and "another --out" in other
     assert json.loads(Path("out/results.json").read_text()) == printed
-    assert run("bench", "rivals", *flags, "--ratios", "6,12") == 0
+    assert run("rivals", *flags, "--ratios", "6,12") == 0
     assert run.err.count("dense: not measured") == 1 and "ratios 6, 12, dense: not measured" in run.err
     page = Page(Path("out/report.html").read_text()).text
     assert "Asked: document tokens per position" in page and "Dashed" not in page and "best quality" not in page
-    assert run("bench", "rivals", *flags) == 0
+    assert run("rivals", *flags) == 0
     assert "compressed" in run.out and "dense: not measured" in run.err and "--embedder" in run.err
     assert ("lloco[rivals]" in run.err) != HAS_KVPRESS
-    assert "a ratio above 1" in run.fails("bench", "rivals", *flags, "--ratios", "1")
-    assert "each number once" in run.fails("bench", "rivals", *flags, "--ratios", "6,6", code=2)
+    assert "a ratio above 1" in run.fails("rivals", *flags, "--ratios", "1")
+    assert "each number once" in run.fails("rivals", *flags, "--ratios", "6,6", code=2)

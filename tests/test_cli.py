@@ -28,7 +28,7 @@ GROUPS = {
     "corpus": ("list", "show", "remove", "verify", "export", "import"),
     "model": ("list", "fetch"),
     "import": ("autocompressor", "icae", "adapter", "embeddings"),
-    "bench": ("latency", "compress", "finetune", "serve", "retrieval", "rivals", "store"),
+    "bench": ("latency", "compress", "finetune", "serve"),
 }
 VERBS = (
     *("demo", "compress", "finetune", "ask", "chat", "predict", "score", "evaluate", "pretrain", "serve"),

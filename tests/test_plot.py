@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lloco.bench.rivals.kept_keys import PRESSES
+from benchmarks.rivals.kept_keys import PRESSES
 from lloco.evals.mode import ADAPTER_SUFFIX, MODES
 from lloco.report.axis import linear_axis, log_axis, symlog_axis
 from lloco.report.picture import write_plot

@@ -118,8 +118,8 @@ def chosen_decoder(model: str | None, random_weights: Path | None, place: Place,
     )
 
 
-def finish(results: "BenchResults", place: Place) -> None:
-    """Say what was left out, write the files, print the result."""
+def finish(results: "BenchResults", place: Place, program: str = "lloco") -> None:
+    """Say what was left out, write the files, print the result; `program` is how it was called."""
     from lloco.bench.show.report import write_bench_report
     from lloco.report.page import REPORT_FILE
 
@@ -128,7 +128,7 @@ def finish(results: "BenchResults", place: Place) -> None:
     page = None if place.out is None else place.out / REPORT_FILE
     if page is not None:
         results.save(page.parent)
-        write_bench_report(results, page, command=shlex.join(["lloco", *sys.argv[1:]]))
+        write_bench_report(results, page, command=shlex.join([*program.split(), *sys.argv[1:]]))
     place.output.result(results.to_dict(), bench_table(results))
     if page is not None:
         place.output.say(f"open {page} in a browser; results.json, {results.bench}.csv and plots are beside it")

@@ -64,12 +64,17 @@ app.add_typer(bench_app, name="bench")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    return run(app, argv, "lloco")
+
+
+def run(program: typer.Typer, argv: Sequence[str] | None, name: str) -> int:
+    """Run a program of verbs; returns the exit code."""
     wait_passively()
     if isinstance(sys.stdout, TextIOWrapper):
         # A path that is not UTF-8 stands as escapes, which JSON reads back, as it does on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(args=None if argv is None else list(argv), prog_name="lloco")
+        program(args=None if argv is None else list(argv), prog_name=name)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     return 0

@@ -1,6 +1,5 @@
 """`lloco bench`: soft prompts beside what a user would pick instead, and beside what the machine can do at most."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,6 @@ from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.bench_options import (
     NOTHING,
     Contexts,
-    Out,
     Place,
     RandomWeights,
     Ratio,
@@ -20,8 +18,6 @@ from lloco.cli.bench_options import (
     number,
     numbers,
 )
-from lloco.cli.retrieval_flags import EmbedderName
-from lloco.cli.templates import named_template
 from lloco.cli.verb import verb
 from lloco.cli.verbs.bench_serve import serve
 
@@ -164,121 +160,3 @@ def finetune(
 
 
 bench_app.command("serve", no_args_is_help=False)(serve)
-
-
-@bench_app.command("retrieval", no_args_is_help=True)
-@verb(kept=NOTHING)
-def retrieval(
-    *,
-    task: options.Task,
-    data: options.Data,
-    embedder: EmbedderName = None,
-    top_k: Annotated[
-        str, typer.Option("--top-k", metavar="N,N,...", help="How many of the first are looked at.")
-    ] = "1,5,10",
-    limit: options.Limit = None,
-    device: options.Device = None,
-    out: Out = None,
-    is_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Recall and speed of finding a task's documents and passages, by words and by meaning.
-
-    \b
-    Examples:
-      lloco bench retrieval --task squad_articles --data rajpurkar/squad
-      lloco bench retrieval --task hotpotqa --data hotpot_dev_distractor_v1.json --embedder minishlab/potion-base-8M
-    """
-    top_ks = numbers(top_k, "--top-k")
-    from lloco.bench.retrieval import RetrievalBenchOptions, measure_retrieval
-    from lloco.retrieval.embedder import load_embedder
-    from lloco.tasks.task import load_samples
-
-    chosen = RetrievalBenchOptions(task, data, top_ks, embedder, limit)
-    place = Place(device=device, out=out, is_json=is_json, quiet=quiet)
-    loaded = None if embedder is None else load_embedder(embedder, device)
-    samples = load_samples(task, data)
-    with place.progress("retrieval", chosen, "searching", "methods") as advance:
-        results = measure_retrieval(samples, chosen, loaded, advance)
-    finish(results, place)
-
-
-@bench_app.command("rivals", no_args_is_help=True)
-@verb(kept=NOTHING)
-def rivals(
-    *,
-    task: options.Task,
-    data: options.Data,
-    compressor: options.CompressorName = None,
-    adapter: options.Adapter = None,
-    embedder: EmbedderName = None,
-    template: options.TemplateName = None,
-    ratios: Annotated[
-        str | None,
-        typer.Option("--ratios", metavar="N,N,...", help="Document tokens per position that is read [default: the "
-                     "compressor's own]."),
-    ] = None,
-    max_tokens: options.MaxTokens = None,
-    limit: options.Limit = None,
-    place: Place,
-) -> None:  # fmt: skip
-    """Quality, time and bytes stored of a task's answers, from soft prompts and from what else reads so few positions.
-
-    \b
-    Examples:
-      lloco bench rivals --task jsonl --data questions.jsonl --max-tokens 16
-      lloco bench rivals --task squad_articles --data rajpurkar/squad --limit 200 --ratios 4,8,16 --out bench-rivals
-    """
-    chosen_ratios = None if ratios is None else numbers(ratios, "--ratios")
-    from lloco.bench.rivals.run import RivalsOptions, measure_rivals
-    from lloco.compressors.load import load_compressor
-    from lloco.retrieval.embedder import load_embedder
-    from lloco.tasks.task import load_samples
-
-    chosen = RivalsOptions(task, data, chosen_ratios, max_tokens, embedder, adapter, template, place.seed)
-    samples = load_samples(task, data, limit=limit)
-    wording = None if template is None else named_template(template)
-    searched_with = None if embedder is None else load_embedder(embedder, place.device)
-    answering = load_compressor(compressor, device=place.device, dtype=place.dtype)
-    with place.progress("rivals", chosen, compressor=compressor, limit=limit) as advance:
-        results = measure_rivals(samples, answering, chosen, searched_with, wording, advance)
-    finish(results, place)
-
-
-@bench_app.command("store", no_args_is_help=False)
-@verb(kept="its documents were removed again")
-def store(
-    *,
-    max_documents: Annotated[int, number("--max-documents", "Documents at the end.", 100)] = 3000,
-    storage_dtypes: Annotated[
-        str, typer.Option("--storage-dtypes", metavar="A,B,...", help="Types to store vectors in, each a corpus.")
-    ] = "float32,bfloat16,int8",
-    virtual_tokens: Annotated[int, number("--virtual-tokens", "Vectors of a soft prompt.")] = 50,
-    hidden_size: Annotated[int, number("--hidden-size", "Width of a vector.")] = 192,
-    work: Annotated[
-        Path | None, typer.Option("--work", metavar="DIR", help="Disk to measure [default: the system's for "
-                                  "temporary files]."),
-    ] = None,
-    seed: options.Seed = 0,
-    out: Out = None,
-    is_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:  # fmt: skip
-    """Adding, looking up and retrieving as a store grows, and its disk by storage dtype.
-
-    \b
-    Examples:
-      lloco bench store
-      lloco bench store --max-documents 100000 --storage-dtypes int8 --work /data --out bench-store
-    """
-    from lloco.bench.store import StoreBenchOptions, measure_store
-    from lloco.prompts.soft_prompt import STORAGE_DTYPES
-
-    dtypes = tuple(map(options.one_of(tuple(STORAGE_DTYPES)), storage_dtypes.split(",")))
-    if len(set(dtypes)) != len(dtypes):
-        raise typer.BadParameter(f"each once was wanted, {storage_dtypes} came", param_hint="'--storage-dtypes'")
-    chosen = StoreBenchOptions(max_documents, dtypes, virtual_tokens, hidden_size, seed)
-    place = Place(seed, out=out, is_json=is_json, quiet=quiet)
-    with place.progress("store", chosen, "adding", "documents", work=work) as advance:
-        results = measure_store(chosen, work, advance)
-    finish(results, place)

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 
+from benchmarks.rivals.ways import DocumentAnswers, RivalWay, answer_document, make_ways
 from lloco.adapters.check import check_adapter
 from lloco.bench.measure.floor import ModelCost
 from lloco.bench.measure.machine import measure_machine
 from lloco.bench.measure.memory import memory_method
 from lloco.bench.measure.spread import spread_fields
 from lloco.bench.measure.turns import OnRun, Way, count_runs, take_turns
-from lloco.bench.rivals.ways import DocumentAnswers, RivalWay, answer_document, make_ways
 from lloco.bench.show.results import BenchResults, Curve, Row, plain_options, ratio
 from lloco.compressors.compressor import Compressor
 from lloco.engine.decode_batch import check_cache

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from lloco.bench.measure.machine import measure_machine
+from lloco.bench.measure.random_words import SHORT_WORDS
 from lloco.bench.measure.spread import spread_fields
 from lloco.bench.measure.turns import OnRun
 from lloco.bench.show.results import BenchResults, Curve, Row, plain_options, ratio
@@ -35,9 +36,6 @@ from lloco.store.store import Store
 NUM_PROBES = 50
 """Lookups and questions of one row."""
 WORDS = 150
-SHORT_WORDS = tuple(f"{first}{second}{third}" for first in "bdfgklmnprstvz" for second in ("a", "e", "io", "u")
-                    for third in ("ban", "del", "fir", "gon", "lam", "mer", "nok", "pal", "rus", "sil", "tov", "vex")
-                    )  # fmt: skip
 NUM_WORDS = len(SHORT_WORDS) ** 2
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from benchmarks.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
+from benchmarks.rivals.pruned_text import PrunedText, QuestionLikelihood
+from benchmarks.rivals.timed_engine import TimedEngine, Timing
 from lloco.bench.measure.spread import synchronize
-from lloco.bench.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
-from lloco.bench.rivals.pruned_text import PrunedText, QuestionLikelihood
-from lloco.bench.rivals.timed_engine import TimedEngine, Timing
 from lloco.compress.plan import segment_len_for
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
 from lloco.documents.document import Document

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
+from benchmarks.rivals.timed_engine import Step
 from lloco.adapters.base_model import BASE_ADAPTER
-from lloco.bench.rivals.timed_engine import Step
 from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix, prefix_length
