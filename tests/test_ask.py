@@ -273,6 +273,42 @@ def test_passages_are_read_within_a_budget(narrow: tuple[Corpus, Compressor]) ->
         ask(corpus, "brig Petrel?", budget=0, **asked)
 
 
+def test_vectors_and_passages_are_read_together_within_one_budget(narrow: tuple[Corpus, Compressor]) -> None:
+    corpus, compressor = narrow
+    engine = RecordingEngine(compressor.decoder)
+    asked: dict[str, Any] = {"engine": engine, "mode": "hybrid", "max_tokens": 4}
+    answer = ask(corpus, "brig Petrel?", budget=80, **asked)
+    prompt = engine.prompts[0]
+    vectors, text = [piece for piece in prompt.pieces if piece.ndim == 2], prompt.pieces[-2]
+    assert "Petrel" in str(tiny_tokenizer().decode(text)) and len(text) == answer.num_context_tokens <= 40
+    # A segment of two vectors that would be one too many is not read.
+    assert 78 <= answer.num_context_tokens + answer.num_virtual_tokens <= 80 and not answer.is_whole
+    # What is read as text is not read as vectors as well, what lies around it is.
+    soft_prompt, starts = corpus.soft_prompt("voyage"), token_starts(tiny_tokenizer(), corpus.document("voyage").text)
+    where = corpus.document("voyage").text.index("Petrel")
+    own = segments_of_span(starts, where, where + 6, soft_prompt.provenance.segment_len)
+    read = torch.cat(vectors)
+    assert len(read) == answer.num_virtual_tokens
+    assert not (read[:, None] == rows_of_segments(soft_prompt, own)[None]).all(dim=-1).any()
+    assert (read[:, None] == soft_prompt.embeds[None]).all(dim=-1).any(dim=1).all()
+    cited = [one.document_id for one in answer.documents]
+    assert cited == ["voyage"] and "Petrel" in answer.documents[0].text
+    assert ask(corpus, "brig Petrel?", budget=1, **asked).num_virtual_tokens == 0
+
+
+def test_hybrid_reading_takes_the_whole_soft_prompt_where_it_fits_and_all_text_where_that_does(corpus: Corpus) -> None:
+    engine = RecordingEngine(load_compressor(corpus.compressor_name).decoder)
+    stored = corpus.document("voyage")
+    asked: dict[str, Any] = {"engine": engine, "mode": "hybrid", "max_tokens": 4, "document_id": "voyage"}
+    roomy = ask(corpus, QUESTION, budget=2 * stored.num_virtual_tokens + 2, **asked)
+    assert roomy.num_virtual_tokens == stored.num_virtual_tokens and roomy.is_whole
+    assert roomy.num_context_tokens > 0
+    whole = ask(corpus, QUESTION, budget=stored.num_tokens, **asked)
+    assert (whole.num_virtual_tokens, whole.num_context_tokens, whole.is_whole) == (0, stored.num_tokens, True)
+    default = ask(corpus, QUESTION, **asked)
+    assert default.num_virtual_tokens + default.num_context_tokens <= stored.num_virtual_tokens
+
+
 def test_text_is_read_with_the_corpuss_adapter_only_by_the_decoder_that_it_was_trained_on(
     corpus: Corpus, compressor: Compressor, tmp_path: Path
 ) -> None:

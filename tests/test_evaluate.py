@@ -20,7 +20,7 @@ from lloco.documents.document import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, LlocoError, MismatchError
 from lloco.evals.evaluate import EvaluateOptions, evaluate
-from lloco.evals.mode import MODES
+from lloco.evals.mode import ADAPTER_SUFFIX, MODES
 from lloco.evals.plots import needle_grid, needle_grids, write_plots
 from lloco.evals.results import ModeResult, Results, score_of
 from lloco.evals.run.log import Prediction
@@ -79,7 +79,7 @@ def needle_results() -> Results:
 
 def test_rows_are_the_modes_with_and_without_the_adapter(whole: tuple[Results, Path]) -> None:
     results, out = whole
-    modes = ["compressed", "compressed+adapter", "full", "truncated", "none", "retrieval"]
+    modes = [f"{mode}{end}" for mode in MODES for end in ("", ADAPTER_SUFFIX)]
     assert [row.mode for row in results.rows] == modes
     assert sorted(path.name for path in (out / "predictions").glob("*.json")) == sorted(f"{one}.json" for one in modes)
     texts = {mode: json.loads((out / "predictions" / f"{mode}.json").read_text()) for mode in modes}
@@ -115,6 +115,8 @@ def test_token_counts_are_means_and_budgets_are_equal(whole: tuple[Results, Path
     assert rows["full"]["context_tokens"] == pytest.approx(sum(lengths) / 9)
     assert rows["truncated"]["context_tokens"] == rows["compressed"]["virtual_tokens"]
     assert rows["retrieval"]["context_tokens"] <= rows["compressed"]["virtual_tokens"]
+    assert rows["hybrid"]["context_tokens"] > 0 and rows["hybrid"]["virtual_tokens"] > 0
+    assert rows["hybrid"]["context_tokens"] + rows["hybrid"]["virtual_tokens"] <= rows["compressed"]["virtual_tokens"]
     assert rows["none"]["context_tokens"] == rows["none"]["virtual_tokens"] == 0
     assert rows["none"]["compression_ratio"] is None
     assert all(row["seconds"] > 0 and row["num_cut"] == 0 for row in rows.values())
@@ -154,7 +156,7 @@ def test_a_killed_evaluation_goes_on_and_makes_no_row_twice(
         "jsonl", samples(), counting, options, soft_prompt_of=soft_prompt_of, out=tmp_path,
         on_progress=lambda row, num: done.append((row, num)),
     )  # fmt: skip
-    assert len(counting.prompts) == 6 * 9 - 2 * 9 - 8
+    assert len(counting.prompts) == 12 * 9 - 2 * 9 - 8
     assert done[:2] == [("compressed", 9), ("compressed+adapter", 9)]
     for one, other in zip(resumed.rows, whole[0].rows, strict=True):
         assert (one.mode, one.scores) == (other.mode, other.scores)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lloco.answer.evidence import Evidence
-from lloco.answer.question import Mode
+from lloco.answer.mode import Mode
 from lloco.documents.extracted import page_of
 from lloco.retrieval.retriever import Hit
 

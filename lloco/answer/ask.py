@@ -10,8 +10,9 @@ from typing import cast
 
 from lloco.answer.answer import Answer
 from lloco.answer.corpus_decoder import adapter_of, load_corpus_decoder
+from lloco.answer.mode import TEXT_MODES, Mode
 from lloco.answer.prepare import PreparedQuestion, Reader, prepare
-from lloco.answer.question import Mode, Question, Unit
+from lloco.answer.question import Question, Unit
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.engine.request_queue import AsyncEngine, Event
 from lloco.engine.streaming import StreamingEngine, embedded_engine
@@ -81,7 +82,7 @@ def ask(
         budget,
     )
     engine = engine or _new_engine(load_corpus_decoder(corpus, adapter=adapter), is_streamed=on_text is not None)
-    adapter = adapter or adapter_of(corpus, engine.decoder, reads_text=mode != "compressed")
+    adapter = adapter or adapter_of(corpus, engine.decoder, reads_text=mode in TEXT_MODES)
     return answer_question(corpus, asked, Reader(engine, adapter, template, retriever), on_text)
 
 

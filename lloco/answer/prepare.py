@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lloco.adapters.digest import adapter_digest
 from lloco.answer.answer import Answer, Citation, citations
 from lloco.answer.budget import DEFAULT_BUDGET, Room
 from lloco.answer.evidence import Evidence, find_evidence
-from lloco.answer.question import Mode, Question
+from lloco.answer.hybrid import read_both
+from lloco.answer.mode import Mode
+from lloco.answer.question import Question
 from lloco.answer.text import read_passages, read_text
 from lloco.answer.vectors import read_vectors
 from lloco.engine.engine import Engine, Generation, SamplingParams
@@ -90,17 +93,20 @@ def _lay_out(corpus: Corpus, question: Question, evidence: Sequence[Evidence], r
     template = reader.template or Template.of_adapter(reader.adapter) or default_template(tokenizer, kind)
     lay_out = partial(build_prompt, template, tokenizer, question.text, options=question.options)
     room = _room(question, decoder, lay_out)
+    budget = _budget_of(evidence, question.max_virtual_tokens) if question.budget is None else question.budget
+    vectors: list[Tensor] = []
+    text: Tensor | None = None
     if mode == "compressed":
         vectors, read = read_vectors(corpus, evidence, decoder, room, adapter=reader.adapter)
-        prompt = lay_out(soft_prompts=vectors, history=question.history)
-        is_whole = _is_whole(prompt, evidence)
+        is_whole = _is_whole(vectors, evidence)
+    elif mode == "hybrid":
+        vectors, text, read = read_both(corpus, question.text, evidence, decoder, room, budget, adapter=reader.adapter)
+        is_whole = _is_whole(vectors, evidence) if vectors else len(text) >= _num_tokens(evidence)
+    elif mode == "retrieval":
+        text, read, is_whole = read_passages(evidence, question.text, decoder, room, budget)
     else:
-        if mode == "retrieval":
-            budget = _budget_of(evidence, question.max_virtual_tokens) if question.budget is None else question.budget
-            text, read, is_whole = read_passages(evidence, question.text, decoder, room, budget)
-        else:
-            text, read, is_whole = read_text(corpus, evidence, decoder, room)
-        prompt = lay_out(context_ids=text, history=question.history)
+        text, read, is_whole = read_text(corpus, evidence, decoder, room)
+    prompt = lay_out(soft_prompts=vectors, context_ids=text, history=question.history)
     return PreparedQuestion(
         prompt=prompt,
         sampling=replace(question.sampling, stop=(*template.stop, *question.sampling.stop)),
@@ -129,12 +135,16 @@ def _room(question: Question, decoder: Decoder, lay_out: Callable[..., Prompt]) 
     )
 
 
-def _is_whole(prompt: Prompt, evidence: Sequence[Evidence]) -> bool:
+def _is_whole(vectors: Sequence[Tensor], evidence: Sequence[Evidence]) -> bool:
     """Whether every vector of the documents is read, and these stand for all of their tokens."""
     stored = [found.document for found in evidence]
-    return prompt.num_virtual_tokens == sum(document.num_virtual_tokens for document in stored) and all(
+    return sum(map(len, vectors)) == sum(document.num_virtual_tokens for document in stored) and all(
         document.num_compressed_tokens == document.num_tokens for document in stored
     )
+
+
+def _num_tokens(evidence: Sequence[Evidence]) -> int:
+    return sum(found.document.num_tokens for found in evidence)
 
 
 def _budget_of(evidence: Sequence[Evidence], max_virtual_tokens: int | None) -> int:

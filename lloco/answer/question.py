@@ -7,12 +7,11 @@ what answers it.
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from lloco.answer.mode import Mode
 from lloco.engine.engine import SamplingParams
 from lloco.errors import LlocoError
 from lloco.prompts.prompt import NO_HISTORY, History
 
-Mode: TypeAlias = Literal["compressed", "full", "retrieval"]
-"""What of the documents is read: their soft prompts, their text, or the best passages of their text within a budget."""
 Unit: TypeAlias = Literal["document", "passage"]
 """What is found and read: whole documents where they fit, or no more than the best passages."""
 
@@ -36,13 +35,13 @@ class Question:
     history: History = NO_HISTORY
     """What was said before; its questions help to find documents where this one alone finds none."""
     mode: Mode = "compressed"
-    """With "full" and "retrieval" text is read in place of vectors; any decoder can."""
+    """With one of `TEXT_MODES` text is read in place of vectors, with "hybrid" beside them."""
     sampling: SamplingParams = _GREEDY
     """How the answer is generated; its length is kept free behind the prompt."""
     max_virtual_tokens: int | None = None
     """Vectors that may be read; by default as many as fit the decoder."""
     budget: int | None = None
-    """Positions that passages may take in mode "retrieval"; by default as many as the soft prompts have."""
+    """Positions that may be read in one of `BUDGET_MODES`; by default as many as the soft prompts have."""
 
     def __post_init__(self) -> None:
         if not self.text.strip():

@@ -18,7 +18,7 @@ from lloco.answer.evidence import Evidence
 from lloco.models.decoder import Decoder
 from lloco.models.tokenize import token_ids, token_pieces
 from lloco.retrieval.passages import split_passages
-from lloco.retrieval.retriever import Retriever
+from lloco.retrieval.retriever import Hit, Retriever
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 
@@ -68,17 +68,40 @@ def read_passages(
     separator = token_ids(tokenizer, "\n")
     if (whole := _all_of(evidence, tokenizer, separator, limit)) is not None:
         return whole, list(evidence), True
-    passages = [list(_short_passages(found, limit)) for found in evidence]
-    hits = Retriever.build(list(chain(*passages))).search(question, sum(map(len, passages)))
-    numbers = {found.document.id: number for number, found in enumerate(evidence)}
-    texts = {(numbers[one.document_id], one.start): one.text.strip() for one in chain(*passages)}
-    best_first = [(numbers[hit.document_id], hit.start) for hit in hits]
-    taken = pack_passages([*best_first, *texts], lambda place: token_ids(tokenizer, texts[place]), separator, limit)
-    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
-    short = [
-        replace(found, hits=tuple(hit for hit in hits if hit.document_id == found.document.id)) for found in evidence
+    ids, read = pack_ranked(evidence, rank_passages(evidence, question, limit), tokenizer, limit)
+    return ids, read, False
+
+
+def rank_passages(evidence: Sequence[Evidence], question: str, limit: int) -> list[Hit]:
+    """Return the short passages of the documents, those with words of the question first, best first.
+
+    They are so short that several fit `limit` tokens; those without a word of the question have score 0.
+    """
+    passages = [*chain(*(_short_passages(found, limit) for found in evidence))]
+    hits = Retriever.build(passages).search(question, len(passages))
+    found = {(hit.document_id, hit.start) for hit in hits}
+    others = [
+        Hit(each.document_id, each.start, each.end, each.text, 0.0)
+        for each in passages
+        if (each.document_id, each.start) not in found
     ]
-    return ids, _read_parts(short, taken), False
+    return [*hits, *others]
+
+
+def pack_ranked(
+    evidence: Sequence[Evidence], ranked: Sequence[Hit], tokenizer: PreTrainedTokenizerBase, limit: int
+) -> tuple[Tensor, list[Evidence]]:
+    """Return token ids of the first of the ranked passages, `limit` at most, in document order, and what was read."""
+    separator = token_ids(tokenizer, "\n")
+    numbers = {found.document.id: number for number, found in enumerate(evidence)}
+    texts = {(numbers[hit.document_id], hit.start): hit.text.strip() for hit in ranked}
+    taken = pack_passages(texts, lambda place: token_ids(tokenizer, texts[place]), separator, limit)
+    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
+    scored = [
+        replace(found, hits=tuple(hit for hit in ranked if hit.document_id == found.document.id and hit.score > 0))
+        for found in evidence
+    ]
+    return ids, _read_parts(scored, taken)
 
 
 def max_words_of(num_words: int) -> int:

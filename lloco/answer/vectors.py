@@ -23,6 +23,7 @@ from lloco.models.decoder import Decoder
 from lloco.models.tokenize import token_pieces
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.corpus import Corpus
+from lloco.store.passage import Passage
 
 _Segments: TypeAlias = list[list[range]]
 """For each document, for each of its hits, the numbers of the segments that hold it."""
@@ -75,6 +76,22 @@ def _segments_of_hits(evidence: Sequence[Evidence], soft_prompts: Sequence[SoftP
         within = (segments_of_span(starts, hit.start, hit.end, one.document.segment_len) for hit in one.hits)
         segments.append([range(part.start, min(part.stop, end)) for part in within])
     return segments
+
+
+def best_rows(soft_prompt: SoftPrompt, starts: list[int], best_first: Iterable[Passage], room: int) -> Tensor:
+    """Return the rows (num_rows, hidden_size) of the segments that hold the first of these passages, `room` at most.
+
+    Args:
+        soft_prompt: of the document.
+        starts: the first character of each of its tokens.
+        best_first: passages of it.
+        room: rows that may be read.
+    """
+    segment_len, end = soft_prompt.provenance.segment_len, _num_segments(soft_prompt)
+    within = [segments_of_span(starts, span.start, span.end, segment_len) for span in best_first]
+    segments = [range(part.start, min(part.stop, end)) for part in within]
+    chosen = _chosen_segments([segments], [soft_prompt], room)
+    return rows_of_segments(soft_prompt, chosen.get(0, ()))
 
 
 def _chosen_segments(segments: _Segments, soft_prompts: Sequence[SoftPrompt], room: int) -> dict[int, set[int]]:

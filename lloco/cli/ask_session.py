@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from lloco.answer.mode import BUDGET_MODES, MODES, TEXT_MODES
 from lloco.cli import options
 from lloco.cli.eval_session import warn_of_other_model
 from lloco.cli.output import Output, printable
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lloco.answer.answer import Answer
+    from lloco.answer.mode import Mode
     from lloco.answer.prepare import Reader
-    from lloco.answer.question import Mode, Question, Unit
+    from lloco.answer.question import Question, Unit
     from lloco.engine.engine import Engine
     from lloco.models.decoder import Decoder
     from lloco.retrieval.routing import Route
     from lloco.store.corpus import Corpus
     from lloco.store.store import Store
 
-MODES: "tuple[Mode, ...]" = ("compressed", "full", "retrieval")
 UNITS: "tuple[Unit, ...]" = ("document", "passage")
 SNIPPET_LEN = 160
 
@@ -54,12 +55,15 @@ class AskFlags:
         str, options.choice("--unit", UNITS, "Read documents, or no more of them than the best passages.")
     ] = "document"
     mode: Annotated[
-        str, options.choice("--mode", MODES, "What is read: soft prompts, the text, or its best passages.")
+        str,
+        options.choice(
+            "--mode", MODES, "What is read: soft prompts, these and the best passages, the text, or its best passages."
+        ),
     ] = "compressed"
     budget: Annotated[
         int | None,
-        typer.Option("--budget", parser=options.at_least(1), metavar="N", help="Tokens that the passages of --mode "
-                     "retrieval may take [default: as many as the soft prompts have]."),
+        typer.Option("--budget", parser=options.at_least(1), metavar="N", help="Positions that --mode hybrid and "
+                     "retrieval may read [default: as many as the soft prompts have]."),
     ] = None  # fmt: skip
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", parser=options.at_least(1), metavar="N", help="Tokens an answer may have.")
@@ -84,7 +88,7 @@ class AskFlags:
     @property
     def reads_text(self) -> bool:
         """Whether text is read in place of soft prompts, which any decoder can do."""
-        return self.mode != "compressed"
+        return self.mode in TEXT_MODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +123,9 @@ class Library:
     def __init__(
         self, store: "Store", names: Sequence[str] | None, flags: AskFlags, retrieval: Retrieval, output: Output
     ) -> None:
-        if flags.budget is not None and flags.mode != "retrieval":
-            raise typer.BadParameter(f"it is for --mode retrieval, got --mode {flags.mode}", param_hint="'--budget'")
+        if flags.budget is not None and flags.mode not in BUDGET_MODES:
+            message = f"it is for --mode {' and '.join(BUDGET_MODES)}, got --mode {flags.mode}"
+            raise typer.BadParameter(message, param_hint="'--budget'")
         if flags.template is not None:
             named_template(flags.template)
         self._store = store
@@ -307,6 +312,11 @@ def _read_line(answer: "Answer") -> str:
         return (
             f"read {answer.num_virtual_tokens:,} virtual tokens instead of {answer.num_document_tokens:,} document "
             f"tokens ({ratio:.1f} times fewer{part}), {adapter}"
+        )
+    if answer.num_virtual_tokens:
+        return (
+            f"read {answer.num_virtual_tokens:,} virtual tokens and {answer.num_context_tokens:,} tokens of text "
+            f"instead of {answer.num_document_tokens:,} document tokens{part}, {adapter}"
         )
     of = "the whole text" if answer.is_whole else f"passages of {answer.num_document_tokens:,} document tokens"
     return f"read {answer.num_context_tokens:,} tokens of text ({of}), {adapter}"

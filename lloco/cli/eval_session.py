@@ -11,7 +11,7 @@ from lloco.answer.budget import DEFAULT_BUDGET
 from lloco.cli import options
 from lloco.cli.output import Output
 from lloco.cli.threads import fit_threads
-from lloco.evals.mode import ADAPTER_SUFFIX, BUDGET_MODES
+from lloco.evals.mode import ADAPTER_SUFFIX, BUDGET_MODES, VECTOR_MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ class Reading:
     """The one that was named, or the corpus's own if a mode reads with it."""
     provenance: dict[str, object]
     context_budget: int | None = None
-    """Tokens for modes truncated and retrieval; None where documents have their own budgets."""
+    """Positions for the modes that have a budget; None where documents have their own budgets."""
     budget_of: "Callable[[Document], int] | None" = None
     """A document's budget, where the corpus tells it and no compressor is loaded."""
 
@@ -121,7 +121,7 @@ def _needs_compressor(flags: ReadingFlags, modes: Sequence[str]) -> bool:
 
 
 def _reads_vectors(mode: str) -> bool:
-    return mode.removesuffix(ADAPTER_SUFFIX) == "compressed"
+    return mode.removesuffix(ADAPTER_SUFFIX) in VECTOR_MODES
 
 
 def _needs_budget(flags: ReadingFlags, modes: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """What each mode lets the decoder read of a document: its soft prompt, all, the beginning, the best passages, nothing.
 
-Truncated text and retrieved passages get a budget of decoder tokens and never one more, so that they compare with a
-soft prompt of that many virtual tokens. What does not fit the decoder's positions is cut and marked, never in silence.
+Hybrid reading, truncated text and retrieved passages get a budget of decoder tokens and never one more, so that they
+compare with a soft prompt of that many virtual tokens. What does not fit the decoder's positions is cut and marked,
+never in silence.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +12,16 @@ from typing import Protocol
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from lloco.answer.budget import TEXT_SHARE
 from lloco.answer.text import join_pieces, max_words_of, pack_passages
+from lloco.answer.vectors import best_rows, token_starts
 from lloco.documents.document import Document
 from lloco.errors import DocumentError, MismatchError
 from lloco.models.tokenize import token_ids
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.retrieval.passages import split_passages
 from lloco.retrieval.retriever import Hit, Retriever
-from lloco.store.passage import PassageText
+from lloco.store.passage import Passage, PassageText
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +74,8 @@ class DocumentContext:
     _soft_prompt: SoftPrompt | None = None
     _budget: int | None = None
     _passages: "Passages | None" = None
+    _starts: list[int] | None = None
+    """The first character of every token."""
 
     def __post_init__(self) -> None:
         self.token_ids = token_ids(self.tokenizer, self.document.text)
@@ -90,7 +95,21 @@ class DocumentContext:
         is_cut = min(self.budget, len(self.token_ids)) > room
         if mode == "truncated" or len(self.token_ids) <= limit:
             return Context(token_ids=self.token_ids[:limit], is_cut=is_cut)
-        return Context(token_ids=self.passages.packed(question, limit), is_cut=is_cut)
+        if mode == "hybrid" and (share := round(limit * TEXT_SHARE)):
+            return self._hybrid(question, share, limit, is_cut)
+        return Context(token_ids=self.passages.packed(question, limit)[0], is_cut=is_cut)
+
+    def _hybrid(self, question: str, share: int, limit: int, is_cut: bool) -> Context:
+        """Read the best passages as text, and vectors: all that fit, else those of the next best passages."""
+        text, others = self.passages.packed(question, share)
+        vectors, room = self.soft_prompt.embeds, limit - len(text)
+        if len(vectors) > room:
+            if self._starts is None:
+                self._starts = token_starts(self.tokenizer, self.document.text)
+            vectors = best_rows(self.soft_prompt, self._starts, others, room)
+        if not len(vectors):
+            return Context(token_ids=self.passages.packed(question, limit)[0], is_cut=is_cut)
+        return Context((vectors,), text, is_cut, num_soft_prompt_tokens=len(self.soft_prompt.embeds))
 
     @property
     def passages(self) -> "Passages":
@@ -138,6 +157,7 @@ class Passages:
     ) -> None:
         spans = split_passages(document.text, max_words)
         texts = [PassageText(document.id, one.start, one.end, document.text[one.start : one.end]) for one in spans]
+        self._spans = {(0, span.start): span for span in spans}
         self._ids = {(0, one.start): token_ids(tokenizer, one.text.strip()) for one in texts}
         self._separator = token_ids(tokenizer, "\n")
         self._search = search_of(texts)
@@ -145,11 +165,13 @@ class Passages:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def packed(self, question: str, limit: int) -> Tensor:
-        """Token ids of the best passages, `limit` at most, in document order; the last that is taken may be cut.
+    def packed(self, question: str, limit: int) -> tuple[Tensor, list[Passage]]:
+        """Token ids of the best passages, `limit` at most, in document order, and the passages left, best first.
 
-        Passages without a word of the question come after all others, so that the budget is always used.
+        The last that is taken may be cut. Passages without a word of the question come after all others, so that the
+        budget is always used.
         """
-        hits = [(0, hit.start) for hit in self._search.search(question, len(self._ids))]
-        taken = pack_passages([*hits, *self._ids], self._ids.__getitem__, self._separator, limit)
-        return join_pieces([taken[place] for place in sorted(taken)], self._separator)
+        ranked = dict.fromkeys([*((0, hit.start) for hit in self._search.search(question, len(self._ids))), *self._ids])
+        taken = pack_passages(ranked, self._ids.__getitem__, self._separator, limit)
+        ids = join_pieces([taken[place] for place in sorted(taken)], self._separator)
+        return ids, [self._spans[place] for place in ranked if place not in taken]

@@ -52,9 +52,9 @@ class EvaluateOptions:
     batch_size: int = 8
     """Questions that are answered together."""
     adapter: Path | None = None
-    """Folder of the adapter; unless a mode names it, a row `compressed+adapter` is added."""
+    """Folder of the adapter; unless a mode names it, every mode is read with it as well."""
     context_budget: int | None = None
-    """Tokens for truncated and retrieval; as many as the document has virtual tokens when not given."""
+    """Positions for the modes that have a budget; as many as the document has virtual tokens when not given."""
     seed: int = 0
     """Seed of the bootstrap behind the standard error of ROUGE's geometric mean; decoding is greedy."""
 
@@ -73,8 +73,7 @@ class EvaluateOptions:
         """Names of the rows, in order."""
         if self.adapter is None or any(mode.endswith(ADAPTER_SUFFIX) for mode in self.modes):
             return self.modes
-        with_adapter = {"compressed": ("compressed", f"compressed{ADAPTER_SUFFIX}")}
-        return tuple(row for mode in self.modes for row in with_adapter.get(mode, (mode,)))
+        return tuple(row for mode in self.modes for row in (mode, f"{mode}{ADAPTER_SUFFIX}"))
 
     def predict_options(self, row: str) -> PredictOptions:
         """Return the options of one row."""

@@ -2,9 +2,11 @@
 
 from typing import Literal, TypeAlias, get_args
 
-Mode: TypeAlias = Literal["compressed", "full", "truncated", "none", "retrieval"]
+Mode: TypeAlias = Literal["compressed", "hybrid", "full", "truncated", "none", "retrieval"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-BUDGET_MODES = ("truncated", "retrieval")
+VECTOR_MODES = ("compressed", "hybrid")
+"""Modes that read a soft prompt."""
+BUDGET_MODES = ("hybrid", "truncated", "retrieval")
 """Modes that read as many tokens as the soft prompt has, unless they are given a budget."""
 ADAPTER_SUFFIX = "+adapter"
 """`MODE+adapter` reads in that mode with the adapter."""
@@ -13,4 +15,4 @@ ADAPTER_SUFFIX = "+adapter"
 def needs_soft_prompt(mode: str, context_budget: int | None) -> bool:
     """Whether the mode reads a document's soft prompt, or as many tokens as that has."""
     name = mode.removesuffix(ADAPTER_SUFFIX)
-    return name == "compressed" or (name in BUDGET_MODES and context_budget is None)
+    return name in VECTOR_MODES or (name in BUDGET_MODES and context_budget is None)

@@ -19,7 +19,7 @@ from lloco.documents.document import Document
 from lloco.engine.engine import Engine, SamplingParams
 from lloco.errors import DataError, LlocoError
 from lloco.evals.context import Context, DocumentContext, DocumentReading
-from lloco.evals.mode import BUDGET_MODES, MODES, needs_soft_prompt
+from lloco.evals.mode import BUDGET_MODES, MODES, VECTOR_MODES, needs_soft_prompt
 from lloco.evals.run.log import Prediction, WorkLog
 from lloco.evals.run.settings import common_settings, digest_of, made_by
 from lloco.models.decoder import Decoder
@@ -39,7 +39,7 @@ class PredictOptions:
     """How a document is read and how long answers may be."""
 
     mode: str = "compressed"
-    """What is read: compressed, full, truncated, none or retrieval."""
+    """What is read, one of `MODES`."""
     max_tokens: int | None = None
     """Tokens that an answer has at most; the task's own when not given."""
     batch_size: int = 8
@@ -47,7 +47,7 @@ class PredictOptions:
     adapter: Path | None = None
     """Folder of the adapter that answers; none when not given."""
     context_budget: int | None = None
-    """Tokens for truncated and retrieval; as many as the document has virtual tokens when not given."""
+    """Positions for the modes that have a budget; as many as the document has virtual tokens when not given."""
     seed: int = 0
     """Recorded with the predictions, so that runs of two seeds do not mix; decoding is greedy."""
 
@@ -187,8 +187,8 @@ def _check(
         seen.add(sample.id)
     if reading_of is not None:
         return
-    if options.mode == "compressed" and soft_prompt_of is None:
-        raise LlocoError("mode compressed reads soft prompts, there are none: name a compressor or a corpus")
+    if options.mode in VECTOR_MODES and soft_prompt_of is None:
+        raise LlocoError(f"mode {options.mode} reads soft prompts, there are none: name a compressor or a corpus")
     has_budget = options.context_budget is not None or soft_prompt_of is not None or budget_of is not None
     if options.mode in BUDGET_MODES and not has_budget:
         raise LlocoError(

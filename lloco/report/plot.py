@@ -20,6 +20,8 @@ _ADAPTER = "+adapter"
 _MODES = {
     "compressed": Colour("#3d8dc2", "#5ba6d6"),
     "compressed+adapter": Colour("#1f5f8b", "#a9d6f5"),
+    "hybrid": Colour("#8a6cc9", "#b39ae8"),
+    "hybrid+adapter": Colour("#4f3391", "#d9caff"),
     "full": Colour("#7a8087", "#8d969e"),
     "full+adapter": Colour("#3d4247", "#dfe4e8"),
     "truncated": Colour("#a97b0a", "#c99a2e"),
@@ -31,7 +33,6 @@ _MODES = {
 }
 _OTHERS = (
     Colour("#c2402a", "#f0846c"),
-    Colour("#6f4fb0", "#b39ae8"),
     Colour("#0b877d", "#3cc4b6"),
     Colour("#7b4a2b", "#cfa184"),
     Colour("#6a7d12", "#b1c752"),
@@ -40,8 +41,8 @@ _OTHERS = (
 )
 """No mode's, so that no line looks like a mode's."""
 MARKERS = ("o", "^", "s", "D", "v")
-"""In matplotlib's letters; the page draws the same. With seven colours, pairs repeat after 35 lines."""
-_MODE_MARKERS = {"compressed": "o", "full": "s", "truncated": "v", "retrieval": "^", "none": "D"}
+"""In matplotlib's letters; the page draws the same. With six colours, pairs repeat after 30 lines."""
+_MODE_MARKERS = {"compressed": "o", "hybrid": "P", "full": "s", "truncated": "v", "retrieval": "^", "none": "D"}
 
 
 @dataclass(frozen=True, slots=True)

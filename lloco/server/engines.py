@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from lloco.adapters.digest import adapter_digest
 from lloco.answer.corpus_decoder import decoder_digest_of, load_corpus_decoder
-from lloco.answer.question import Mode
+from lloco.answer.mode import TEXT_MODES, Mode
 from lloco.compress.corpus_compressor import check_compressor, load_corpus_compressor
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_named_decoder
@@ -104,7 +104,7 @@ class Engines:
         made_by = corpus.compressor_digest
         if made_by is None or not corpus.document_ids(limit=1):
             raise ApiError(400, f"{corpus.name} has no document yet: add one with POST /v1/documents", param="model")
-        if mode != "compressed" and self._options.model is not None:
+        if mode in TEXT_MODES and self._options.model is not None:
             return self._text_engine(self._options.model)
         digest = decoder_digest_of(adapter) or made_by
         if digest not in self._engines:
@@ -125,7 +125,7 @@ class Engines:
         vllm = self._options.vllm
         assert vllm is not None, "there is nothing to join"
         asyncio.run_coroutine_threadsafe(vllm.max_len(), vllm.loop).result()
-        if self.mode != "compressed" and self._options.model is not None:
+        if self.mode in TEXT_MODES and self._options.model is not None:
             self._text_engine(self._options.model)
             return
         for corpus in corpora:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from lloco.answer.mode import TEXT_MODES
 from lloco.answer.prepare import PreparedQuestion, Reader, prepare
 from lloco.answer.question import Question
 from lloco.engine.engine import Generation
@@ -173,7 +174,7 @@ class Questions:
         def prepared_now() -> tuple[AsyncEngine, PreparedQuestion]:
             adapter = corpus.adapter_folder()
             engine = self._engines.engine(corpus, adapter, question.mode)
-            reads = adapter if question.mode == "compressed" else None
+            reads = None if question.mode in TEXT_MODES else adapter
             reader = Reader(engine, reads, retriever=self._library.retriever(corpus))
             return engine, prepare(corpus, question, reader)
 

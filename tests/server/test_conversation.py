@@ -12,8 +12,9 @@ from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.answer.ask import ask as ask_corpus
 from lloco.answer.corpus_decoder import load_corpus_decoder
+from lloco.answer.mode import Mode
 from lloco.answer.prepare import PreparedQuestion, Reader, prepare
-from lloco.answer.question import Mode, Question
+from lloco.answer.question import Question
 from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
@@ -168,6 +169,9 @@ def test_passages_are_read_as_text_within_a_budget(client: openai.OpenAI) -> Non
     assert ask(client, ASKED, mode="retrieval").usage.context_tokens == ask(client, ASKED).usage.virtual_tokens
     with pytest.raises(openai.BadRequestError, match="budget"):
         ask(client, ASKED, mode="retrieval", budget=0)
+    both = ask(client, ASKED, mode="hybrid", budget=24)
+    assert both.lloco["mode"] == "hybrid" and both.usage.context_tokens and both.usage.virtual_tokens
+    assert both.usage.context_tokens + both.usage.virtual_tokens <= 24
 
 
 def test_a_server_reads_text_by_any_model_without_a_compressor(compressor: Path, tmp_path: Path) -> None:

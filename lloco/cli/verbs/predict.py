@@ -10,7 +10,7 @@ from lloco.cli.eval_session import ReadingFlags, open_reading, warn_of_answers, 
 from lloco.cli.output import Output
 from lloco.cli.templates import adapter_template
 from lloco.cli.verb import verb
-from lloco.evals.mode import MODES, Mode
+from lloco.evals.mode import MODES, VECTOR_MODES, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def predict(
 
     file = predictions or out / f"{task}-{mode}.json"
     with open_reading(flags, samples, [mode], output) as reading:
-        adapter = reading.adapter if mode == "compressed" else flags.adapter
+        adapter = reading.adapter if mode in VECTOR_MODES else flags.adapter
         wording = adapter_template(flags.template, adapter, output)
         with output.progress(f"answering ({mode})", "questions") as advance:
             made = predict_samples(

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from lloco.answer.mode import MODES
 from lloco.cli import options
 from lloco.cli.allocator import limit_arenas
-from lloco.cli.ask_session import MODES
 from lloco.cli.output import Output
 from lloco.cli.retrieval_flags import Retrieval
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
-    from lloco.answer.question import Mode
+    from lloco.answer.mode import Mode
     from lloco.engine.vllm.http_connection import HttpVllm
     from lloco.server.access import Access
 

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lloco.answer.question import Mode, Unit
+from lloco.answer.mode import Mode
+from lloco.answer.question import Unit
 from lloco.engine.engine import SamplingParams
 from lloco.prompts.prompt import NO_HISTORY, History
 from lloco.server.errors import ApiError

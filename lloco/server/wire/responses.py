@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 from starlette.responses import Response
 
-from lloco.answer.question import Mode
+from lloco.answer.mode import Mode
 
 FinishReason = Literal["stop", "length"]
 
