@@ -1,6 +1,6 @@
 """Train a compressor around a pretrained decoder: from its options to a delta that names the decoder.
 
-The decoder's own weights stay as they are: its LoRA, the encoder and the merges learn. A run resumes exactly from its
+The decoder's own weights stay as they are: its LoRA and the encoder learn. A run resumes exactly from its
 own checkpoint; a run whose `init` is another run's delta goes on with that one's weights and a schedule of its own.
 """
 
