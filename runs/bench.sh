@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The figures of docs/results.md about speed and memory: each bench in one run, on this machine. OUT gets a folder for each.
+# The figures of docs/bench.md: each bench in one run, on this machine. OUT gets a folder for each.
 set -euo pipefail
 export LLOCO_MODEL=records
 cd "$(dirname "$0")/.."

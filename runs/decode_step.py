@@ -1,4 +1,4 @@
-"""What one token of a batch costs, read by our forward and by transformers with PEFT; figures of docs/results.md.
+"""What one token of a batch costs, read by our forward and by transformers with PEFT; figures of docs/bench.md.
 
 python runs/decode_step.py [--random-weights CONFIG.json] [--rows 1,8,16] [--adapters 0,1,4] [--context 128]: the
 bundled model, or random weights of that shape; prompts of so many positions, each row a few less than the one before;

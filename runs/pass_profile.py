@@ -1,4 +1,4 @@
-"""Where the time of one pass of an encoder goes, and what torch.compile makes of it; figures of docs/results.md.
+"""Where the time of one pass of an encoder goes, and what torch.compile makes of it.
 
 python runs/pass_profile.py CONFIG.json BATCH LENGTH [--threads N]: random weights of that shape read embeddings of
 shape (BATCH, LENGTH, hidden_size), no cache and no output layer. Needs a C++ compiler for the second part.

@@ -1,6 +1,6 @@
-"""Write the tables of docs/results.md and docs/bench.md from the JSON files of results/.
+"""Write the tables of docs/results.md, bench.md and readers.md from the JSON files of results/.
 
-    python runs/results_pages.py     write both pages anew
+    python runs/results_pages.py     write these pages anew
     python runs/results_pages.py take NAME RESULTS.json --command "lloco evaluate ..." --machine "2 cores, float32"
 
 The second keeps the results.json of an evaluation as results/NAME.json, for a page's block of that name.
@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
-PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "bench.md")
+PAGES = tuple(ROOT / "docs" / name for name in ("results.md", "bench.md", "readers.md"))
 BLOCK = re.compile(r"<!-- results/(\w+)\.json -->\n.*?<!-- end -->", re.DOTALL)
 MODES = {
     "none": "nothing",
@@ -42,9 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     taking.add_argument("results", type=Path)
     taking.add_argument("--command", required=True, help="what made it, as it was typed")
     taking.add_argument("--machine", required=True, help="what it ran on: processor, threads, dtype")
+    taking.add_argument("--metrics", help="those to keep, parted by commas [default: all]")
     options = parser.parse_args(argv)
     if options.verb == "take":
-        take(options.name, options.results, options.command, options.machine)
+        metrics = None if options.metrics is None else options.metrics.split(",")
+        take(options.name, options.results, options.command, options.machine, metrics)
     for page in PAGES:
         page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
@@ -130,13 +132,13 @@ def markdown(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def take(name: str, path: Path, command: str, machine: str) -> None:
+def take(name: str, path: Path, command: str, machine: str, metrics: Sequence[str] | None = None) -> None:
     """Keep the rows of a `results.json` of `lloco evaluate`, with what made them."""
     value = json.loads(path.read_text(encoding="utf-8"))
-    rows = [_evaluated(row) for row in value["rows"]]
-    metrics = [key for key in rows[0] if key not in ("mode", "n", "text_tokens", "vectors", "ratio")]
+    kept = list(value["rows"][0]["metrics"]) if metrics is None else metrics
+    rows = [_evaluated(row, kept) for row in value["rows"]]
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    table = {
+    table: dict[str, Any] = {
         "command": command,
         "commit": git.stdout.strip(),
         "date": datetime.date.today().isoformat(),
@@ -145,7 +147,7 @@ def take(name: str, path: Path, command: str, machine: str) -> None:
         "seed": value["options"].get("seed", 0),
         "columns": [
             {"key": "mode", "label": "what is read"},
-            *({"key": key, "label": key.replace("_", " "), "decimals": 1} for key in metrics),
+            *({"key": key, "label": key.replace("_", " "), "decimals": 1} for key in kept),
             {"key": "text_tokens", "label": "text tokens", "decimals": 0},
             {"key": "vectors", "label": "vectors", "decimals": 0},
             {"key": "ratio", "label": "ratio", "decimals": 1, "suffix": "x"},
@@ -153,11 +155,15 @@ def take(name: str, path: Path, command: str, machine: str) -> None:
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    head = json.dumps({**table, "columns": [], "rows": []}, indent=1, ensure_ascii=False)
+    for key in ("columns", "rows"):
+        lines = ",\n".join("  " + json.dumps(line, ensure_ascii=False) for line in table[key])
+        head = head.replace(f'"{key}": []', f'"{key}": [\n{lines}\n ]')
+    (RESULTS / f"{name}.json").write_text(head + "\n", encoding="utf-8")
 
 
-def _evaluated(row: Mapping[str, Any]) -> dict[str, Any]:
-    scores = {key: {"mean": value, "stderr": row["stderr"].get(key)} for key, value in row["metrics"].items()}
+def _evaluated(row: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    scores = {key: {"mean": row["metrics"][key], "stderr": row["stderr"].get(key)} for key in metrics}
     rest = {"text_tokens": "context_tokens", "vectors": "virtual_tokens", "ratio": "compression_ratio"}
     return {"mode": row["mode"], "n": row["n"], **scores, **{ours: row[theirs] for ours, theirs in rest.items()}}
 

@@ -1,4 +1,4 @@
-"""Recall by words, by meaning and by both, with an embedder that a wheel of PyPI holds: for docs/results.md.
+"""Recall by words, by meaning and by both, with an embedder that a wheel of PyPI holds: for docs/bench.md.
 
 pip download --no-deps wordllama==0.4.0.post1; python runs/retrieval.py WHEEL DATA (the folder of the files below).
 WordLlama's 256 columns (MIT) are written as a model2vec folder beside the results.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tables of rivals in docs/results.md: every way in one run a task, on the bundled model. `make test-rivals` makes the
+# The tables of rivals in docs/bench.md: every way in one run a task, on the bundled model. `make test-rivals` makes the
 # environment, with kvpress; the embedder is WordLlama's, from its wheel (without one there is no row by meaning):
 #   pip download --no-deps wordllama==0.4.0.post1
 #   PATH=$PWD/.venv-rivals/bin:$PATH WHEEL=$(ls wordllama-*.whl) runs/rivals.sh [OUT]

@@ -1,6 +1,6 @@
 """Memory and speed of `lloco serve` under load: 64 clients at once, thousands of requests of every kind.
 
-python runs/serve_load.py [REQUESTS]; the figures of docs/results.md. A server with the bundled model and two corpora of
+python runs/serve_load.py [REQUESTS]; the figures of docs/bench.md. A server with the bundled model and two corpora of
 its bundled documents runs in a process of its own, whose resident memory is read between the rounds. One round: 200
 requests, of which one in ten is streamed, routed, in full text, of an unknown model, malformed, or left in
 mid-answer; one in fifty replaces a document. Linux only.

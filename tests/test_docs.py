@@ -22,7 +22,7 @@ NOT_RUN = {
     r"\b(docker|kubectl|make|vllm|torchrun|accelerate|caddy|curl|hf|pip) ": "another program, or several processes",
     r"^(export|cd|source) ": "belongs to such a program",
     r"\b(princeton-nlp|HuggingFaceTB|mistralai|minishlab|rajpurkar|xiuyul|owner|you)/": "the hub",
-    r"\b(decoder|cuda|head:6379|--engine (ray|vllm))\b": "a GPU, a cluster or a model that is not here",
+    r"--engine (ray|vllm)|--device cuda|RAY_ADDRESS=": "a GPU, a cluster or vLLM",
     r"lloco (serve|demo|pretrain)\b": "stays, or takes minutes; tests of their own run them",
     r"lloco bench (compress|finetune|serve)|runs/\w+\.(sh|py)": "minutes",
     r"lloco chat --corpus contracts$": "asks a person",
