@@ -44,6 +44,11 @@ class Generator(Protocol):
         """Whether it is too small to follow instructions: it gets an answer of the text and writes the question."""
         ...
 
+    @property
+    def num_spans_at_once(self) -> int:
+        """Spans of a text whose requests keep it busy."""
+        ...
+
     def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, str]]:
         """Yield the index and the reply of each request, in whatever order they come.
 

@@ -57,6 +57,7 @@ class Endpoint:
         self._url = chat_address(url)
         self._model = model
         self._concurrency = concurrency
+        self.num_spans_at_once = 2 * concurrency
         self._retry_seconds = retry_seconds
         self._on_wait = on_wait
         self._stopped = threading.Event()

@@ -36,6 +36,7 @@ class LocalGenerator:
         """
         self._writer, self._reader = writer, reader or writer
         self._batch_size = batch_size
+        self.num_spans_at_once = max(1, batch_size // 2)
         self._engines: dict[int, Engine] = {}
         self._template = default_template(self._reader.require_tokenizer(), "short answer")
         self.is_small = sum(one.numel() for one in writer.model.parameters()) < SMALL_PARAMETERS

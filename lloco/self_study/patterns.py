@@ -16,7 +16,7 @@ _DEFINITION = re.compile(
     r"^(?P<what>(?:An? |The )?[A-Za-z][\w’'-]*(?: [\w’'-]+){0,3}) (?P<verb>is|are) "
     r"(?P<answer>(?:an? |the )?[a-z][^.;]{12,140})\.$"
 )
-_FIELD = re.compile(r"^(?P<field>[A-Z][\w’' /-]{1,24}): (?P<answer>\S[^:]{0,100})$")
+_FIELD = re.compile(r"^(?P<field>[A-Z][\w’'/-]*(?: [\w’'/-]+){0,2}): (?P<answer>\S[^:]{0,100})$")
 _REASON = re.compile(r"^(?P<what>[^.;]{15,160}?),? (?P<answer>because [^.;]{8,}|since (?!\d)[^.;]{12,})\.?$")
 _PRONOUN = re.compile(r"\b(?:he|she|it|they|him|her|them|his|its|their|this|these|that|those|there)\b", re.IGNORECASE)
 _SMALL = {"The", "A", "An", "In", "On", "At", "When", "For", "From", "If", "Most", "Some", "All", "After", "Before"}

@@ -16,6 +16,7 @@ from lloco.errors import DataError
 from lloco.files.durable import write_durably
 from lloco.files.strict_json import parse
 from lloco.self_study.wording import Kind
+from lloco.tasks.row import as_row
 
 _BEGINNING = b'{"id": '
 """How every line begins."""
@@ -164,6 +165,22 @@ class QuestionFile:
         if torn:
             with self.path.open("rb+") as file:
                 file.truncate(whole)
+
+
+def missing_documents(path: Path, digests: Mapping[str, str]) -> set[str]:
+    """Return the ids of the documents whose questions, of these texts, are not in a file, whoever made them.
+
+    Raises:
+        DataError: a line is not what `lloco questions` writes.
+    """
+    held: dict[str, str] = {}
+    if path.is_file():
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    row = as_row(parse(line, str(path), number), f"{path}, line {number}")
+                    held[row.identifier("id")] = Document(row.identifier("id"), row.text("text")).digest
+    return {id for id, digest in digests.items() if held.get(id) != digest}
 
 
 def count(lines: Iterable[Mapping[str, Any]]) -> Counts:

@@ -20,8 +20,8 @@ from lloco.self_study.span_work import Maker, SpanWork, finish
 from lloco.self_study.spans import Span, document_spans
 from lloco.store.corpus import Corpus
 
-BLOCK_SPANS = 16
-"""Spans that are worked on together."""
+TEMPLATE_SPANS = 16
+"""Spans that are worked on together where templates alone write."""
 NUM_ROUNDS = 4
 """Rounds of asking about a span."""
 
@@ -115,6 +115,7 @@ class Study:
         """Documents that were edited or removed since the plan was made."""
         self.num_asked = 0
         """Replies of the generator in this run."""
+        self._num_at_once = TEMPLATE_SPANS if generator is None else generator.num_spans_at_once
         self._unwritten: list[SpanWork] = []
 
     def run(self) -> Counts:
@@ -158,7 +159,7 @@ class Study:
         for works in self._documents():
             for number, work in enumerate(works, start=1):
                 block.append((work, number == len(works)))
-                if len(block) == BLOCK_SPANS:
+                if len(block) == self._num_at_once:
                     yield block
                     block = []
         if block:
