@@ -17,7 +17,8 @@ from lloco.self_study.wording import answer_ask
 from lloco.tasks.task import load_samples
 from tests.chat_stand_in import ChatStandIn, Reply, chat_stand_in, said
 from tests.command import QUICK, Run
-from tests.corpora import LEASE, VOYAGE
+from tests.corpora import LEASE, VOYAGE, lease_and_voyage, save_compressor
+from tests.serving import fill_store, serving
 
 pytestmark = pytest.mark.usefixtures("home")
 FACTS = [
@@ -132,6 +133,28 @@ def test_a_busy_server_is_asked_again_and_nothing_is_lost(filled: Run) -> None:
     assert "waiting" in filled.err and "429: slow down" in filled.err
 
 
+def test_a_request_that_is_too_long_is_left_out_and_others_are_asked(filled: Run) -> None:
+    def reply(body: dict[str, Any], number: int) -> Reply:
+        return scholar(body, number) if number else (400, {"error": {"message": "too long"}}, {})
+
+    with chat_stand_in(reply) as stand_in:
+        value = ask_endpoint(filled, stand_in, "--concurrency", "1")
+    assert value["made_by"]["m"] >= 3 and value["discarded"]["no question and answer in the reply"] == 1
+    assert "leaves a request out: it answered 400: too long" in filled.err
+
+
+def test_our_own_server_can_write_questions(filled: Run, tmp_path: Path) -> None:
+    wide = save_compressor(tmp_path / "wide", max_position_embeddings=8192)
+    store = fill_store(tmp_path / "served", wide, ships=lease_and_voyage())
+    with serving(store) as site:
+        argv = ["questions", "--corpus", "c", "--generator", site.url, "--generator-model", "ships"]
+        value = filled.json(*argv, "--per-span", "1", "--num", "2")
+    # A random model writes nonsense, which is counted, and templates make the questions.
+    assert value["num_requests"] >= 2 and value["num_questions"] == 2
+    assert value["discarded"]["no question and answer in the reply"] >= 2
+    assert "leaves a request out" not in filled.err
+
+
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
@@ -171,7 +194,7 @@ def test_a_run_that_failed_goes_on_without_asking_again_and_gives_the_same_file(
     assert num_asked == whole["num_requests"]
 
     def failing(body: dict[str, Any], number: int) -> Reply:
-        return scholar(body, number) if number < 5 else (400, {"error": {"message": "out of credit"}}, {})
+        return scholar(body, number) if number < 5 else (402, {"error": {"message": "out of credit"}}, {})
 
     argv = ["--generator-model", "m", "--out", "parts.jsonl", "--concurrency", "1"]
     with chat_stand_in(failing) as stand_in:

@@ -22,6 +22,8 @@ KEY_VARIABLES = ("LLOCO_GENERATOR_KEY", "OPENAI_API_KEY")
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
 LONGEST_WAIT_SECONDS = 60.0
 _BUSY = {408, 409, 425, 429}
+_UNFIT = {400, 413, 422}
+"""The request does not suit the model, mostly since it is too long; others may."""
 
 
 class Endpoint:
@@ -48,7 +50,7 @@ class Endpoint:
             concurrency: requests that run at once.
             timeout_seconds: how long one reply may take.
             retry_seconds: waits between tries; a server's own Retry-After goes before, up to a minute.
-            on_wait: is told why and how long is waited.
+            on_wait: is told why and how long is waited, and what is left out.
             environment: holds the key.
 
         Raises:
@@ -112,6 +114,9 @@ class Endpoint:
                 if response.status_code == 200:
                     return _text(response)
                 reason = f"it answered {response.status_code}: {_complaint(response)}"
+                if response.status_code in _UNFIT:
+                    self._on_wait(f"generator {self._model} leaves a request out: {reason}")
+                    return ""
                 if response.status_code not in _BUSY and response.status_code < 500:
                     raise LlocoError(f"generator {self._model} at {self._url} refused a request; {reason}")
             except httpx.TimeoutException:
