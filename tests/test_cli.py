@@ -31,7 +31,7 @@ GROUPS = {
     "bench": ("latency", "compress", "finetune", "serve"),
 }
 VERBS = (
-    *("demo", "compress", "finetune", "ask", "chat", "predict", "score", "evaluate", "pretrain", "serve"),
+    *("demo", "compress", "questions", "finetune", "ask", "chat", "predict", "score", "evaluate", "pretrain", "serve"),
     *("push", "pull", *GROUPS),
 )
 HEAVY = {"torch", "transformers", "peft", "accelerate", "numpy", "rich.markdown", "datasets", "matplotlib"}

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("answer", "compress", "tasks", "training"),
     ("report",),
-    ("bench", "evals", "hub", "importers", "server"),
+    ("bench", "evals", "hub", "importers", "self_study", "server"),
     ("demo", "vllm_plugins"),
     ("cli", "__main__"),
 )

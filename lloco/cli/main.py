@@ -21,6 +21,7 @@ from lloco.cli.verbs.predict import predict
 from lloco.cli.verbs.pretrain import pretrain
 from lloco.cli.verbs.pull import pull
 from lloco.cli.verbs.push import push
+from lloco.cli.verbs.questions import questions
 from lloco.cli.verbs.score import score
 from lloco.cli.verbs.serve import serve
 
@@ -54,7 +55,7 @@ def _lloco(
 
 for _alone in (demo, serve):
     app.command(no_args_is_help=False)(_alone)
-for _verb in (compress, finetune, ask, chat, predict, score, evaluate, pretrain, push, pull):
+for _verb in (compress, questions, finetune, ask, chat, predict, score, evaluate, pretrain, push, pull):
     app.command(no_args_is_help=True)(_verb)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(model_app, name="model")

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
 from lloco.prompts.batch import TokenEmbedder, embed_rows
-from lloco.prompts.prompt import question_ids
+from lloco.prompts.prompt import build_prompt, question_ids
 from lloco.prompts.template import Template
 
 
@@ -39,9 +39,18 @@ def question_branch(
     question: str,
     target_ids: Tensor,
     options: Sequence[str] = (),
+    *,
+    has_context: bool = True,
 ) -> tuple[Tensor, Branch]:
-    """Return the tokens before the context, and the question with its answer as a branch whose targets are these."""
-    before, after = question_ids(template, tokenizer, question, options)
+    """Return the tokens before the context, and the question with its answer as a branch whose targets are these.
+
+    Without a context all stands in the branch.
+    """
+    if has_context:
+        before, after = question_ids(template, tokenizer, question, options)
+    else:
+        (after,) = build_prompt(template, tokenizer, question, options=options).pieces
+        before = after[:0]
     weights = torch.cat([torch.zeros(len(after)), torch.ones(len(target_ids))])
     return before, Branch(torch.cat([after, target_ids]), weights)
 

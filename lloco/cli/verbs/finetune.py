@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,18 @@ import typer
 from lloco.cli import options
 from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.eval_session import warn_of_other_model
+from lloco.cli.finetune_flags import Learned, Recipe
 from lloco.cli.output import Output
+from lloco.cli.study_session import (
+    STUDIED,
+    StudyFlags,
+    refresh_of,
+    studied_digests,
+    studied_questions,
+)
 from lloco.cli.templates import named_template
 from lloco.cli.verb import verb
+from lloco.cli.verbs.questions import GeneratorFlags
 from lloco.errors import DataError
 from lloco.files.strict_json import check_are_files
 
@@ -30,91 +39,18 @@ if TYPE_CHECKING:
     from lloco.store.store import Store
     from lloco.training.finetune.questions import FinetuneData
     from lloco.training.finetune.run import FinetuneOptions
+    from lloco.training.finetune.self_study import SelfStudyOptions
 
 WAIT_SECONDS = 5.0
-
-
-def _number(flag: str, explanation: str) -> Any:
-    return typer.Option(flag, parser=options.at_least(1), metavar="N", help=explanation)
-
-
-@dataclass(frozen=True, slots=True)
-class _Questions:
-    """The flags that say what is learned, about which corpus, with which models."""
-
-    task: Annotated[
-        str | None,
-        typer.Option("--task", parser=options.task_name, metavar="NAME", help="--data is this task's: its documents "
-                     "are compressed first."),
-    ] = None  # fmt: skip
-    limit: options.Limit = None
-    model: options.Model = None
-    compressor: options.CompressorName = None
-    adapter: options.StartAdapter = None
-    device: options.Device = None
-    dtype: options.DtypeName = None
-    max_positions: options.MaxPositions = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    """The flags that say how the adapter is trained."""
-
-    num_epochs: Annotated[float, typer.Option("--num-epochs", metavar="X", help="Passes over the examples.")] = 3.0
-    num_steps: Annotated[int | None, _number("--num-steps", "Optimiser steps in all, instead of passes.")] = None
-    batch_size: Annotated[int, _number("--batch-size", "Examples of one optimiser step, over all processes.")] = 8
-    micro_batch_size: Annotated[int, _number("--micro-batch-size", "Examples that one process computes at once.")] = 4
-    questions_a_row: Annotated[
-        int, _number("--questions-a-row", "Questions about one document that share a reading of it.")
-    ] = 4
-    learning_rate: Annotated[float, typer.Option("--learning-rate", metavar="X", help="Peak learning rate.")] = 2e-5
-    warmup_ratio: Annotated[
-        float,
-        typer.Option(
-            "--warmup-ratio", metavar="X", min=0, max=1, help="Share of the steps in which the learning rate rises."
-        ),
-    ] = 0.04
-    weight_decay: Annotated[float, typer.Option("--weight-decay", metavar="X", min=0, help="AdamW weight decay.")] = 0.0
-    lora_r: Annotated[int, _number("--lora-r", "Rank of the adapter.")] = 8
-    lora_alpha: Annotated[int, _number("--lora-alpha", "Its scale is alpha / r.")] = 16
-    lora_dropout: Annotated[
-        float, typer.Option("--lora-dropout", metavar="X", min=0, max=1, help="Dropout in front of it.")
-    ] = 0.05
-    target_modules: Annotated[
-        str, typer.Option("--target-modules", metavar="A,B,...", help="Linear modules that get an adapter.")
-    ] = "q_proj,k_proj,v_proj,o_proj"
-    save_every: Annotated[int, _number("--save-every", "Steps between checkpoints.")] = 100
-    evaluate_every: Annotated[int, _number("--evaluate-every", "Steps between measurements on --validation.")] = 100
-    bf16: Annotated[bool, typer.Option("--bf16", help="Compute a float32 decoder in bfloat16 while training.")] = False
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time, the same gradients.")
-    ] = False
-    seed: options.Seed = 0
-
-    def check_start(self, adapter: Path) -> None:
-        """Raise where a new adapter's size or place is named and there is one to start from."""
-        for field in fields(self):
-            if field.name in ("lora_r", "lora_alpha", "target_modules") and getattr(self, field.name) != field.default:
-                flag = f"--{field.name.replace('_', '-')}"
-                raise typer.BadParameter(f"adapter {adapter} keeps its own rank, scale and modules: leave {flag} out")
-
-    def finetune_options(self) -> "FinetuneOptions":
-        """Return them as the library takes them."""
-        from lloco.adapters.folder import LoraOptions
-        from lloco.training.finetune.run import FinetuneOptions
-
-        flags = asdict(self)
-        modules = tuple(name.strip() for name in flags.pop("target_modules").split(","))
-        lora = LoraOptions(flags.pop("lora_r"), flags.pop("lora_alpha"), flags.pop("lora_dropout"), modules)
-        return FinetuneOptions(lora=lora, **flags)
 
 
 @verb(kept="the run goes on from its last checkpoint in the --out folder when the same command is given again")
 def finetune(
     *,
     data: Annotated[
-        str, typer.Option("--data", metavar="FILE", help="Lines {question, answer, document}; or the task's data.")
-    ],
+        str | None,
+        typer.Option("--data", metavar="FILE", help="Lines {question, answer, document}; or the task's data."),
+    ] = None,
     corpus: Annotated[
         str | None,
         typer.Option("--corpus", metavar="NAME", help="Corpus in the store [default: one with the name of --task]."),
@@ -129,8 +65,10 @@ def finetune(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run [default: finetune-CORPUS].")
     ] = None,
-    questions: _Questions,
-    recipe: _Recipe,
+    questions: Learned,
+    recipe: Recipe,
+    study: StudyFlags,
+    generator: GeneratorFlags,
     store: options.StorePath = None,
     is_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -142,6 +80,8 @@ def finetune(
     \b
     Examples:
       lloco finetune --corpus contracts --data questions.jsonl
+      lloco finetune --corpus contracts --self-study
+      lloco finetune --corpus contracts --self-study --refresh
       lloco finetune --task fairytaleqa --data train.jsonl --learning-rate 2e-4
       lloco finetune --corpus contracts --data more.jsonl --adapter finetune-contracts/adapter --out finetune-more
       torchrun --nproc-per-node 2 -m lloco finetune --corpus stories --data questions.jsonl
@@ -149,6 +89,9 @@ def finetune(
     name = corpus or questions.task
     if name is None:
         raise typer.BadParameter("the questions are about a corpus: name it with --corpus, or their --task")
+    if data is None and not study.self_study:
+        raise typer.BadParameter("give questions with --data, or let --self-study make them", param_hint="'--data'")
+    study.check()
     if questions.adapter is not None:
         recipe.check_start(questions.adapter)
     output = Output(is_json, quiet)
@@ -171,19 +114,41 @@ def finetune(
             "do: give a smaller --micro-batch-size or a larger --batch-size"
         )
     with Store(store) as opened:
-        learned = _read(opened, name, questions, data)
+        learned = None if data is None else _read(opened, name, questions, data)
         held_out = _read(opened, name, questions, validation, split=None) if validation else None
         documents = _documents(learned, held_out)
         loaded = _compress_missing(opened, name, documents, questions, state, output)
         found = opened.corpus(name, create=False)
-        is_own = questions.model is None and questions.adapter is None and not is_shared_out
-        decoder = loaded.decoder if loaded and is_own else _load_decoder(found, questions, state, is_shared_out)
-        del loaded
-        if questions.adapter is not None:
-            warn_of_other_model(output, questions.adapter, decoder)
         folder = out or Path(f"finetune-{found.name}")
-        wording = _wording(template, learned, questions.adapter, decoder)
-        adapter = _train(found, decoder, learned, held_out, wording, chosen, folder, questions.adapter, output)
+        start, notes = questions.adapter, {}
+        if study.self_study:
+            studied = studied_questions(found, study, generator, state, output, device=questions.device)
+            notes = {STUDIED: studied_digests(found)}
+            if study.refresh:
+                start, studied, own_folder = refresh_of(found, studied, start, recipe.seed, output)
+                recipe.check_start(start)
+                folder = out or own_folder
+            learned = _mixed(learned, studied)
+        assert learned is not None
+        is_own = questions.model is None and start is None and not is_shared_out
+        decoder = loaded.decoder if loaded and is_own else _load_decoder(found, questions, start, state, is_shared_out)
+        del loaded
+        if start is not None:
+            warn_of_other_model(output, start, decoder)
+        wording = _wording(template, learned, start, decoder)
+        adapter = _train(
+            found,
+            decoder,
+            learned,
+            held_out,
+            wording,
+            chosen,
+            folder,
+            start,
+            output,
+            study=study.study_options(),
+            notes=notes,
+        )
         values = _values(found.name, adapter, learned)
         if state.is_main_process:
             earlier = found.summary().adapter_digest
@@ -194,7 +159,7 @@ def finetune(
     output.say(f'next: lloco ask --corpus {found.name} "your question"')
 
 
-def _read(store: "Store", corpus: str, questions: _Questions, data: str, split: str | None = "train") -> "FinetuneData":
+def _read(store: "Store", corpus: str, questions: Learned, data: str, split: str | None = "train") -> "FinetuneData":
     """Read a task's data, or lines about the corpus's documents."""
     from lloco.training.finetune.questions import read_question_lines, read_task_data
 
@@ -203,9 +168,17 @@ def _read(store: "Store", corpus: str, questions: _Questions, data: str, split: 
     return read_question_lines(Path(data), lambda: store.corpus(corpus, create=False).document_ids(), questions.limit)
 
 
-def _documents(learned: "FinetuneData", held_out: "FinetuneData | None") -> "dict[str, Document]":
+def _mixed(given: "FinetuneData | None", studied: "FinetuneData") -> "FinetuneData":
+    """Return given questions and those of self-study together."""
+    if given is None:
+        return studied
+    kind = given.kind if given.kind == studied.kind else None
+    return replace(given, examples=(*given.examples, *studied.examples), kind=kind)
+
+
+def _documents(learned: "FinetuneData | None", held_out: "FinetuneData | None") -> "dict[str, Document]":
     """Return all documents that came with questions by id; raises `DataError` where an id has two texts."""
-    documents = {one.id: one for one in learned.documents}
+    documents = {one.id: one for one in learned.documents} if learned else {}
     for one in held_out.documents if held_out else ():
         if documents.setdefault(one.id, one).digest != one.digest:
             raise DataError(
@@ -219,7 +192,7 @@ def _compress_missing(
     store: "Store",
     corpus: str,
     documents: "Mapping[str, Document]",
-    questions: _Questions,
+    questions: Learned,
     state: "PartialState",
     output: Output,
 ) -> "Compressor | None":
@@ -241,7 +214,7 @@ def _missing(store: "Store", corpus: str, documents: "Mapping[str, Document]") -
     return [one for one in documents.values() if digests.get(one.id) != one.digest]
 
 
-def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: _Questions, output: Output) -> "Compressor":
+def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: Learned, output: Output) -> "Compressor":
     from lloco.compress.corpus_compressor import load_corpus_compressor
     from lloco.compress.run import compress_into
 
@@ -286,7 +259,9 @@ def _wording(template: str | None, data: "FinetuneData", start: Path | None, dec
     return named_template(template)
 
 
-def _load_decoder(corpus: "Corpus", questions: _Questions, state: "PartialState", is_shared_out: bool) -> "Decoder":
+def _load_decoder(
+    corpus: "Corpus", questions: Learned, start: Path | None, state: "PartialState", is_shared_out: bool
+) -> "Decoder":
     from lloco.answer.corpus_decoder import load_corpus_decoder
     from lloco.models.decoder import resolve_dtype
 
@@ -296,7 +271,7 @@ def _load_decoder(corpus: "Corpus", questions: _Questions, state: "PartialState"
     return load_corpus_decoder(
         corpus,
         questions.model,
-        adapter=questions.adapter,
+        adapter=start,
         compressor=questions.compressor,
         device=device,
         dtype=dtype,
@@ -314,6 +289,9 @@ def _train(
     folder: Path,
     start: Path | None,
     output: Output,
+    *,
+    study: "SelfStudyOptions | None",
+    notes: Mapping[str, Any],
 ) -> Path:
     from lloco.training.finetune.run import finetune as train_adapter
     from lloco.training.loop import LogLine
@@ -338,6 +316,8 @@ def _train(
             () if held_out is None else held_out.examples,
             compressor_digest=corpus.compressor_digest,
             adapter=start,
+            study=study,
+            notes=notes,
         )
 
 

@@ -18,7 +18,7 @@ from lloco.prompts.branched_rows import BranchedInput, BranchedRow, collate_bran
 from lloco.training.adapt.rows import text_row, vector_row
 from lloco.training.adapt.samples import Sample, Samples
 from lloco.training.adapt.validation import Measured
-from lloco.training.pretrain.stage import divergence
+from lloco.training.distillation import pulls_to_teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +133,17 @@ class AdaptStage:
         if self.options.distillation_ratio:
             learns = _targets_of(samples, taught).to(logits.device)
             targets = text_inputs.target_ids.to(logits.device)
-            pulls = self._pulls(text_logits.detach(), logits[learns], losses[learns], targets)
+            pulls = pulls_to_teacher(
+                text_logits.detach(),
+                logits[learns],
+                losses[learns],
+                targets,
+                ratio=self.options.distillation_ratio,
+                top_k=self.options.distillation_top_k,
+            )
             losses = losses.index_add(0, learns, pulls)
         text_weights = text_inputs.target_weights.to(logits.device)
         return losses @ weights + _cross_entropies(text_logits, text_inputs) @ text_weights
-
-    def _pulls(self, teacher: Tensor, student: Tensor, losses: Tensor, targets: Tensor) -> Tensor:
-        """Return what to add to the targets' own losses where the teacher is right, so that the two are mixed."""
-        share = self.options.distillation_ratio
-        is_right = teacher.argmax(dim=-1) == targets
-        pulls = divergence(teacher, student, self.options.distillation_top_k, reduction="none")
-        return torch.where(is_right, share * (pulls - losses), torch.zeros_like(losses))
 
     def logits(self, rows: Sequence[BranchedRow]) -> tuple[Tensor, BranchedInput]:
         """Return float32 logits (num_targets, vocab_size) of the rows' targets, and the rows as they were read."""

@@ -27,6 +27,13 @@ class Example:
     question: str
     answer: str
     options: tuple[str, ...] = ()
+    passage: str = ""
+    """The text that the answer stands in, for self-study; empty where nobody knows it."""
+
+    def digest_line(self) -> str:
+        """Return what a digest of the data is over, which is older than passages."""
+        values = asdict(self)
+        return json.dumps({key: value for key, value in values.items() if key != "passage" or value}, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +110,7 @@ def measure_examples(
         vectors.update(data.view(torch.uint8).numpy().data)
         for place in own:
             measured[place] = _measure(examples[place], embeds, template, decoder, _name(examples, place, kind))
-    lines = "\n".join(json.dumps(asdict(example), sort_keys=True) for example in examples)
+    lines = "\n".join(example.digest_line() for example in examples)
     return ExampleSet(
         tuple(measured[place] for place in range(len(examples))),
         hashlib.sha256(lines.encode()).hexdigest(),

@@ -79,6 +79,35 @@ def read_question_lines(
     return FinetuneData(tuple(examples), (), _same_kind(kinds))
 
 
+def read_study_lines(path: Path, limit: int | None = None) -> FinetuneData:
+    """Read what `lloco questions` wrote: questions with the passages that their answers stand in.
+
+    Raises:
+        DataError: with the line, where it is something else, or there is no question.
+    """
+    examples: list[Example] = []
+    documents: list[Document] = []
+    for row in (as_row(value, where) for where, value in read_values(path)):
+        text = row.text("text")
+        documents.append(Document(row.identifier("id"), text, row.text("title", may_be_blank=True)))
+        for question in row.rows("questions"):
+            start, end = _span_of(question, len(text))
+            answer = _answer_of(question)
+            examples.append(Example(documents[-1].id, question.text("question"), answer, passage=text[start:end]))
+    if not examples:
+        raise DataError(
+            f"{path} must hold questions to study, got none: see `lloco questions` for what threw them away"
+        )
+    return FinetuneData(tuple(examples[:limit]), tuple(documents), "short answer")
+
+
+def _span_of(row: Row, num_characters: int) -> tuple[int, int]:
+    span = row.items("span")
+    if len(span) != 2 or not all(isinstance(one, int) for one in span) or not 0 <= span[0] < span[1] <= num_characters:
+        raise row.error(f"`span` must be two characters of the text, got {span}: make the file with `lloco questions`")
+    return span[0], span[1]
+
+
 def _example_of(sample: Sample, data: str) -> Example:
     if sample.options:
         if sample.gold_letter is None:

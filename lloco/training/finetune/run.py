@@ -33,6 +33,7 @@ from lloco.prompts.template import Template
 from lloco.training.checkpoint import CHECKPOINT, claimed_run
 from lloco.training.curves import write_curves
 from lloco.training.finetune.examples import Example, ExampleSet, SoftPrompts, measure_examples
+from lloco.training.finetune.self_study import SelfStudyOptions, SelfStudyStage
 from lloco.training.finetune.stage import AnswerStage
 from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
 from lloco.training.sharding import decoder_layers, is_sharding_wanted, whole
@@ -116,6 +117,8 @@ def finetune(
     *,
     compressor_digest: str | None = None,
     adapter: Path | None = None,
+    study: SelfStudyOptions | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train or go on training in `out`; returns out/adapter, beside which the loss curve and the checkpoint are.
 
@@ -124,7 +127,8 @@ def finetune(
     memory, with the adapter still attached; under FSDP2 it must not run the decoder, as other processes do not at that
     time. The decoder is given back as it came, but in shares under FSDP2, for which
     it may come on a CPU: its shares go to the device that trains. With the folder of an `adapter` training starts from
-    its weights, and of `options.lora` only the dropout counts.
+    its weights, and of `options.lora` only the dropout counts. With `study` examples are learned as `self_study` says.
+    `notes` are plain values that are saved in the adapter's lloco.json.
 
     Raises:
         DataError: no examples, or one that cannot be learned whole; nothing has been trained then.
@@ -137,6 +141,8 @@ def finetune(
         check_adapter(adapter, decoder)
         options = replace(options, lora=lora_options(adapter, options.lora.dropout))
     state = process_state(decoder.device)
+    if study is not None and is_sharding_wanted(state):
+        raise LlocoError("self-study reads each row several times, which FSDP cannot: start it without FSDP")
     if state.num_processes > 1 and not is_sharding_wanted(state):
         decoder.model.to(state.device)
     options = replace(options, bf16=chosen_bf16(options.bf16, [out], state))
@@ -147,7 +153,9 @@ def finetune(
     run = _run(decoder, data, template, options, compressor_digest) | {"num_samples": num_samples}
     if adapter is not None:
         run["start_adapter_digest"] = adapter_digest(adapter)
-    stage = AnswerStage(
+    if study is not None:
+        run["self_study"] = asdict(study)
+    answers = AnswerStage(
         decoder,
         template,
         soft_prompts,
@@ -161,6 +169,7 @@ def finetune(
         validation=held_out.examples,
         evaluate_every=options.evaluate_every,
     )
+    stage = answers if study is None else SelfStudyStage(answers, study)
     with (
         claimed_run(out, state),
         _seeded(decoder, options.seed),
@@ -174,6 +183,7 @@ def finetune(
             origin = run | {"options": asdict(options), "seed": options.seed, "num_steps": len(log)}
             origin |= {"num_examples": len(examples), "num_documents": data.num_documents}
             origin |= {} if adapter is None else {"start_adapter": str(adapter.resolve())}
+            origin |= notes or {}
             _write_adapter(model, learned, out, decoder, template, origin | {"final_loss": log[-1].loss})
         state.wait_for_everyone()
     return out / ADAPTER_FOLDER

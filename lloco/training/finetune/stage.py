@@ -19,6 +19,7 @@ from lloco.errors import LlocoError
 from lloco.models.decoder import Decoder
 from lloco.prompts.batch import IGNORED_LABEL, collate
 from lloco.prompts.branched_rows import Branch, BranchedRow, can_branch, collate_branches, question_branch
+from lloco.prompts.prompt import Prompt
 from lloco.prompts.template import Template
 from lloco.training.finetune.examples import MeasuredExample, SoftPrompts, example_prompt
 
@@ -76,6 +77,10 @@ class AnswerStage:
             batches[-1] += row
         return batches
 
+    def rows_of(self, batch: Sequence[MeasuredExample]) -> list[list[MeasuredExample]]:
+        """Return the examples of a micro-batch by the rows that they share."""
+        return list(self._rows(batch, len(batch)))
+
     def _rows(self, examples: Sequence[MeasuredExample], largest: int) -> Iterator[list[MeasuredExample]]:
         """Yield neighbouring examples of one document, as many as share a row."""
         row: list[MeasuredExample] = []
@@ -99,7 +104,7 @@ class AnswerStage:
 
     def target_logits(self, batch: Sequence[MeasuredExample]) -> tuple[Tensor, Tensor]:
         """Return logits (num_targets, vocab_size) and ids (num_targets,) of all targets, example by example."""
-        rows = list(self._rows(batch, len(batch)))
+        rows = self.rows_of(batch)
         return self._read_rows(rows) if len(rows) < len(batch) else self._read_apart(batch)
 
     def _read_rows(self, rows: Sequence[Sequence[MeasuredExample]]) -> tuple[Tensor, Tensor]:
@@ -110,7 +115,16 @@ class AnswerStage:
             worded = [self._worded(measured) for measured in row]
             before, _ = worded[0]
             branched.append(BranchedRow((before, embeds), tuple(branch for _, branch in worded)))
-        inputs = collate_branches(branched, self.decoder)
+        return self.branch_logits(branched)
+
+    def branch_logits(self, rows: Sequence[BranchedRow]) -> tuple[Tensor, Tensor]:
+        """Return logits (num_targets, vocab_size) and ids (num_targets,) of the rows' targets, branch by branch.
+
+        A model that reads no branches gets a row for each.
+        """
+        if not can_branch(self.decoder):
+            return self._read_branches_apart(rows)
+        inputs = collate_branches(rows, self.decoder)
         with _output_layer_at(self.decoder, inputs.before_targets):
             output = self.decoder.model(
                 inputs_embeds=inputs.inputs_embeds,
@@ -120,6 +134,15 @@ class AnswerStage:
             )
         return output.logits[0], inputs.target_ids.to(self.decoder.device)
 
+    def _read_branches_apart(self, rows: Sequence[BranchedRow]) -> tuple[Tensor, Tensor]:
+        prompts, targets = [], []
+        for row in rows:
+            for branch in row.branches:
+                first = int((branch.weights > 0).nonzero()[0])
+                prompts.append(Prompt((*row.context, branch.ids[:first])))
+                targets.append(branch.ids[first:])
+        return self._read_prompts(prompts, targets)
+
     def _worded(self, measured: MeasuredExample) -> tuple[Tensor, Branch]:
         """Return the tokens before the context, which all questions share, and the question with its answer."""
         example, tokenizer = measured.example, self.decoder.require_tokenizer()
@@ -127,18 +150,17 @@ class AnswerStage:
 
     def _read_apart(self, batch: Sequence[MeasuredExample]) -> tuple[Tensor, Tensor]:
         """Read a row for each question."""
+        prompts = [
+            example_prompt(
+                measured.example, self.soft_prompts.embeds(measured.example.document_id), self.template, self.decoder
+            )
+            for measured in batch
+        ]
+        return self._read_prompts(prompts, [measured.target_ids for measured in batch])
+
+    def _read_prompts(self, prompts: Sequence[Prompt], targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         decoder = self.decoder
-        inputs = collate(
-            [
-                example_prompt(
-                    measured.example, self.soft_prompts.embeds(measured.example.document_id), self.template, decoder
-                )
-                for measured in batch
-            ],
-            decoder,
-            padding_side="right",
-            targets=[measured.target_ids for measured in batch],
-        )
+        inputs = collate(prompts, decoder, padding_side="right", targets=targets)
         assert inputs.labels is not None
         is_target = inputs.labels != IGNORED_LABEL
         with _output_layer_at(decoder, is_target.roll(-1, dims=1)):
