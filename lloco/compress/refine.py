@@ -73,8 +73,8 @@ def refine(
         if not vectors.grad.isfinite().all():
             raise DocumentError(
                 f"the gradient is not finite in {compressor.decoder.dtype} (document "
-                f"{soft_prompt.provenance.document_id!r}, step {step + 1}): refine in float32 or bfloat16, or leave out "
-                "--refine"
+                f"{soft_prompt.provenance.document_id!r}, step {step + 1}): refine in float32 or bfloat16, or leave "
+                "out --refine"
             )
         optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / num_steps)
         optimizer.step()
