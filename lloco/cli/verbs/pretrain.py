@@ -185,7 +185,8 @@ def pretrain(
         return
     if design == "pyramid":
         raise typer.BadParameter("--design pyramid is put around a pretrained model: name it with --init")
-    from lloco.training.pretrain.run import ModelShape, PretrainOptions
+    from lloco.training.pretrain.model import ModelShape
+    from lloco.training.pretrain.run import PretrainOptions
 
     chosen = PretrainOptions(
         data=tuple(data),
