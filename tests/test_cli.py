@@ -19,7 +19,8 @@ from lloco.cli.output import Output, ProgressLines
 from lloco.cli.verbs.demo import TASKS as DEMO_TASKS
 from lloco.evals.mode import MODES
 from lloco.training.finetune.run import FinetuneOptions
-from lloco.training.pretrain.run import ModelShape, PretrainOptions
+from lloco.training.pretrain.model import ModelShape
+from lloco.training.pretrain.run import PretrainOptions
 from tests.command import Run
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 from lloco.adapters.base_model import BASE_ADAPTER
 from lloco.engine.decode_batch import DecodeBatch
 from lloco.engine.prefix_cache import Prefix
-from lloco.fast_llama.forward import LlamaForward
+from lloco.fast_llama.forward import forward_for
 from lloco.fast_llama.supported import can_read
 from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import Prompt
@@ -217,19 +217,27 @@ def test_bfloat16_with_adapters_in_float32_is_as_near_as_the_models_own_forward(
 @pytest.mark.parametrize("is_causal", [True, False])
 def test_states_of_rows_that_are_read_at_once(shape: str, is_causal: bool) -> None:
     body: Any = tiny_decoder(SHAPES[shape]()).model.get_decoder()  # type: ignore[no-untyped-call]
-    assert can_read(body)
     embeds = torch.randn(3, 20, 48, generator=torch.Generator().manual_seed(1))
     given = embeds.clone()
     is_token = torch.arange(20) < torch.tensor([20, 13, 1])[:, None]
     sees = is_token[:, None, None] & (torch.ones(20, 20, dtype=torch.bool).tril() if is_causal else torch.tensor(True))
     with torch.no_grad():
         expected = body(inputs_embeds=embeds, attention_mask=sees.expand(-1, -1, 20, -1), use_cache=False)
-        made = LlamaForward(body).encode(embeds, is_token, is_causal=is_causal)
-        alone = LlamaForward(body).encode(embeds[1:2, :13], None, is_causal=is_causal)
+        forward = forward_for(body)
+        assert forward is not None
+        made = forward.encode(embeds, is_token, is_causal=is_causal)
+        alone = forward.encode(embeds[1:2, :13], None, is_causal=is_causal)
     states = expected.last_hidden_state
     assert torch.equal(embeds, given)
     assert torch.allclose(made[is_token], states[is_token], atol=2e-4)
     assert torch.allclose(alone[0], states[1, :13], atol=2e-4)
+
+
+def test_adapters_that_nobody_names_and_models_of_other_kinds_are_left_to_the_models_own_forward() -> None:
+    decoder = with_adapters(tiny_decoder(), tales={"target_modules": ["q_proj"]})
+    assert forward_for(decoder.model) is None
+    assert forward_for(decoder.model, [BASE_ADAPTER]) is not None
+    assert forward_for(tiny_model("gemma2")) is None
 
 
 def test_an_adapter_that_overflows_spoils_no_other_row() -> None:

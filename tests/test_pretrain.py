@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.choices import Design
 from lloco.compressors.decoder_based import forget_settings
 from lloco.compressors.delta import TrainableCompressor
-from lloco.compressors.load import Design, load_compressor
+from lloco.compressors.load import load_compressor
 from lloco.compressors.local import LocalCompressor
 from lloco.documents.document import Document
 from lloco.errors import CheckpointError, DataError, LlocoError
@@ -28,7 +29,8 @@ from lloco.models.checkpoint import weights_digest
 from lloco.prompts.template import REPEAT_INSTRUCTION
 from lloco.training.loop import LogLine
 from lloco.training.pretrain.batches import ReadingBatch, ReadingOptions, StageName
-from lloco.training.pretrain.run import ModelShape, PretrainOptions, new_compressor, pretrain
+from lloco.training.pretrain.model import ModelShape
+from lloco.training.pretrain.run import PretrainOptions, new_compressor, pretrain
 from lloco.training.pretrain.stage import ReadingStage, divergence
 from lloco.training.pretrain.text import (
     IdArray,

@@ -19,8 +19,7 @@ from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix, prefix_length
 from lloco.errors import LlocoError
-from lloco.fast_llama.forward import LlamaForward
-from lloco.fast_llama.supported import can_read
+from lloco.fast_llama.forward import forward_for
 from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import Prompt
 
@@ -101,7 +100,7 @@ class KeptKeys:
             cache.update(keys[None], values[None], layer)
         num_dropped = self._length - self._prefix.length
         # What reads whole prompts reads these too, so that times compare.
-        forward = LlamaForward(decoder.model, [BASE_ADAPTER]) if can_read(decoder.model) else None
+        forward = forward_for(decoder.model, [BASE_ADAPTER])
 
         def read(ids: Tensor) -> Tensor:
             if forward is None:

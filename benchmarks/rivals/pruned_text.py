@@ -17,8 +17,7 @@ from lloco.adapters.base_model import BASE_ADAPTER
 from lloco.documents.document import Document
 from lloco.engine.named_adapters import inference
 from lloco.evals.context import Context
-from lloco.fast_llama.forward import LlamaForward
-from lloco.fast_llama.supported import can_read
+from lloco.fast_llama.forward import forward_for
 from lloco.models.control_tokens import encode_text
 from lloco.models.decoder import Decoder
 from lloco.models.tokenize import token_ids
@@ -81,9 +80,8 @@ class QuestionLikelihood:
     def _logits(self, inputs: ModelInput, is_asked: Tensor) -> Tensor:
         """Return the logits (number of asked positions, vocab_size), computed by what answers."""
         decoder, names = self._decoder, [BASE_ADAPTER] * len(is_asked)
-        if can_read(decoder.model):
+        if (forward := forward_for(decoder.model, names)) is not None:
             with decoder.lock, torch.no_grad():
-                forward = LlamaForward(decoder.model, names)
                 states = forward.encode(inputs.inputs_embeds, inputs.attention_mask, is_causal=True)
                 head: Any = decoder.model.get_output_embeddings()  # type: ignore[no-untyped-call]
                 asked: Tensor = head(states[:, :-1][is_asked])

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
 
+from lloco.compressors import choices
 from lloco.errors import LlocoError
 
-LongDocuments: TypeAlias = Literal["windows", "truncate", "refuse"]
 StorageDtype: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
-Design: TypeAlias = Literal["autocompressor", "pooling", "interleaved", "bidirectional", "dynamic_pooling"]
+Design: TypeAlias = Literal[choices.Design, "dynamic_pooling"]
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 ENGINES = ("transformers", "vllm")
 

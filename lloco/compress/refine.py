@@ -60,46 +60,33 @@ def refine(
     if not num_steps:
         return soft_prompt
     first = soft_prompt.embeds.to(compressor.decoder.device, torch.float32)
-    moved = _Adam(first)
+    vectors = first.clone()
+    learning_rate = LEARNING_RATE * float(first.square().mean().sqrt())
+    optimizer = torch.optim.Adam([vectors], learning_rate, BETAS, EPSILON)
     chooser = random.Random(seed)
     for step in range(num_steps):
-        stretches = _stretches(compressor, soft_prompt, len(ids), chooser)
-        gradient = torch.zeros_like(first)
-        for rows, tokens in stretches:
-            gradient[rows] = _gradient(compressor, moved.vectors[rows], ids[tokens])
+        vectors.grad = torch.zeros_like(first)
+        for rows, tokens in _stretches(compressor, soft_prompt, len(ids), chooser):
+            vectors.grad[rows] = _gradient(compressor, vectors[rows], ids[tokens])
             if on_progress is not None:
                 on_progress(len(ids[tokens]))
-        if not gradient.isfinite().all():
+        if not vectors.grad.isfinite().all():
             raise DocumentError(
-                f"finite gradients were wanted to refine document {soft_prompt.provenance.document_id!r}, step "
-                f"{step + 1} has others in {compressor.decoder.dtype}: refine in float32 or bfloat16, or leave out "
-                "--refine"
+                f"the gradient is not finite in {compressor.decoder.dtype} (document "
+                f"{soft_prompt.provenance.document_id!r}, step {step + 1}): refine in float32 or bfloat16, or leave "
+                "out --refine"
             )
-        moved.step(gradient, LEARNING_RATE * (1 - step / num_steps))
-    embeds = moved.vectors.to(soft_prompt.embeds.device, soft_prompt.embeds.dtype)
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / num_steps)
+        optimizer.step()
+        _clamp_norms(vectors, first)
+    embeds = vectors.detach().to(soft_prompt.embeds.device, soft_prompt.embeds.dtype)
     return SoftPrompt(embeds, replace(soft_prompt.provenance, refine_steps=num_steps))
 
 
-class _Adam:
-    """Adam on the rows of one matrix, whose norms it keeps near those that they had."""
-
-    def __init__(self, vectors: Tensor) -> None:
-        self.vectors = vectors.clone()
-        self._norms = vectors.norm(dim=1, keepdim=True)
-        self._scale = vectors.square().mean().sqrt()
-        self._mean, self._square = torch.zeros_like(vectors), torch.zeros_like(vectors)
-        self._num_steps = 0
-
-    def step(self, gradient: Tensor, learning_rate: float) -> None:
-        """Move every value by about `learning_rate` of the vectors' root mean square, downhill."""
-        self._num_steps += 1
-        self._mean.lerp_(gradient, 1 - BETAS[0])
-        self._square.lerp_(gradient.square(), 1 - BETAS[1])
-        mean = self._mean / (1 - BETAS[0] ** self._num_steps)
-        spread = (self._square / (1 - BETAS[1] ** self._num_steps)).sqrt()
-        self.vectors -= learning_rate * self._scale * mean / (spread + EPSILON)
-        norms = self.vectors.norm(dim=1, keepdim=True).clamp_min(EPSILON)
-        self.vectors *= norms.clamp(self._norms / MAX_NORM_CHANGE, self._norms * MAX_NORM_CHANGE) / norms
+def _clamp_norms(vectors: Tensor, first: Tensor) -> None:
+    """Scale rows in place whose norm has gone further from the first one than it may."""
+    norms, allowed = (rows.norm(dim=1, keepdim=True).clamp_min(EPSILON) for rows in (vectors, first))
+    vectors *= norms.clamp(allowed / MAX_NORM_CHANGE, allowed * MAX_NORM_CHANGE) / norms
 
 
 def _stretches(

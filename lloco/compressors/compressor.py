@@ -7,11 +7,12 @@ questions, and it never sees an adapter.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
 
+from lloco.compressors.choices import LongDocuments as LongDocuments
 from lloco.documents.document import Document
 from lloco.errors import DocumentError, LlocoError
 from lloco.models.decoder import Decoder, dtype_name
@@ -19,7 +20,6 @@ from lloco.models.tokenize import Progress, tokenize
 from lloco.prompts.provenance import Provenance
 from lloco.prompts.soft_prompt import SoftPrompt
 
-LongDocuments = Literal["refuse", "truncate", "windows"]
 LONG_DOCUMENTS_ADVICE = "choose --long-documents windows (nothing is lost) or truncate (the rest is not read)"
 
 

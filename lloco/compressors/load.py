@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 
 from lloco.compressors.autocompressor import SUMMARY_KEY, load_autocompressor
+from lloco.compressors.choices import Design
 from lloco.compressors.decoder_based import config_design
 from lloco.compressors.delta import TrainableCompressor, is_delta, load_delta, read_delta_settings
 from lloco.compressors.icae import DESIGN as ICAE
@@ -24,8 +25,6 @@ from lloco.models.named import (
 )
 from lloco.models.shell import load_shell
 
-Design = Literal["autocompressor", "pooling", "interleaved", "bidirectional"]
-"""The designs that are trained together with their decoder."""
 AnyCompressor: TypeAlias = TrainableCompressor | IcaeCompressor
 
 

@@ -10,14 +10,12 @@ import copy
 from typing import Any, Literal
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
 from lloco.compressors.decoder_based import vocab_size
 from lloco.errors import CheckpointError
-from lloco.fast_llama.forward import LlamaForward
-from lloco.fast_llama.supported import can_read
+from lloco.fast_llama.forward import forward_for
 from lloco.models.decoder import Decoder
 from lloco.models.quiet import quiet_transformers
 
@@ -101,10 +99,9 @@ class LocalEncoder(nn.Module):
 
 def layer_states(body: PreTrainedModel, row: Tensor, is_read: Tensor | None) -> Tensor:
     """Run the layers, every position seeing all that are read; where none is named, those before it and itself."""
-    # Our own forward is told of adapters by name; LoRA that is being trained here has none.
-    if not torch.is_grad_enabled() and not any(map(_is_lora, body.modules())) and can_read(body):
+    if not torch.is_grad_enabled() and (forward := forward_for(body)) is not None:
         is_seen = None if is_read is None or bool(is_read.all()) else is_read
-        return LlamaForward(body).encode(row, is_seen, is_causal=is_read is None)
+        return forward.encode(row, is_seen, is_causal=is_read is None)
     mask = None
     if is_read is not None:
         mask = torch.zeros(is_read.shape, dtype=row.dtype, device=row.device)
@@ -112,10 +109,6 @@ def layer_states(body: PreTrainedModel, row: Tensor, is_read: Tensor | None) -> 
         mask = mask.expand(-1, -1, row.shape[1], -1)
     states: Tensor = body(inputs_embeds=row, attention_mask=mask, use_cache=False).last_hidden_state
     return states
-
-
-def _is_lora(module: nn.Module) -> bool:
-    return isinstance(module, BaseTunerLayer)
 
 
 def group_of_tokens(num_tokens: int, segment_len: int, summary_length: int) -> Tensor:

@@ -19,8 +19,7 @@ from lloco.engine.growing_cache import GrowingCache
 from lloco.engine.named_adapters import inference
 from lloco.engine.prefix_cache import Prefix
 from lloco.errors import LlocoError
-from lloco.fast_llama.forward import LlamaForward
-from lloco.fast_llama.supported import can_read
+from lloco.fast_llama.forward import LlamaForward, forward_for
 from lloco.models.decoder import Decoder
 from lloco.prompts.batch import collate
 from lloco.prompts.prompt import Prompt
@@ -37,9 +36,9 @@ class DecodeBatch:
         self._attention_mask = attention_mask
         self._peft_names = list(peft_names)
         self._is_padded = not bool(attention_mask.all())
-        self._llama_forward: LlamaForward | None = None
-        self._can_read: bool | None = None
-        """Whether our forward reads this model, once that was asked."""
+        self._fast_forward: LlamaForward | None = None
+        self._is_chosen = False
+        """Whether it is known which forward reads these rows."""
 
     @classmethod
     def read(
@@ -122,21 +121,18 @@ class DecodeBatch:
     def _rows_changed(self, peft_names: Sequence[str]) -> None:
         self._is_padded = not bool(self._attention_mask.all())
         if len({*self._peft_names, *peft_names}) > 1:
-            self._llama_forward = None  # it was made for the rows before
-        if not set(peft_names) <= set(self._peft_names):
-            self._can_read = None  # an adapter has come
+            self._is_chosen = False  # the forward was made for the adapters of the rows before
         self._peft_names = list(peft_names)
 
     def _forward(self, decoder: Decoder, position_ids: Tensor, **inputs: Tensor) -> Tensor:
         """Read new positions, given as `input_ids` or `inputs_embeds`; returns the logits behind the last."""
         with decoder.lock, torch.no_grad():
-            if self._can_read is None:
-                self._can_read = can_read(decoder.model)
-            if self._can_read:
-                self._llama_forward = self._llama_forward or LlamaForward(decoder.model, self._peft_names)
+            if not self._is_chosen:
+                self._fast_forward, self._is_chosen = forward_for(decoder.model, self._peft_names), True
+            if self._fast_forward is not None:
                 embeds = inputs["inputs_embeds"] if "inputs_embeds" in inputs else decoder.embed(inputs["input_ids"])
                 mask = self._attention_mask if self._is_padded else None
-                return self._llama_forward.next_logits(embeds, position_ids, mask, self._cache)
+                return self._fast_forward.next_logits(embeds, position_ids, mask, self._cache)
             with inference(decoder.model, self._peft_names) as adapter_names:
                 output = decoder.model(
                     attention_mask=self._attention_mask,

@@ -12,24 +12,32 @@ from typing import Any
 
 import torch
 from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Cache
 
 from lloco.adapters.base_model import BASE_ADAPTER
-from lloco.fast_llama.supported import base_and_body, layer_linears
+from lloco.fast_llama.supported import base_and_body, can_read, layer_linears
+
+
+def forward_for(model: nn.Module, peft_names: Sequence[str] = ()) -> "LlamaForward | None":
+    """Return a forward of this model for rows with these adapters, or None where the model's own has to be used.
+
+    Args:
+        model: any model; its adapters must not change while the forward is used.
+        peft_names: names each row's adapter as PEFT does; without names no row has one, and a model that carries LoRA
+            is left to its own forward.
+    """
+    has_unnamed = not peft_names and any(isinstance(module, BaseTunerLayer) for module in model.modules())
+    return None if has_unnamed or not can_read(model) else LlamaForward(model, peft_names)
 
 
 class LlamaForward:
-    """Reads positions of a batch whose rows have these adapters."""
+    """Reads positions of a batch whose rows have these adapters; `forward_for` makes it where it can read the model."""
 
     def __init__(self, model: nn.Module, peft_names: Sequence[str] = ()) -> None:
-        """Gather the weights; `peft_names` names each row's adapter as PEFT does.
-
-        Args:
-            model: one for which `can_read` holds; its adapters must not change while this is used.
-            peft_names: one for each row; none where no row has an adapter.
-        """
+        """Gather the weights, which are the model's own."""
         base, body = base_and_body(model)
         rows = _RowAdapters(peft_names, base.device)
         self._embed_rotations = body.rotary_emb

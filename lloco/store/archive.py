@@ -20,7 +20,8 @@ from lloco.documents.document import Document
 from lloco.errors import StoreError
 from lloco.files.durable import fsync_folder, write_durably
 from lloco.prompts.provenance import file_digest
-from lloco.store.corpus import Corpus, check_belongs
+from lloco.store.belonging import check_belongs
+from lloco.store.corpus import Corpus
 from lloco.store.files import adapter_base_digest, read_adapter_folder
 from lloco.store.passage import Passage, PassageText
 from lloco.store.rows import StoredDocument

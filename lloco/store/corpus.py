@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from lloco.adapters.digest import adapter_files_digest
 from lloco.documents.document import Document
-from lloco.documents.encoding import is_encodable
 from lloco.errors import MismatchError, StoreError
 from lloco.prompts.provenance import file_digest, read_provenance
+from lloco.store.belonging import check_belongs, check_is_unicode
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import (
     AdapterFiles,
@@ -144,7 +144,7 @@ class Corpus:
             row = connection.execute(find, where).fetchone()
         if row is None or tuple(row) == (document.title, document.source):
             return
-        _check_is_unicode(document)
+        check_is_unicode(document)
         with self._catalogue.write(f"refresh document {document.id!r} of corpus {self.name!r}") as connection:
             connection.execute(
                 "UPDATE documents SET title = ?, source = ? WHERE corpus = ? AND id = ? AND text_digest = ?",
@@ -337,29 +337,3 @@ def remove_unreferenced(catalogue: Catalogue, files: SoftPromptFiles, digests: S
         for digest in digests:
             if not connection.execute("SELECT 1 FROM documents WHERE soft_prompt = ? LIMIT 1", (digest,)).fetchone():
                 files.remove(digest)
-
-
-def check_belongs(document: Document, soft_prompt: "SoftPrompt", passages: Sequence[Passage]) -> None:
-    """Raise `MismatchError` or `StoreError` where these are not of one document, as `Corpus.add` does."""
-    made_of = soft_prompt.provenance
-    if (made_of.document_id, made_of.text_digest) != (document.id, document.digest):
-        raise MismatchError(
-            f"wanted the soft prompt of document {document.id!r} (text digest {document.digest[:12]}), got one of "
-            f"{made_of.document_id!r} (text digest {made_of.text_digest[:12]}): compress the document as it is now"
-        )
-    _check_is_unicode(document)
-    for passage in passages:
-        if not 0 <= passage.start < passage.end <= len(document.text):
-            raise StoreError(
-                f"wanted passages inside the {len(document.text)} characters of document {document.id!r}, got "
-                f"{passage.start} to {passage.end}: split its own text into passages"
-            )
-
-
-def _check_is_unicode(document: Document) -> None:
-    for what, value in (("title", document.title), ("source", document.source)):
-        if not is_encodable(value):
-            raise StoreError(
-                f"wanted Unicode text, the {what} of document {document.id!r} is {value!r}, which holds bytes that are "
-                "none: rename it"
-            )

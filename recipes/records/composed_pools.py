@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from typing import overload
 
 import record_pools as pools
+from word_tables import words_of
+
+_TABLES = words_of("composed_pools")
 
 
 class ComposedPool(Sequence[str]):
@@ -42,178 +45,49 @@ class ComposedPool(Sequence[str]):
         return self._template.format(*reversed(chosen))
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-def _phrases(text: str) -> tuple[str, ...]:
-    return tuple(phrase.strip() for phrase in " ".join(text.split()).split(","))
-
-
 def _numbers(*bounds: int) -> tuple[str, ...]:
     return tuple(f"{number:,}" for number in range(*bounds))
 
 
-OTHER_SURNAMES = _words(
-    """Abernathy Ackroyd Alcott Appleby Arkwright Ashdown Babington Bagshaw Bannister Barraclough Beaumont Bellamy
-    Birtwistle Blackwood Blenkinsop Bosworth Braithwaite Bramley Brewster Broadbent Buckley Cadwell Calloway
-    Carmichael Cartwright Chadwick Chamberlain Clifford Colville Copeland Corrigan Coverdale Crawshaw Cresswell
-    Crompton Culpepper Dalrymple Darlington Davenport Delacroix Dewhurst Drummond Dunmore Eastwood Eccles
-    Ellsworth Fairbanks Fairweather Falkner Fanshawe Farnsworth Featherstone Fenwick Fitzroy Gallagher Garfield
-    Gatsby Gilchrist Goodwin Greenhalgh Grimshaw Halloran Hargreaves Harkness Hathaway Haverford Hawthorne
-    Hazlitt Heywood Higginbotham Hobson Hollister Holloway Huxley Inglewood Jessop Kavanagh Kendrick Kershaw
-    Kilbride Kingsley Kirkwood Lancaster Langley Lockwood Longfellow Lovell Lowell Ludlow Macaulay Mainwaring
-    Mallory Marchbanks Marlowe Mayfield Merriweather Middleton Montague Mortimer Mulligan Nesbitt Nightingale
-    Norwood Oakley Ogilvie Osgood Oxley Paget Pemberton Penhallow Pennington Percival Pettigrew Pickering
-    Pomeroy Prescott Pritchard Quigley Radcliffe Rainsford Ransome Redfern Ridgeway Rockwell Rothwell Rutherford
-    Satterfield Saville Selby Shackleton Sheffield Sheridan Sinclair Somerset Southgate Stanhope Sterling
-    Stockton Strickland Sunderland Swinburne Tattersall Tennant Thackeray Thistlewood Thornbury Tilbury Townsend
-    Tremaine Trevelyan Underwood Vandermeer Venables Wadsworth Wainwright Wakefield Waverley Wetherby Whitaker
-    Whitcombe Wickham Willoughby Winterbourne Woodhouse Wyndham Yardley"""
-)
-_TOWN_STARTS = _words(
-    """Amble Arn Bal Bar Bex Bos Brad Bux Cam Car Chal Chud Cor Crav Dal Dent Dor Drax Ed Ems Far Fel Frod Gar Gis
-    Hal Hes Hex Ilk Jar Kel Kes Kirk Lam Led Lim Lut Mar Mel Mid Nor Oak Orm Pad Pen Pick Quen Rad Rip Roth Sed
-    Shel Skip Tad Tam Thir Tor Ulver Wal Wed Wig Yar"""
-)
-_TOWN_ENDS = _words(
-    """aby acre bach beck borough bost cliffe cote craig dean dyke ely fold garth grave hithe holm ingham ingley
-    ington kirk land law leigh lock marsh ness over rith royd sett sley stow strand sworth thorpe thwaite tree
-    wade wich worthy"""
-)
+OTHER_SURNAMES = _TABLES["OTHER_SURNAMES"]
+_TOWN_STARTS = _TABLES["TOWN_STARTS"]
+_TOWN_ENDS = _TABLES["TOWN_ENDS"]
 OTHER_TOWNS = ComposedPool("{}{}", _TOWN_STARTS, _TOWN_ENDS)
-_STREET_STARTS = _words(
-    """Abbey Acorn Anchor Baker Bell Bishop Candle Castle Chapel Church Cooper Cross Dock Dyer Fountain Garden Gate
-    Hill Kiln King Ladder Lantern Market Mill Mint Monk Oak Orchard Paradise Park Pepper Pilgrim Pump Quay Queen
-    Rope Saddler School Ship Spring Stable Tanner Temple Tower Vine Wall Well Windmill"""
-)
-_STREET_ENDS = _words("Street Lane Road Square Hill Row Alley Court Parade Terrace Walk Yard")
+_STREET_STARTS = _TABLES["STREET_STARTS"]
+_STREET_ENDS = _TABLES["STREET_ENDS"]
 _LETTERS = tuple("ABCDEFGHJKLMNPRSTUVWXYZ")
 _MINUTES = tuple(f"{minute:02d}" for minute in range(0, 60, 5))
 _DAYS = _numbers(1, 29)
 _YEARS = tuple(str(year) for year in range(1801, 2025))
-_CURRENCIES = _words("crowns euros francs pounds florins guilders rupees pesos shillings ducats")
-_SHADES = _words("pale dark light deep bright dusty faded glossy")
-_FAULT_STARTS = _words(
-    "cracked leaking loose bent rusty broken blocked missing worn frozen noisy burnt warped torn dented rotten"
-)
-_FAULT_PARTS = _words(
-    """hinge valve axle hose pump bolt spring cable gasket bearing chain filter lever pipe wheel bracket fuse
-    pulley tank switch rope gear screw lid"""
-)
-_PRIZES = _words(
-    "Spoon Trumpet Feather Quill Hammer Thimble Saddle Apple Wheel Harp Bell Ladder Candle Leaf Shell Key Ladle Goblet"
-)
-_METALS = _words("Golden Silver Bronze Copper Crystal Iron Amber Ivory Ruby Pearl Jade Emerald")
-_PAPER_STARTS = _words("Evening Morning Daily Weekly Sunday County Northern Southern Island Harbour Valley City")
-_PAPER_ENDS = _words("Journal Post Mirror Gazette Courier Echo Tribune Chronicle Argus Observer Standard Mail Bulletin")
-_FIRMS = _phrases("and Sons, Brothers, and Company, and Partners, and Daughters, Limited")
-_OPENINGS = _words("Gambit Defence Attack Opening Variation")
-_BEASTS = _words("Dragon Bishop Hedgehog Elephant Pelican Spider Panther Scorpion Falcon Crocodile Tiger Swan Cobra")
+_CURRENCIES = _TABLES["CURRENCIES"]
+_SHADES = _TABLES["SHADES"]
+_FAULT_STARTS = _TABLES["FAULT_STARTS"]
+_FAULT_PARTS = _TABLES["FAULT_PARTS"]
+_PRIZES = _TABLES["PRIZES"]
+_METALS = _TABLES["METALS"]
+_PAPER_STARTS = _TABLES["PAPER_STARTS"]
+_PAPER_ENDS = _TABLES["PAPER_ENDS"]
+_FIRMS = _TABLES["FIRMS"]
+_OPENINGS = _TABLES["OPENINGS"]
+_BEASTS = _TABLES["BEASTS"]
 
-FLOWERS = _words(
-    """roses tulips lilies daisies violets irises peonies poppies pansies dahlias asters orchids crocuses snowdrops
-    bluebells buttercups camellias carnations cornflowers cyclamens daffodils foxgloves freesias fuchsias
-    gardenias geraniums gladioli heather hollyhocks honeysuckle hyacinths hydrangeas jasmine larkspur lavender
-    lilac lupins magnolias marigolds petunias phlox primroses snapdragons sunflowers sweetpeas verbena wisteria
-    zinnias"""
-)
-TREES = _words(
-    """alder apple ash aspen beech birch cedar cherry chestnut cypress ebony elder elm eucalyptus fig fir hawthorn
-    hazel hickory holly hornbeam juniper larch laurel lemon lime magnolia mahogany maple mulberry oak olive palm
-    pear pine plane plum poplar rowan spruce sycamore walnut willow yew"""
-)
-SPICES = _words(
-    """aniseed basil bayleaf caraway cardamom cayenne chervil chilli chives cinnamon cloves coriander cumin dill
-    fennel fenugreek garlic ginger horseradish juniper lavender lemongrass lovage mace marjoram mint mustard
-    nutmeg oregano paprika parsley pepper rosemary saffron sage salt savory sesame sumac tamarind tarragon thyme
-    turmeric vanilla"""
-)
-DRINKS = _words(
-    """absinthe ale beer brandy buttermilk champagne cider cocoa coffee cognac cola cordial eggnog espresso gin
-    grenadine grog kefir lager lemonade limeade liqueur madeira mead milk mocha perry port porter prosecco punch
-    rum sake sherbet sherry stout tea tequila tonic vermouth vodka water whisky wine"""
-)
-LANGUAGES = _words(
-    """Albanian Arabic Armenian Basque Bengali Breton Bulgarian Catalan Chinese Cornish Croatian Czech Danish Dutch
-    Estonian Finnish Flemish French Frisian Gaelic Galician Georgian German Greek Hebrew Hindi Hungarian
-    Icelandic Italian Japanese Khmer Korean Latin Latvian Lithuanian Maltese Maori Mongolian Nepali Norwegian
-    Occitan Persian Polish Portuguese Romanian Russian Sardinian Serbian Slovak Spanish Swahili Swedish Tamil
-    Thai Tibetan Turkish Ukrainian Urdu Vietnamese Welsh Yiddish Zulu"""
-)
-SUBJECTS = _words(
-    """algebra anatomy archery art astronomy ballet biology bookkeeping botany calligraphy carpentry ceramics
-    chemistry chess choir cookery dancing debating drama drawing economics embroidery fencing geography geology
-    geometry grammar gymnastics history judo knitting law logic mathematics mechanics music painting philosophy
-    photography physics poetry politics psychology rhetoric rowing sculpture sewing singing spelling statistics
-    swimming theology typing weaving woodwork zoology"""
-)
-BIRDS = _words(
-    """albatross bittern blackbird bullfinch buzzard chaffinch cormorant crane crow cuckoo curlew dove eagle falcon
-    finch gannet goldfinch grebe gull hawk heron ibis jackdaw jay kestrel kingfisher lapwing lark linnet magpie
-    martin nightingale nuthatch oriole osprey ostrich owl partridge peacock pelican penguin petrel pheasant
-    plover puffin quail raven robin rook sandpiper skylark sparrow starling stork swallow swan swift tern thrush
-    vulture warbler woodpecker wren"""
-)
-TOOLS = _words(
-    """anvil axe bellows brush bucket chisel clamp compass cutter drill file funnel gauge grinder hammer hatchet
-    hoe jack knife ladder lathe lever mallet needle pickaxe plane pliers plough pulley rake razor ruler saw
-    scissors scraper screwdriver scythe shears shovel sickle sieve spade spanner spoon stapler thermometer tongs
-    trowel tweezers vice wheelbarrow whetstone wrench"""
-)
-GEMS = _words(
-    """agate amber amethyst beryl carnelian citrine coral diamond emerald garnet jade jasper jet lapis malachite
-    moonstone obsidian onyx opal pearl peridot pyrite quartz ruby sapphire spinel sunstone topaz tourmaline
-    turquoise zircon hematite sodalite kyanite"""
-)
-FISH = _words(
-    """anchovies barbel bass bream brill carp catfish char cod crabs crayfish dab eels flounder grayling gudgeon
-    haddock hake halibut herring lampreys ling lobsters mackerel minnows monkfish mullet mussels oysters perch
-    pike pilchards plaice pollock prawns roach salmon sardines shrimps smelt sole sprats squid sturgeon tench
-    trout tuna turbot whelks whiting zander"""
-)
-MILK_ANIMALS = _words(
-    """cows goats sheep buffaloes yaks camels donkeys mares reindeer llamas zebus ewes heifers alpacas"""
-)
-TASTES = _words(
-    """nutty smoky salty creamy earthy fruity peppery buttery sharp mild sour sweet bitter tangy grassy mellow
-    spicy woody floral malty lemony toasty herbal meaty chalky tart honeyed mushroomy robust delicate pungent
-    velvety"""
-)
-MOODS = _words(
-    """angry bashful bold brave calm careful cheerful clever clumsy curious dreamy eager fearless gentle greedy
-    grumpy jealous jolly kind lazy lively loyal moody nervous noisy patient playful polite proud quiet restless
-    shy sleepy sly stubborn timid trusting vain wary wild"""
-)
-REASONS = _phrases(
-    """heavy snow, a power cut, a broken lift, thick fog, a water leak, a lost key, a missing form, a strike, a
-    flat tyre, high winds, a late delivery, a software fault, a gas leak, an unpaid bill, poor light, a wrong
-    address, a road closure, a burst pipe, icy roads, a failed test, a double booking, low water, a fallen tree,
-    a bomb scare, a sick guest, a lost passport, a price dispute, a spelling mistake, a mild earthquake, a swarm
-    of bees, a torn label, a broken seal, a faulty alarm, a dust storm, a parts shortage, a flooded cellar, a
-    bird strike, an empty battery, a customs check, a stuck door, a late signature, a budget cut, an expired
-    permit, a noise complaint"""
-)
-BUILDINGS = _phrases(
-    """barn, brewery, chapel, bakery, cinema, factory, firehouse, granary, hospital, hotel, warehouse, windmill,
-    water tower, post office, town hall, stable, sawmill, school, prison, palace, monastery, market hall,
-    library, lighthouse, ice house, gymnasium, greenhouse, garage, forge, customs house, courthouse, cottage,
-    concert hall, college, castle, boathouse, ballroom, bank, tannery, theatre, pump house, paper mill,
-    observatory, dairy, smithy, toll house"""
-)
-CHARGES = _phrases(
-    """fraud, arson, libel, theft of cattle, forgery, smuggling, trespass, bribery, tax evasion, breach of
-    contract, unpaid wages, reckless driving, false weights, perjury, poaching, piracy, blackmail, a boundary
-    dispute, a disputed will, negligence, kidnapping, vandalism, embezzlement, a broken promise, water
-    pollution, illegal fishing, insider trading, a faulty roof, identity theft, copyright theft, assault,
-    burglary, contempt, extortion"""
-)
-DANCES = _words(
-    """waltz tango polka foxtrot quickstep rumba samba mambo bolero minuet gavotte jig reel hornpipe flamenco
-    mazurka polonaise galop tarantella charleston salsa bossa cancan conga fandango gigue habanera jitterbug
-    lambada musette sarabande swing twist zouk ballad anthem lullaby march nocturne requiem serenade shanty
-    carol"""
-)
+FLOWERS = _TABLES["FLOWERS"]
+TREES = _TABLES["TREES"]
+SPICES = _TABLES["SPICES"]
+DRINKS = _TABLES["DRINKS"]
+LANGUAGES = _TABLES["LANGUAGES"]
+SUBJECTS = _TABLES["SUBJECTS"]
+BIRDS = _TABLES["BIRDS"]
+TOOLS = _TABLES["TOOLS"]
+GEMS = _TABLES["GEMS"]
+FISH = _TABLES["FISH"]
+MILK_ANIMALS = _TABLES["MILK_ANIMALS"]
+TASTES = _TABLES["TASTES"]
+MOODS = _TABLES["MOODS"]
+REASONS = _TABLES["REASONS"]
+BUILDINGS = _TABLES["BUILDINGS"]
+CHARGES = _TABLES["CHARGES"]
+DANCES = _TABLES["DANCES"]
 
 # Every kind of value there is: those of record_pools.py and the ones made here.
 POOLS: dict[str, Sequence[str]] = {

@@ -13,6 +13,7 @@ from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.output import Output, printable, table_text
 from lloco.cli.threads import fit_threads
 from lloco.cli.verb import verb
+from lloco.compressors.choices import LongDocuments
 from lloco.errors import DocumentError
 from lloco.models.named import default_model, english_hint
 
@@ -43,10 +44,8 @@ class _Flags:
                      "once [default: as the corpus has it, else the compressor's own]."),
     ] = None  # fmt: skip
     long_documents: Annotated[
-        options.LongDocuments,
-        options.choice(
-            "--long-documents", get_args(options.LongDocuments), "What to do beyond the compressor's reach."
-        ),
+        LongDocuments,
+        options.choice("--long-documents", get_args(LongDocuments), "What to do beyond the compressor's reach."),
     ] = "windows"
     storage_dtype: Annotated[
         options.StorageDtype | None,

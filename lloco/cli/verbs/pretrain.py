@@ -188,7 +188,8 @@ def pretrain(
         return
     if design == "dynamic_pooling":
         raise typer.BadParameter("--design dynamic_pooling is put around a pretrained model: name it with --init")
-    from lloco.training.pretrain.run import ModelShape, PretrainOptions
+    from lloco.training.pretrain.model import ModelShape
+    from lloco.training.pretrain.run import PretrainOptions
 
     chosen = PretrainOptions(
         data=tuple(data),

@@ -116,7 +116,6 @@ def serve(
 
         import_vllm()
     limit_arenas()
-    open_retriever = retrieval.opener(device)
     with Store(store) as opened, open_socket(flags.host, flags.port) as bound:
         service = Service(
             opened,
@@ -135,15 +134,15 @@ def serve(
                 model,
                 max_positions,
             ),
-            open_retriever,
+            retrieval.opener(device),
         )
         names = flags.corpus or opened.corpus_names()
-        page = f"{address_of(bound)}/"
-        url = f"{page}v1"
+        url = f"{address_of(bound)}/v1"
         try:
             if vllm is not None:
                 output.say(f"joining {vllm.name}, which may take seconds to answer")
                 service.engines.join(opened.corpus(name, create=False) for name in names)
+            page = url.removesuffix("v1")
             output.say(f"corpora: {', '.join(names) or 'none yet'}\npage at {page}, API at {url}; Ctrl-C ends")
             output.result({"url": url, "corpora": names})
             listen(create_app(service), bound)

@@ -13,17 +13,13 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from lloco.compressors.autocompressor import AutoCompressor
+from lloco.compressors.choices import Design
 from lloco.compressors.decoder_based import forget_settings
 from lloco.compressors.delta import TrainableCompressor
-from lloco.compressors.load import (
-    Design,
-    design_of,
-    load_compressor,
-    named_folder,
-)
+from lloco.compressors.load import design_of, load_compressor, named_folder
 from lloco.compressors.local import LocalCompressor
 from lloco.compressors.local_encoder import new_local_encoder
 from lloco.errors import CheckpointError, DataError
@@ -34,6 +30,7 @@ from lloco.training.checkpoint import claimed_run
 from lloco.training.curves import write_curves
 from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
 from lloco.training.pretrain.batches import END_COPY_RATIO, ReadingOptions, StageName
+from lloco.training.pretrain.model import ModelShape, new_model
 from lloco.training.pretrain.stage import ReadingStage
 from lloco.training.pretrain.text import ReadingDocument, documents_digest, iter_lines, tokenize_lines
 from lloco.training.pretrain.tokenizer import kept_tokenizer
@@ -44,56 +41,6 @@ WINDOW_LEN = 256
 MAX_VALIDATION_DOCUMENTS = 200
 OnStep = Callable[[str, LogLine], None]
 OnWarning = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """Shape of a new model; the layout is Llama's."""
-
-    vocab_size: int = 4096
-    """Tokens of the BPE tokenizer."""
-    hidden_size: int = 192
-    """Width of embeddings and virtual tokens."""
-    intermediate_size: int = 512
-    """Width of the feed-forward layers."""
-    num_hidden_layers: int = 4
-    """Layers."""
-    num_attention_heads: int = 6
-    """Query heads."""
-    num_key_value_heads: int = 2
-    """Key and value heads (grouped-query attention)."""
-    max_position_embeddings: int = 4096
-    """Positions that the model is declared for."""
-    summary_length: int = 8
-    """Virtual tokens that a segment becomes."""
-
-
-def new_model(shape: ModelShape, eos_token_id: int, seed: int) -> LlamaForCausalLM:
-    """Return an untrained language model."""
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.num_hidden_layers,
-        num_attention_heads=shape.num_attention_heads,
-        num_key_value_heads=shape.num_key_value_heads,
-        max_position_embeddings=shape.max_position_embeddings,
-        bos_token_id=1,
-        eos_token_id=eos_token_id,
-        pad_token_id=0,
-        tie_word_embeddings=True,
-        rms_norm_eps=1e-5,
-    )
-    model = LlamaForCausalLM(config)
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=shape.hidden_size**-0.5)
-    for layer in model.model.layers:
-        for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
-            projection.weight.data.mul_((2 * shape.num_hidden_layers) ** -0.5)
-    nn.init.normal_(model.model.embed_tokens.weight, std=0.05)
-    return model
 
 
 @dataclass(frozen=True, slots=True)

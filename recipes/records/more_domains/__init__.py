@@ -1,4 +1,4 @@
-"""Training domains beyond the first eight, in tables of wordings as in train_domains.py, a file for each group."""
+"""Training domains beyond the first eight, a file for each group; their wordings are in wordings.json."""
 
 from record_schema import Domain
 
