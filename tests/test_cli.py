@@ -89,7 +89,7 @@ EVALUATE = ("evaluate", "--task", "qasper", "--data", "x")
         (["frobnicate"], "No such command 'frobnicate'"),
         (["compress", "x"], "--corpus"),
         (["ask", "--corpus", "c"], "QUESTION"),
-        ([*PREDICT, "--mode", "psychic"], "'--mode': there is no 'psychic', choose one of compressed, full, truncated"),
+        ([*PREDICT, "--mode", "psychic"], "'--mode': there is no 'psychic', choose one of compressed, hybrid, full"),
         ([*PREDICT, "--modes", "full,none"], "No such option: --modes"),
         ([*PREDICT, "--limit", "0"], "'--limit': a whole number of at least 1 was wanted, 0 came"),
         ([*PREDICT, "--limit", "some"], "'--limit': a whole number of at least 1 was wanted, some came"),
