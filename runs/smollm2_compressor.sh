@@ -41,4 +41,4 @@ leg b "$OUT/a/model" --ratios 2 --mix repeat=0.35,questions=0.57,plain=0.08 --sp
   --evaluate-every 100 --seed 9
 
 lloco evaluate --task jsonl --data recipes/office/office.jsonl --compressor "$OUT/b/model" \
-  --modes none,truncated,retrieval,compressed,full --max-tokens 24 --out "$OUT/office"
+  --modes none,truncated,retrieval,compressed,hybrid,full --max-tokens 24 --out "$OUT/office"

@@ -35,7 +35,7 @@ class AdaptOptions:
     batch_positions: int = 1024
     """Positions of the decoder that a step reads."""
     micro_batch_positions: int | None = None
-    """Positions, padded, that are computed at once; `CPU_POSITIONS` on a CPU and `GPU_POSITIONS` elsewhere by default."""
+    """Positions, padded, computed at once; by default `CPU_POSITIONS` on a CPU and `GPU_POSITIONS` elsewhere."""
     distillation_ratio: float = 0.5
     """Weight of what the same model says that reads the text, where it is right; the rest is the targets'."""
     distillation_top_k: int = 20
