@@ -33,7 +33,7 @@ from lloco.training.finetune.examples import Example
 from lloco.training.finetune.run import FinetuneOptions, finetune
 
 DOCUMENTS = Path(__file__).parent / "bundled" / "documents"
-MODES = ("none", "truncated", "retrieval", "compressed", "full")
+MODES = ("none", "truncated", "retrieval", "compressed", "hybrid", "full")
 LINE_SECONDS = 10.0
 ROWS = tuple(row for mode in MODES for row in (mode, f"{mode}+adapter"))
 """Every mode, without and with the adapter."""
