@@ -24,9 +24,9 @@ NOT_RUN = {
     r"\b(princeton-nlp|HuggingFaceTB|mistralai|minishlab|rajpurkar|xiuyul|owner|you)/": "the hub",
     r"--engine (ray|vllm)|--device cuda|RAY_ADDRESS=": "a GPU, a cluster or vLLM",
     r"lloco (serve|demo|pretrain)\b": "stays, or takes minutes; tests of their own run them",
-    r"lloco bench (compress|finetune|serve)|runs/\w+\.(sh|py)": "minutes",
+    r"lloco bench (compress|finetune|serve)|runs/\w+\.sh|runs/(sizing|results_pages|refine)\.py": "minutes",
     r"lloco chat --corpus contracts$": "asks a person",
-    r"lloco (import|push|pull) |\bicae\b": "files of others",
+    r"lloco import |\bicae\b": "files of others",
     r"--task (quality|qasper|fairytaleqa)\b|OTHER": "files of a benchmark",
 }
 """Commands that are checked to parse, and not run."""
@@ -164,6 +164,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "contracts" / "lease.txt").write_text(LEASE + "\n")
     (folder / "contracts" / "loan.txt").write_text(LOAN + "\n")
     (folder / "questions.jsonl").write_text(json.dumps(QUESTION) + "\n")
+    (folder / "more.jsonl").write_text(json.dumps(QUESTION) + "\n")
     (folder / "held_out.jsonl").write_text(json.dumps(HELD_OUT) + "\n")
     (folder / "questions.txt").write_text("Who signs the lease?\n")
     return folder
@@ -201,11 +202,15 @@ def reader(
     yield made
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:.*unclosed file", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_readme_runs_as_typed(reader: Callable[[bool], Reader]) -> None:
     reader(False).follow(ROOT / "README.md")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", sorted(set(DOCS) - set(NOT_RUN_PAGES)))
 def test_a_page_runs_as_typed(name: str, reader: Callable[[bool], Reader]) -> None:
     if any(block.is_shell or block.language == "python" for block in pages.blocks(DOCS[name].read_text())):
