@@ -1,4 +1,4 @@
-"""What each candidate reader loses on the files of tests/data/documents, as the tables of docs/readers.md.
+"""What each candidate reader loses on the files of tests/data/documents, file by file; docs/readers.md has the sums.
 
     pip install trafilatura markdownify inscriptis pdfminer.six mammoth docx2python python-docx python-pptx odfpy
     python -m runs.readers

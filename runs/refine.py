@@ -1,6 +1,6 @@
 """What refining a document's vectors buys, and what it takes: answers and copies by steps and ratio.
 
-python runs/refine.py [--compressor NAME] [--documents N] [--steps 0,4,16,64] [--ratios 8,16] [--seed S]; the table of
+python runs/refine.py [--compressor NAME] [--documents N] [--steps 0,4,16,64] [--ratios 8,16] [--seed S]; a table of
 docs/results.md. Documents are held-out ones (split test) of the domains that the bundled compressor knows, from
 recipes/records. Copies are scored with the true tokens before each (teacher forcing). Seconds are of refining alone.
 """

@@ -1,6 +1,6 @@
 """What routing costs in answers: questions over three corpora, each routed, and each asked of its own corpus.
 
-python runs/routed_answers.py [OUT]; the row of docs/results.md. Museum and railway are the demo's corpora, with the
+python runs/routed_answers.py [OUT]. Museum and railway are the demo's corpora, with the
 adapters that it trains; clinic is of a domain that the bundled model knows, without one. 100 questions of each.
 """
 

@@ -2,7 +2,7 @@
 
 python runs/routing.py NAME=TASK:FILE[:PART/PARTS]...
 
-PART/PARTS keeps every PARTS-th document of a shuffled list: several corpora of one file. The row of docs/ask.md:
+PART/PARTS keeps every PARTS-th document of a shuffled list: several corpora of one file. The table of docs/results.md:
 
     for part in 1 2 3: squad$part=squad_articles:squad_articles/validation.jsonl.gz:$part/3
     fairytales=fairytaleqa:fairytaleqa/validation.jsonl.gz quality=quality:QuALITY.v1.0.1.htmlstripped.dev

@@ -21,7 +21,6 @@ PAGES = [
     *sorted((ROOT / "lloco" / "bundled").glob("*/README.md")),
 ]
 SCRIPTS = sorted((ROOT / "runs").glob("*.sh"))
-SHELL = ("sh", "")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(\w+=\S+ )*lloco [a-z]", re.MULTILINE)
 COMMENT = re.compile(r"(^|\s+)#\s.*")
@@ -36,7 +35,7 @@ READ_FROM_DISK = {"adapter", "template"}
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block, with the block of output that follows it at once, if there is one."""
+    """A fenced block, with what it prints: the block that follows it at once, or the lines between its prompts."""
 
     language: str
     code: str
@@ -44,20 +43,16 @@ class Block:
     output: str = ""
 
     @property
-    def is_console(self) -> bool:
-        """Whether commands have a prompt and their output stands between them."""
-        return self.language in SHELL and self.code.startswith("$ ")
-
-    @property
     def is_shell(self) -> bool:
-        return self.is_console or self.language == "sh" or (not self.language and COMMAND.search(self.code) is not None)
+        """Whether these are commands, rather than a file or an output."""
+        return self.language == "sh" or (not self.language and COMMAND.search(self.code) is not None)
 
 
 def blocks(text: str) -> list[Block]:
     found: list[Block] = []
     end = 0
     for match in FENCE.finditer(text):
-        block = Block(match[1], match[2], text.count("\n", 0, match.start()) + 2)
+        block = _block(match[1], match[2], text.count("\n", 0, match.start()) + 2)
         follows = found and not text[end : match.start()].strip() and not match[1] and not block.is_shell
         if follows and (found[-1].is_shell or found[-1].language == "python") and not found[-1].output:
             before = found.pop()
@@ -67,12 +62,25 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
+def _block(language: str, code: str, line: int) -> Block:
+    """Make a block; of one with prompts the commands and their output are told apart."""
+    if not code.startswith("$ "):
+        return Block(language, code, line)
+    typed, printed = [], []
+    goes_on = False
+    for text in code.splitlines():
+        is_typed = goes_on or text.startswith("$ ")
+        (typed if is_typed else printed).append(text.removeprefix("$ "))
+        goes_on = is_typed and text.rstrip().endswith("\\")
+    return Block("sh", "\n".join(typed), line, "\n".join(printed))
+
+
 def statements(code: str) -> list[str]:
     """Return the commands of a block, each with its continuation lines; a here-document is part of its command."""
     found: list[str] = []
     lines = iter(code.splitlines())
     for line in lines:
-        statement = COMMENT.sub("", line.removeprefix("$ "))
+        statement = COMMENT.sub("", line)
         while statement.rstrip().endswith("\\"):
             statement = statement.rstrip()[:-1] + next(lines, "")
         if here := re.search(r"<<-?'?(\w+)'?", statement):
@@ -128,6 +136,7 @@ def check_parses(program: str, argv: Sequence[str]) -> None:
     """Raise where a verb, a flag, a value or an argument is wrong; nothing is run."""
     command, name, rest = command_of(program, argv)
     context = command.make_context(name, [], resilient_parsing=True)
+    context.resilient_parsing = False
     values, left, _ = command.make_parser(context).parse_args(rest)
     assert not left, f"{name} takes no {left}"
     for parameter in command.params:

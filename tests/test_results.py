@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runs import results_pages
+from tests.pages import PAGES
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "results").glob("*.json"))
@@ -42,6 +43,16 @@ def test_the_page_of_results_is_short_and_no_measurement_in_it_is_typed() -> Non
     assert len(text.splitlines()) <= 200
     typed = re.sub(r"`[^`]*`|\]\([^)]*\)", "", results_pages.BLOCK.sub("", text))
     assert [line for line in typed.splitlines() if PROSE_NUMBER.search(line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_score_with_an_error_comes_from_a_file(page: Path) -> None:
+    cells = [cell for path in FILES for row in json.loads(path.read_text())["rows"] for cell in row.values()]
+    known = {
+        results_pages.cell(cell, {"decimals": digits}) for cell in cells if isinstance(cell, dict) for digits in (1, 2)
+    }
+    unknown = [score for score in re.findall(r"\d+\.\d+ ± \d+\.\d+", page.read_text()) if score not in known]
+    assert not unknown, "keep its run: runs/results_pages.py take"
 
 
 def test_the_results_of_an_evaluation_become_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
