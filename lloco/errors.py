@@ -24,6 +24,10 @@ class StoreError(LlocoError):
     """The store cannot be read or written."""
 
 
+class ExistsError(StoreError):
+    """Something of that name or id is there already, and may not be replaced."""
+
+
 class VectorsError(StoreError):
     """Vectors that no store takes: not finite, or zero."""
 

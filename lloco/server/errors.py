@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from lloco.answer.budget import NoRoomError, Taker
 from lloco.engine.request_queue import EngineUnavailableError, QueueFullError
-from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
+from lloco.errors import CheckpointError, ExistsError, LlocoError, MismatchError, StoreError
 from lloco.retrieval.retriever import NothingFoundError
 from lloco.retrieval.routing import SeveralCorporaError
 
@@ -86,6 +86,8 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, NoRoomError):
         param, advice = _ROOM_ADVICE[error.taker]
         return ApiError(400, f"{_public(error.reason)}: {advice}", param=param, code="context_length_exceeded")
+    if isinstance(error, ExistsError):
+        return ApiError(409, _public(str(error)), param="id", code="exists")
     if isinstance(error, MismatchError):
         return ApiError(409, _public(str(error)), code="mismatch")
     if isinstance(error, LlocoError) and not isinstance(error, CheckpointError | StoreError):

@@ -47,6 +47,11 @@ class _Flags:
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", parser=options.at_least(1), metavar="N", help="Questions that may wait.")
     ] = 256
+    grace_seconds: Annotated[
+        int,
+        typer.Option("--grace-seconds", parser=options.at_least(1, 86_400), metavar="N", help="From Ctrl-C or TERM to "
+                     "the end, whatever still runs."),
+    ] = 100  # fmt: skip
     prefix_cache_mb: Annotated[
         int,
         typer.Option("--prefix-cache-mb", parser=options.at_least(0), metavar="N", help="Memory for documents that are "
@@ -143,7 +148,7 @@ def serve(
                 service.engines.join(opened.corpus(name, create=False) for name in names)
             output.say(f"corpora: {', '.join(names) or 'none yet'}\npage at {page}, API at {url}; Ctrl-C ends")
             output.result({"url": url, "corpora": names})
-            listen(create_app(service), bound)
+            listen(create_app(service), bound, flags.grace_seconds)
         finally:
             service.engines.close(finish=False)
     output.say("ended; what ran was finished")
