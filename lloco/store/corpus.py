@@ -246,14 +246,18 @@ class Corpus:
 
     def remove_document(self, id: str) -> None:
         """Remove a document, its passages and its soft prompt."""
-        with self._catalogue.write(f"remove document {id!r} from corpus {self.name!r}") as connection:
+
+        def remove(connection: sqlite3.Connection) -> str:
             self._row(connection)
             where = (self._key, id)
             row = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ? AND id = ?", where).fetchone()
             if row is None:
                 raise self._no_document(id)
             connection.execute("DELETE FROM documents WHERE corpus = ? AND id = ?", where)
-        remove_unreferenced(self._catalogue, self._soft_prompts, [row[0]])
+            return str(row[0])
+
+        digest = self._catalogue.remove(f"remove document {id!r} from corpus {self.name!r}", remove)
+        remove_unreferenced(self._catalogue, self._soft_prompts, [digest])
 
     def set_adapter(self, folder: str | Path) -> str:
         """Copy a PEFT adapter folder into the store and make it the corpus's adapter; returns its digest."""

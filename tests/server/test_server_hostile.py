@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from lloco.documents.bounded_process import BoundedProcess, ProcessLimits
-from lloco.server.access import Access, load_keys
+from lloco.server.access import load_access
 from lloco.server.connections import BoundedConnection
 from lloco.server.service import Limits
 from lloco.server.writing import Turns
@@ -43,7 +44,7 @@ def two_keys(tmp_path: Path, compressor: Path) -> Iterator[Site]:
     (tmp_path / "keys.json").write_text('{"bad": ["theirs"], "good": ["ours"]}')
     store = fill_store(tmp_path / "store", compressor, theirs=lease_and_voyage(), ours=lease_and_voyage())
     limits = Limits(reading_seconds=5)
-    with serving(store, Access(load_keys(tmp_path / "keys.json")), limits, compressor=str(compressor)) as site:
+    with serving(store, load_access(tmp_path / "keys.json"), limits, compressor=str(compressor)) as site:
         yield site
 
 
@@ -248,3 +249,52 @@ def test_a_client_that_is_being_answered_is_not_closed_for_others(
         for _ in range(12):
             stack.enter_context(closing(socket.create_connection((host, int(port)))))
         assert sum(1 for _ in stream) > 1
+
+
+def test_of_two_servers_that_add_the_same_document_at_once_one_wins(tmp_path: Path, compressor: Path) -> None:
+    path = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())
+    with serving(path, compressor=str(compressor)) as one, serving(path, compressor=str(compressor)) as other:
+        with one.http() as first, other.http() as second, ThreadPoolExecutor(2) as pool:
+            for http in (first, second):  # both have loaded their compressor
+                assert http.put("/v1/documents/ships/warm", json={"text": LEASE}).status_code in (200, 201)
+            for number, texts in enumerate([(LEASE, VOYAGE), (LEASE, LEASE), (VOYAGE, LEASE)]):
+                new = [{"corpus": "ships", "id": f"race{number}", "text": text} for text in texts]
+                answers = list(
+                    pool.map(lambda at: at[0].post("/v1/documents", json=at[1]), zip((first, second), new, strict=True))
+                )
+                assert sorted(answer.status_code for answer in answers) == [201, 409]
+                refused = next(answer for answer in answers if answer.status_code == 409)
+                assert error_of(refused)["code"] == "exists"
+                kept = first.get(f"/v1/documents/ships/race{number}").json()["text"]
+                assert kept == texts[[answer.status_code for answer in answers].index(201)]
+
+
+def test_questions_are_answered_while_another_process_holds_the_store(tmp_path: Path, compressor: Path) -> None:
+    path = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())
+    with serving(path, compressor=str(compressor)) as site, site.http() as http, ThreadPoolExecutor(4) as pool:
+        assert http.post(CHAT_URL, json=chat(max_tokens=1)).status_code == 200
+        blocker = sqlite3.connect(path / "lloco.db", isolation_level=None, check_same_thread=False)
+        blocker.execute("BEGIN IMMEDIATE")
+        waiting = [
+            pool.submit(http.put, "/v1/documents/ships/new", json={"text": LEASE}),
+            pool.submit(http.delete, "/v1/documents/ships/lease"),
+        ]
+        time.sleep(0.5)
+        started = time.monotonic()
+        for _ in range(3):
+            assert http.get("/v1/models").status_code == 200
+            assert http.post(CHAT_URL, json=chat(max_tokens=1)).status_code == 200
+        assert time.monotonic() - started < 5 and not any(one.done() for one in waiting)
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        assert [one.result().status_code for one in waiting] == [201, 200]
+
+
+def test_a_full_disk_is_507(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        refused = http.put("/v1/documents/ships/new", json={"text": LEASE})
+    assert (refused.status_code, error_of(refused)["code"]) == (507, "disk_full")

@@ -32,7 +32,9 @@ class _Flags:
     ] = None
     api_key_file: Annotated[
         Path | None,
-        typer.Option("--api-key-file", metavar="FILE", help='JSON: {"KEY": ["CORPUS", ...], "KEY": "*"}.'),
+        typer.Option(
+            "--api-key-file", metavar="FILE", help='JSON: {"KEY": ["CORPUS", ...], "KEY": "*", "KEY": "metrics"}.'
+        ),
     ] = None
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Let other machines in without a key: to read, add and delete.")
@@ -165,9 +167,10 @@ def _vllm(flags: _Flags) -> "HttpVllm | None":
 
 
 def _access(flags: _Flags) -> "Access":
-    from lloco.server.access import Access, check_exposure, is_loopback, load_keys
+    from lloco.server.access import Access, check_exposure, is_loopback, load_access
 
-    keys = None if flags.api_key_file is None else load_keys(flags.api_key_file)
-    check_exposure(flags.host, keys is not None, flags.no_auth)
+    check_exposure(flags.host, flags.api_key_file is not None, flags.no_auth)
     served = None if not flags.corpus else frozenset(one.lower() for one in flags.corpus)
-    return Access(keys, served, is_loopback(flags.host))
+    if flags.api_key_file is None:
+        return Access(served=served, is_loopback=is_loopback(flags.host))
+    return load_access(flags.api_key_file, served, is_loopback=is_loopback(flags.host))
