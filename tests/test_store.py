@@ -727,7 +727,7 @@ with Store(sys.argv[1]) as store:
     corpus = store.corpus("c")
     for id in ("first", "second"):
         document = make_document(id)
-        sys.stderr.write(f"begin {id}\n")
+        sys.stderr.write(f"begin {id}\\n")
         corpus.add(document, make_soft_prompt(document), PASSAGES)
 """
 
@@ -765,22 +765,24 @@ import os, subprocess, sys
 from test_store import *
 from lloco.retrieval.retriever import Retriever
 root = Path(sys.argv[1])
-if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(root)], capture_output=True).returncode:
+if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(root)], capture_output=True).returncode:
     sys.exit("cannot mount")
 with Store(root / "s") as store:
     corpus = store.corpus("c")
-    try:
-        for number in range(1000):
-            document = Document(str(number), f"Text of document {number}. " * 1000)
-            corpus.add(document, make_soft_prompt(document), PASSAGES)
-    except LlocoError as error:
-        print(type(error).__name__)
+    documents = [Document(str(number), f"Text of document {number}. " * 1000) for number in range(200)]
+    for document in documents[:40]:
+        corpus.add(document, make_soft_prompt(document), PASSAGES)
     try:
         with (root / "fill").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
     except OSError:
         pass
+    try:
+        for document in documents[40:]:
+            corpus.add(document, make_soft_prompt(document), PASSAGES)
+    except LlocoError as error:
+        print(type(error).__name__)
     print(len(Retriever.of_corpus(corpus).search("document", 2)))
     for number in range(3):
         corpus.remove_document(str(number))

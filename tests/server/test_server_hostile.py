@@ -16,7 +16,6 @@ import pytest
 
 from lloco.documents.bounded_process import BoundedProcess, ProcessLimits
 from lloco.server.access import load_access
-from lloco.server.connections import BoundedConnection
 from lloco.server.service import Limits
 from lloco.server.writing import Turns
 from tests.corpora import LEASE, VOYAGE, lease_and_voyage
@@ -88,10 +87,8 @@ def test_a_reader_that_does_not_end_is_ended_and_holds_up_nobody(stubborn: None,
         assert upload(good, "ours", "mine.txt", VOYAGE.encode()).status_code == 201
         assert time.monotonic() - started < 4
         waiting = bad.get("/v1/queue").json()["data"]
-        assert [(one["id"], one["stage"], one["num_ahead"]) for one in waiting] == [
-            ("slow0.txt", "reading", 0),
-            ("slow1.txt", "waiting", 1),
-        ] or {one["stage"] for one in waiting} == {"reading", "waiting"}
+        assert {one["stage"] for one in waiting} == {"reading", "waiting"}
+        assert [one["num_ahead"] for one in waiting] == [0, 1]
         assert all(one["seconds_left"] >= 0 for one in waiting)
         assert good.get("/v1/queue").json()["data"] == []
         for refused in (one.result() for one in slow):
@@ -233,8 +230,7 @@ def test_many_connections_without_a_request_do_not_keep_others_out(
             raw.sendall(b"POST /v1/chat")
         with site.http() as http:
             assert http.get("/health").status_code == 200
-    assert [record for record in caplog.records if record.name == "lloco.server"].__len__() == 1
-    assert BoundedConnection.__mro__[1].__module__.startswith("uvicorn")
+    assert [record.name for record in caplog.records] == ["lloco.server"]
 
 
 def test_a_client_that_is_being_answered_is_not_closed_for_others(
@@ -253,20 +249,20 @@ def test_a_client_that_is_being_answered_is_not_closed_for_others(
 
 def test_of_two_servers_that_add_the_same_document_at_once_one_wins(tmp_path: Path, compressor: Path) -> None:
     path = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage())
-    with serving(path, compressor=str(compressor)) as one, serving(path, compressor=str(compressor)) as other:
-        with one.http() as first, other.http() as second, ThreadPoolExecutor(2) as pool:
-            for http in (first, second):  # both have loaded their compressor
-                assert http.put("/v1/documents/ships/warm", json={"text": LEASE}).status_code in (200, 201)
-            for number, texts in enumerate([(LEASE, VOYAGE), (LEASE, LEASE), (VOYAGE, LEASE)]):
-                new = [{"corpus": "ships", "id": f"race{number}", "text": text} for text in texts]
-                answers = list(
-                    pool.map(lambda at: at[0].post("/v1/documents", json=at[1]), zip((first, second), new, strict=True))
-                )
-                assert sorted(answer.status_code for answer in answers) == [201, 409]
-                refused = next(answer for answer in answers if answer.status_code == 409)
-                assert error_of(refused)["code"] == "exists"
-                kept = first.get(f"/v1/documents/ships/race{number}").json()["text"]
-                assert kept == texts[[answer.status_code for answer in answers].index(201)]
+    with ExitStack() as stack:
+        sites = [stack.enter_context(serving(path, compressor=str(compressor))) for _ in range(2)]
+        clients = [stack.enter_context(site.http()) for site in sites]
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        for http in clients:  # both have loaded their compressor
+            assert http.put("/v1/documents/ships/warm", json={"text": LEASE}).status_code in (200, 201)
+        for number, texts in enumerate([(LEASE, VOYAGE), (LEASE, LEASE), (VOYAGE, LEASE)]):
+            new = [{"corpus": "ships", "id": f"race{number}", "text": text} for text in texts]
+            answers = list(pool.map(lambda http, body: http.post("/v1/documents", json=body), clients, new))
+            assert sorted(answer.status_code for answer in answers) == [201, 409]
+            refused = next(answer for answer in answers if answer.status_code == 409)
+            assert error_of(refused)["code"] == "exists"
+            kept = clients[0].get(f"/v1/documents/ships/race{number}").json()["text"]
+            assert kept == texts[[answer.status_code for answer in answers].index(201)]
 
 
 def test_questions_are_answered_while_another_process_holds_the_store(tmp_path: Path, compressor: Path) -> None:
