@@ -132,9 +132,7 @@ def _check_key(path: Path, number: int, key: str, corpora: object) -> None:
         raise DataError(f'key {number} of {path} must have a list of corpora, "*" or "metrics": write {EXAMPLE}')
     for name in corpora:
         if not re.fullmatch(NAME_PATTERN, name):
-            raise DataError(
-                f"key {number} of {path} must name corpora, got {name!r}, which no corpus can be called: write {EXAMPLE}"
-            )
+            raise DataError(f"key {number} of {path} must name corpora, got {name!r}: write {EXAMPLE}")
 
 
 def check_exposure(host: str, has_keys: bool, is_open: bool) -> None:

@@ -22,6 +22,8 @@ from lloco.server.connections import BoundedConnection
 GRACE_SECONDS = 100
 """From the request to terminate until the process ends, whatever runs; cancelling takes the last seconds of it."""
 _CANCEL_SECONDS = 5
+BACKLOG = 128
+"""Connections that are accepted at once, before others are closed for them: each is an open file."""
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -60,6 +62,7 @@ def make_server(app: FastAPI, grace_seconds: int = GRACE_SECONDS) -> uvicorn.Ser
             app,
             http=BoundedConnection,
             ws="none",
+            backlog=BACKLOG,
             log_level="error",  # a warning would tell of every broken request
             access_log=False,
             server_header=False,
