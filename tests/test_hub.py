@@ -24,7 +24,7 @@ from lloco.models.decoder import load_decoder
 from lloco.prompts.template import DEFAULT_TEMPLATE
 from lloco.store.archive import export_corpus
 from lloco.store.store import Store
-from tests.corpora import LEASE, VOYAGE, lease_and_voyage, save_compressor
+from tests.corpora import LEASE, VOYAGE, add_document, lease_and_voyage, save_compressor
 from tests.hub_server import TOKEN, HubServer, running_hub
 
 
@@ -472,3 +472,14 @@ def test_an_export_with_a_link_out_of_its_folder_is_refused(run: Any, made: Path
     assert "link" in message
     with Store(tmp_path / "new") as opened:
         assert opened.corpus_names() == []
+
+
+def test_documents_that_were_imported_without_their_texts_are_pushed_and_pulled(
+    run: Any, made: Path, tmp_path: Path
+) -> None:
+    with Store(tmp_path / "vectors") as store:
+        for id in ("one", "two"):
+            add_document(store.corpus("vectors"), id, "")
+    for out, flags in (("./a", []), ("./b", ["--with-text"])):
+        run("push", "corpus", "vectors", out, *flags, "--store", tmp_path / "vectors")
+        assert run("pull", out, "--store", tmp_path / out / "home")["num_documents"] == 2

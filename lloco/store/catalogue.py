@@ -9,9 +9,7 @@ import errno
 import os
 import shutil
 import sqlite3
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import TypeVar
 
 from lloco.errors import DiskFullError, StoreError
 from lloco.files.durable import make_folder_durably
+from lloco.store.shared_connection import SharedConnection
 
 Result = TypeVar("Result")
 DATABASE_NAME = "lloco.db"
@@ -91,7 +90,7 @@ class Catalogue:
         self.path = folder / DATABASE_NAME
         self._busy_seconds = busy_seconds
         self._is_short = False
-        self._reader, self._writer = _SharedConnection(self._connect), _SharedConnection(self._connect)
+        self._reader, self._writer = SharedConnection(self._connect), SharedConnection(self._connect)
         with self.as_store_error("open the store"):
             make_folder_durably(folder)
             self.is_read_only = not all(_is_writable(path) for path in (folder, self.path) if path.exists())
@@ -180,7 +179,7 @@ class Catalogue:
                 connection.execute("PRAGMA wal_autocheckpoint = 1000")
 
     @contextmanager
-    def _transaction(self, shared: "_SharedConnection", purpose: str, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, shared: SharedConnection, purpose: str, begin: str) -> Iterator[sqlite3.Connection]:
         with self.as_store_error(purpose), shared.opened() as connection:
             connection.execute(begin)
             try:
@@ -262,42 +261,8 @@ class Catalogue:
             ) from error
 
 
-class _SharedConnection:
-    """A connection that threads use one at a time, opened when it is first needed, and again in a forked process."""
-
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._connect = connect
-        self._lock = threading.RLock()
-        self._process: int | None = None
-        self._is_closed = False
-
-    @contextmanager
-    def opened(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection to this thread alone."""
-        with self._lock:
-            if self._is_closed:
-                raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
-            if self._process != os.getpid():
-                self._connection, self._process = self._connect(), os.getpid()
-                self._close = weakref.finalize(self, _close_in, self._process, self._connection)
-            yield self._connection
-
-    def close(self) -> None:
-        """Close it; using it afterwards is an error."""
-        with self._lock:
-            self._is_closed = True
-            if self._process is not None:
-                self._close()
-
-
 def _is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _close_in(process: int, connection: sqlite3.Connection) -> None:
-    # A forked child must not touch the connection of its parent.
-    if process == os.getpid():
-        connection.close()
 
 
 def _explain(error: sqlite3.Error) -> str:
