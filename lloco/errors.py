@@ -24,6 +24,14 @@ class StoreError(LlocoError):
     """The store cannot be read or written."""
 
 
+class ExistsError(StoreError):
+    """Something of that name or id is there already, and may not be replaced."""
+
+
+class DiskFullError(StoreError):
+    """The disk has no room for what is to be stored; what was stored before is kept."""
+
+
 class VectorsError(StoreError):
     """Vectors that no store takes: not finite, or zero."""
 

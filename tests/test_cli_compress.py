@@ -1,6 +1,7 @@
 """`lloco compress`: what it stores, says and refuses; what becomes of an error on the way."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,47 @@ def test_debug_shows_where_it_broke(
     monkeypatch.setenv("LLOCO_DEBUG", "1")
     assert main(["compress", str(docs), "--corpus", "c", "--compressor", str(compressor)]) == 1
     assert "raise_it" in capsys.readouterr().err
+
+
+def test_a_corpus_name_that_is_no_unicode_is_refused_like_any_other(run: Run, docs: Path, compressor: Path) -> None:
+    for name in ("\udcff", "a\x00b", "a/b"):
+        for argv in (["compress", docs, "--corpus", name, "--compressor", compressor], ["corpus", "show", name]):
+            assert "corpus" in run.fails(*argv) and "fault of lloco" not in run.err
+        assert "corpus" in run.fails("corpus", "remove", name)
+
+
+def test_numbers_beyond_anything_that_is_counted_are_refused(run: Run, docs: Path) -> None:
+    for flags in (["--segment-len", "1000000000000"], ["--batch-size", str(2**31)], ["--batch-size", "9" * 400]):
+        assert "must be at most 2,147,483,647" in run.fails("compress", docs, "--corpus", "c", *flags, code=2)
+    for flags in (["--num-epochs", "inf"], ["--num-epochs", "nan"], ["--learning-rate", "-inf"]):
+        assert "finite number" in run.fails("finetune", "--corpus", "c", "--data", "x.jsonl", *flags, code=2)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 TB")]
+)
+def test_memory_that_is_not_there_is_said_so(
+    run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("lloco.compress.run.compress_planned", raiser(error))
+    message = run.fails("compress", docs, "--corpus", "c", "--compressor", compressor)
+    assert "not enough memory" in message and "fault of lloco" not in message
+
+
+def test_a_request_to_terminate_leaves_no_empty_corpus(
+    run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminate(*args: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("lloco.compress.run.compress_planned", terminate)
+    assert "terminated" in run.fails("compress", docs, "--corpus", "c", "--compressor", compressor, code=143)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    with Store() as store:
+        assert store.corpus_names() == []
+
+
+def test_show_says_how_often_a_corpus_was_refined(run: Run, docs: Path, compressor: Path) -> None:
+    run.json("compress", docs, "--corpus", "c", "--compressor", compressor, "--refine", 1)
+    assert run.json("corpus", "show", "c")["refine_steps"] == 1
+    assert run("corpus", "show", "c") == 0 and "refine steps 1" in run.out

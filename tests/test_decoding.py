@@ -78,6 +78,7 @@ def test_cancelling_passes_on_what_was_held_back() -> None:
         (1.0, 0.6, [0.625, 0.375, 0.0, 0.0]),
         (1.0, 0.4, [1.0, 0.0, 0.0, 0.0]),
         (1e-300, 1.0, [1.0, 0.0, 0.0, 0.0]),
+        (1.0, 1e-46, [1.0, 0.0, 0.0, 0.0]),
     ],
 )
 def test_tokens_are_drawn_as_temperature_and_top_p_say(temperature: float, top_p: float, expected: list[float]) -> None:

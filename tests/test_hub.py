@@ -18,12 +18,13 @@ from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.cli.main import main
 from lloco.compress.run import compress_into
 from lloco.compressors.load import load_compressor
+from lloco.documents.document import Document
 from lloco.hub.artifact import MANIFEST
 from lloco.models.decoder import load_decoder
 from lloco.prompts.template import DEFAULT_TEMPLATE
 from lloco.store.archive import export_corpus
 from lloco.store.store import Store
-from tests.corpora import LEASE, VOYAGE, lease_and_voyage, save_compressor
+from tests.corpora import LEASE, VOYAGE, add_document, lease_and_voyage, save_compressor
 from tests.hub_server import TOKEN, HubServer, running_hub
 
 
@@ -422,3 +423,63 @@ def test_a_module_that_a_sentence_transformers_model_has_as_a_pickle_alone_is_fe
         assert contents(Path(json.loads(out)["path"])) == {
             name: data for name, data in files.items() if name != "pytorch_model.bin"
         }
+
+
+def test_a_card_that_was_edited_is_not_written_over(run: Any, made: Path, tmp_path: Path) -> None:
+    run("push", "adapter", made / "adapter", "./a")
+    card = tmp_path / "a/README.md"
+    card.write_text(card.read_text() + "My own words.\n")
+    message = run("push", "adapter", made / "adapter", "./a", "--license", "mit", code=1)
+    assert "was edited" in message and card.read_text().endswith("My own words.\n")
+    assert not run("push", "adapter", made / "adapter", "./a")["is_new"]
+
+
+def test_scores_of_another_adapter_are_not_put_on_the_card(run: Any, made: Path, tmp_path: Path) -> None:
+    row = {"mode": "compressed+adapter", "n": 7, "metrics": {"f1": 12.5}, "stderr": {}}
+    for digest in ("0" * 64, None):
+        results = {"task": "qasper", "rows": [row], "options": {"adapter_digest": digest}}
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        message = run("push", "adapter", made / "adapter", "./a", "--results", "results.json", code=1)
+        assert "results of adapter" in message and not (tmp_path / "a").exists()
+    own = run("push", "adapter", made / "adapter", "./b")["adapter_digest"]
+    (tmp_path / "results.json").write_text(json.dumps(results | {"options": {"adapter_digest": own}}))
+    assert run("push", "adapter", made / "adapter", "./c", "--results", "results.json")["is_new"]
+
+
+def test_a_title_that_changed_comes_with_the_second_pull(run: Any, made: Path, tmp_path: Path) -> None:
+    home, store = tmp_path / "other", tmp_path / "copy"
+    shutil.copytree(made / "home", store)
+    run("push", "corpus", "stories", "./one", "--with-text", "--store", store)
+    assert run("pull", "./one", "--store", home)["is_new"]
+    with Store(store) as opened:
+        corpus = opened.corpus("stories", create=False)
+        first = next(corpus.documents())
+        corpus.refresh(Document(first.id, first.text, "A new title", first.source))
+    run("push", "corpus", "stories", "./two", "--with-text", "--store", store)
+    assert run("pull", "./two", "--store", home)["is_new"]
+    with Store(home) as opened:
+        assert next(opened.corpus("stories").documents()).title == "A new title"
+    assert not run("pull", "./two", "--store", home)["is_new"]
+
+
+@pytest.mark.parametrize("name", ["documents.jsonl", "adapter", "soft_prompts"])
+def test_an_export_with_a_link_out_of_its_folder_is_refused(run: Any, made: Path, tmp_path: Path, name: str) -> None:
+    exported(made / "home", tmp_path / "export")
+    outside = tmp_path / "outside"
+    (tmp_path / "export" / name).rename(outside) if (tmp_path / "export" / name).exists() else outside.mkdir()
+    (tmp_path / "export" / name).symlink_to(outside)
+    message = run("corpus", "import", tmp_path / "export", "--store", tmp_path / "new", code=1)
+    assert "link" in message
+    with Store(tmp_path / "new") as opened:
+        assert opened.corpus_names() == []
+
+
+def test_documents_that_were_imported_without_their_texts_are_pushed_and_pulled(
+    run: Any, made: Path, tmp_path: Path
+) -> None:
+    with Store(tmp_path / "vectors") as store:
+        for id in ("one", "two"):
+            add_document(store.corpus("vectors"), id, "")
+    for out, flags in (("./a", []), ("./b", ["--with-text"])):
+        run("push", "corpus", "vectors", out, *flags, "--store", tmp_path / "vectors")
+        assert run("pull", out, "--store", tmp_path / out / "home")["num_documents"] == 2

@@ -232,6 +232,7 @@ def test_an_imported_adapter_becomes_that_of_a_corpus_and_answers(run: Any, rele
     source = release / "xiuyul" / "Lloco-7b-nqa"
     value = run("import", "adapter", source, "--corpus", "mill", "--out", tmp_path / "nqa")
     assert run("corpus", "show", "mill")["adapter_digest"] == value["adapter_digest"]
+    assert value["is_new"] and not run("import", "adapter", source, "--out", tmp_path / "nqa")["is_new"]
     answer = run("ask", "--corpus", "mill", "Who signed the lease of the mill?", "--max-tokens", "4")
     assert answer["num_virtual_tokens"] == 50
     assert not (tmp_path / "nqa/lloco.json").exists()

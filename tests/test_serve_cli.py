@@ -4,8 +4,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from lloco.server.engines import EngineOptions
 from lloco.server.listen import open_socket
 from lloco.store.store import Store
 from tests.corpora import lease_and_voyage, save_compressor
+from tests.serving import wait_until
 
 QUESTION = "Who was master of the brig Petrel?"
 
@@ -97,7 +100,7 @@ def test_keys_may_let_other_machines_in(
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"secret": "*"}))
     addresses = []
-    monkeypatch.setattr("lloco.server.listen.serve", lambda app, bound: addresses.append(bound.getsockname()[0]))
+    monkeypatch.setattr("lloco.server.listen.serve", lambda app, bound, grace: addresses.append(bound.getsockname()[0]))
     assert main(["serve", "--host", "0.0.0.0", "--port", "0", "--store", str(store), "--api-key-file", str(keys)]) == 0
     capsys.readouterr()
     assert main(["serve", "--host", "0.0.0.0", "--port", "0", "--store", str(store), "--no-auth", "--json"]) == 0
@@ -117,9 +120,44 @@ def test_the_mode_and_the_model_of_questions_that_name_none_reach_the_server(
         return seen[-1]
 
     monkeypatch.setattr("lloco.server.engines.EngineOptions", noting)
-    monkeypatch.setattr("lloco.server.listen.serve", lambda app, bound: None)
+    monkeypatch.setattr("lloco.server.listen.serve", lambda app, bound, grace: None)
     argv = ["serve", "--port", "0", "--store", str(store)]
     assert main([*argv, "--mode", "retrieval", "--model", "owner/any"]) == main(argv) == 0
     assert [(one.mode, one.model) for one in seen] == [("retrieval", "owner/any"), ("compressed", None)]
     assert main([*argv, "--mode", "none"]) == 2
     assert "choose one of compressed, full, retrieval" in " ".join(capsys.readouterr().err.split())
+
+
+STUCK = """
+import threading, time
+from fastapi import FastAPI
+from lloco.server.listen import address_of, open_socket, serve
+app = FastAPI()
+@app.get("/stuck")
+def stuck():
+    print("stuck", flush=True)
+    time.sleep(60)
+with open_socket("127.0.0.1", 0) as bound:
+    print(address_of(bound), flush=True)
+    serve(app, bound, grace_seconds=2)
+"""
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_it_ends_within_its_grace_whatever_runs() -> None:
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().strip()
+        wait_until(lambda: is_open(int(address.rpartition(":")[2])))
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as raw:
+            raw.sendall(b"GET /stuck HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert process.stdout.readline() == b"stuck\n"
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=30)
+        assert time.monotonic() - started < 6
+    assert process.returncode == 1 and b"ended after 2 s" in said

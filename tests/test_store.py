@@ -19,7 +19,7 @@ import torch
 
 from lloco.adapters.digest import adapter_digest
 from lloco.documents.document import Document
-from lloco.errors import LlocoError, MismatchError, StoreError
+from lloco.errors import ExistsError, LlocoError, MismatchError, StoreError
 from lloco.prompts.provenance import Provenance
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.store.catalogue import MIGRATIONS
@@ -686,3 +686,122 @@ def test_kill_9_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None
                 assert torch.equal(corpus.soft_prompt(id).embeds, make_soft_prompt(document).embeds)
             assert {problem.kind for problem in store.verify(repair=True)} <= {"orphan_file", "orphan_temp"}
             assert store.verify() == []
+
+
+def test_what_may_not_be_replaced_is_refused_in_the_commit_itself(store: Store) -> None:
+    with Store(store.path) as other:
+        corpora, document = [store.corpus("c"), other.corpus("c")], make_document()
+        newer = make_document(version=1)
+        corpora[0].add(document, make_soft_prompt(document), PASSAGES, replace=False)
+        with pytest.raises(ExistsError, match="'a' is in corpus 'c' already"):
+            corpora[1].add(newer, make_soft_prompt(newer), PASSAGES, replace=False)
+        assert corpora[1].document("a").text == document.text and len(files_in(store)) == 1
+        corpora[1].add(newer, make_soft_prompt(newer), PASSAGES)
+        assert corpora[0].document("a").text == newer.text
+
+
+def test_reading_goes_on_while_writing_waits_for_another_process(store: Store) -> None:
+    corpus, document = store.corpus("c"), make_document()
+    corpus.add(document, make_soft_prompt(document), PASSAGES)
+    version = corpus.store_version()
+    blocker = sqlite3.connect(store.path / "lloco.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    newer = make_document(version=1)
+    writer = threading.Thread(target=corpus.add, args=(newer, make_soft_prompt(newer), PASSAGES))
+    writer.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    for _ in range(5):
+        assert corpus.document("a").text == document.text and corpus.store_version() == version
+        assert store.corpus_names() == ["c"]
+    assert time.monotonic() - started < 2 and writer.is_alive()
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    writer.join()
+    assert corpus.document("a").text == newer.text and corpus.store_version() != version
+
+
+ADD_TWO = """
+import sys
+from test_store import *
+with Store(sys.argv[1]) as store:
+    corpus = store.corpus("c")
+    for id in ("first", "second"):
+        document = make_document(id)
+        sys.stderr.write(f"begin {id}\\n")
+        corpus.add(document, make_soft_prompt(document), PASSAGES)
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace counts the calls, it is not installed")
+def test_a_document_is_flushed_file_folder_and_log_before_it_is_acknowledged(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    calls = "trace=fsync,fdatasync,rename,write"
+    command = ["strace", "-f", "-y", "-e", calls, "-o", str(trace), sys.executable, "-c", ADD_TWO, str(tmp_path / "s")]
+    paths = f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parent.parent}"
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
+    if done.returncode and "ptrace" in done.stderr:
+        pytest.skip("strace may not trace here")
+    assert done.returncode == 0, done.stderr
+    after = trace.read_text().partition("begin second")[2].partition("exited")[0].splitlines()
+    order = [line for line in after if "sync(" in line or "rename(" in line]
+    kinds = [
+        "file" if ".tmp>" in line else "log" if "-wal>" in line else "folder" if "sync(" in line else "rename"
+        for line in order
+    ]
+    at = kinds.index("file")
+    assert kinds[at : at + 4] == ["file", "rename", "folder", "log"], order
+
+
+def test_every_connection_flushes_at_each_commit(store: Store) -> None:
+    with store._catalogue.read() as reader, store._catalogue.write("look") as writer:
+        for connection in (reader, writer):
+            assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+            assert connection.execute("PRAGMA fullfsync").fetchone()[0] == 1
+            assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+
+
+FULL_DISK = """
+import os, subprocess, sys
+from test_store import *
+from lloco.retrieval.retriever import Retriever
+root = Path(sys.argv[1])
+if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(root)], capture_output=True).returncode:
+    sys.exit("cannot mount")
+with Store(root / "s") as store:
+    corpus = store.corpus("c")
+    documents = [Document(str(number), f"Text of document {number}. " * 1000) for number in range(200)]
+    for document in documents[:40]:
+        corpus.add(document, make_soft_prompt(document), PASSAGES)
+    try:
+        with (root / "fill").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError:
+        pass
+    try:
+        for document in documents[40:]:
+            corpus.add(document, make_soft_prompt(document), PASSAGES)
+    except LlocoError as error:
+        print(type(error).__name__)
+    print(len(Retriever.of_corpus(corpus).search("document", 2)))
+    for number in range(3):
+        corpus.remove_document(str(number))
+    print(corpus.document_ids()[0], corpus.soft_prompt("5").num_virtual_tokens)
+    (root / "fill").unlink()
+    for number in range(3):
+        document = make_document(str(number))
+        corpus.add(document, make_soft_prompt(document), PASSAGES)
+    print(store.verify(), (root / "s" / ".reserve").stat().st_size)
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="a small disk is mounted in a namespace of its own")
+def test_on_a_full_disk_questions_find_and_documents_are_removed(tmp_path: Path) -> None:
+    paths = f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parent.parent}"
+    command = ["unshare", "-rm", sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
+    if "cannot mount" in done.stderr or "unshare" in done.stderr:
+        pytest.skip("no small disk may be mounted here")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["DiskFullError", "2", "3 4", "[] 1048576"]

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lloco.engine.decoding import Decoding
 from lloco.engine.engine import Generation, SamplingParams
-from lloco.engine.request_queue import Event, QueueFullError, Ticket
+from lloco.engine.request_queue import Event, QueueFullError, Request, RequestQueue, Ticket
 from lloco.engine.streaming import StreamingEngine, embedded_engine
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import LlocoError, MismatchError
@@ -562,3 +563,25 @@ def test_long_prompts_are_read_a_few_at_a_time() -> None:
 def test_a_model_without_keys_and_values_per_token_is_refused() -> None:
     with pytest.raises(LlocoError, match="tiny keeps LinearAttentionLayer: use TransformersEngine"):
         StreamingEngine(recurrent_decoder())
+
+
+def test_a_tenant_that_fills_the_queue_keeps_no_other_one_waiting_or_out() -> None:
+    decoder, is_free = tiny_decoder(), threading.Event()
+    queue = RequestQueue(lambda: print(is_free.wait(60)), max_waiting=6)
+
+    def put(tenant: str) -> None:
+        decoding = Decoding(decoder, Prompt((torch.tensor([1, 2]),)), SamplingParams(max_tokens=1))
+        queue.put(Request(Prompt((torch.tensor([1, 2]),)), None, decoding, tenant=tenant))
+
+    for tenant in "aaaaaa":
+        put(tenant)
+    with pytest.raises(QueueFullError):
+        put("a")
+    for tenant in "bbc":
+        put(tenant)
+    with pytest.raises(QueueFullError):
+        put("b")
+    taken = queue.take(False, len)
+    assert taken is not None and "".join(request.tenant for request in taken) == "abcabaaaa"
+    is_free.set()
+    queue.close(finish=True)

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from lloco.adapters.digest import adapter_digest
 from lloco.errors import LlocoError
-from lloco.server.access import Access, load_keys
+from lloco.server.access import Access, load_access
 from lloco.store.store import Store
 from lloco.vllm_plugins.documents import access_of, check_settings
 from lloco.vllm_plugins.front import MAX_BODY_BYTES, Front, Gate
@@ -96,7 +96,7 @@ def gate(tmp_path: Path) -> Gate:
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"one": ["ships"], "all": "*"}))
     made = Gate()
-    made.open(echo("corpora"), Access(load_keys(keys)), "secret", MODELS)
+    made.open(echo("corpora"), load_access(keys), "secret", MODELS)
     return made
 
 

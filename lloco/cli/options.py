@@ -39,16 +39,22 @@ def task_name(value: str) -> str:
     return one_of(TASKS)(value)
 
 
-def at_least(smallest: int, largest: int | None = None) -> Callable[[str], int]:
-    """Return a parser that takes whole numbers from this one on, up to the largest where there is one."""
-    wanted = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
+LARGEST = 2**31 - 1
+"""More than anything that is counted here; libraries fail in ways of their own beyond it."""
+
+
+def at_least(smallest: int, largest: int = LARGEST) -> Callable[[str], int]:
+    """Return a parser that takes whole numbers from this one on, up to the largest."""
+    wanted = f"of at least {smallest}" if largest == LARGEST else f"from {smallest} to {largest}"
 
     def parse(value: str) -> int:
         try:
             number = int(value)
         except ValueError:
             number = smallest - 1
-        if number < smallest or (largest is not None and number > largest):
+        if number > LARGEST == largest:
+            raise typer.BadParameter(f"must be at most {LARGEST:,}, got {value}")
+        if not smallest <= number <= largest:
             raise typer.BadParameter(f"a whole number {wanted} was wanted, {value} came")
         return number
 
@@ -118,7 +124,9 @@ BatchSize = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", parser=at_least(1), metavar="N", help="Only the first N questions.")
 ]
-Seed = Annotated[int, typer.Option("--seed", parser=at_least(0), metavar="N", help="Seed of everything that is drawn.")]
+Seed = Annotated[
+    int, typer.Option("--seed", parser=at_least(0, 2**32 - 1), metavar="N", help="Seed of everything that is drawn.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no hints.")]
 Task = Annotated[

@@ -1,18 +1,24 @@
 """A verb: a function that the command line runs, and what its errors become for the user.
 
 A parameter that is a dataclass stands for one flag per field, so that verbs can share flags. Exit codes: 0 done, 1 the
-user's mistake or the machine's (disk, permissions), 2 a wrong command line, 130 interrupted.
+user's mistake or the machine's (disk, permissions), 2 a wrong command line, 130 interrupted, 143 terminated.
 """
 
 import functools
 import inspect
+import math
 import os
+import re
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields, is_dataclass
 from inspect import Parameter
+from types import FrameType
 from typing import Any
 
 import typer
@@ -26,6 +32,35 @@ GRACE_SECONDS = 30.0
 """Within this time a launcher ends the processes of a run of which one has failed."""
 
 
+_NO_MEMORY = re.compile(
+    "can't allocate memory|out of memory|not enough memory|bad_alloc|Storage size calculation overfl"
+)
+"""What PyTorch says where memory ends, on a CPU and on a GPU."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to terminate: what it has begun is put in order first, as after an interrupt."""
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Raise `Terminated` in the block for a request to terminate that nobody else handles."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second request does not wait
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def verb(kept: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Turn errors into one message and an exit code; `kept` says what an interrupted run leaves behind."""
 
@@ -36,9 +71,12 @@ def verb(kept: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def run(**flags: Any) -> None:
             try:
                 show_warnings()
-                spread(**flags)
+                with _terminated_as_interrupted():
+                    spread(**flags)
             except (typer.Exit, typer.BadParameter):
                 raise
+            except Terminated:
+                raise _stop(f"terminated: {kept}", 143) from None
             except KeyboardInterrupt:
                 raise _stop(f"interrupted: {kept}", 130) from None
             except BrokenPipeError:
@@ -49,6 +87,8 @@ def verb(kept: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             except OSError as error:
                 raise _stop(f"error: {_os_message(error)}", 1) from None
             except Exception as error:
+                if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+                    raise _stop(f"error: not enough memory: lower the sizes that were asked for ({error})", 1) from None
                 if _is_of_lost_process(error):
                     raise _end_too() from None
                 what = f"{type(error).__name__}: {error}".strip()
@@ -69,6 +109,7 @@ def _spread(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def call(**flags: Any) -> None:
+        _check_finite(flags)
         made = {
             name: group(**{one.name: flags.pop(one.name) for one in fields(group)}) for name, group in groups.items()
         }
@@ -80,6 +121,13 @@ def _spread(function: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {one.name: one.annotation for one in parameters}
     return call
+
+
+def _check_finite(flags: Mapping[str, Any]) -> None:
+    for name, value in flags.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            hint = f"'--{name.replace('_', '-')}'"
+            raise typer.BadParameter(f"must be a finite number, got {value}", param_hint=hint)
 
 
 def _parameter(field: "Field[Any]") -> Parameter:

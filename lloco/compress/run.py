@@ -92,8 +92,15 @@ def compress_planned(
     )
 
 
-def store_batches(corpus: Corpus, plan: CompressPlan, batches: Iterable[CompressedBatch]) -> CompressReport:
-    """Store what comes, whoever compressed it and in whatever order; the time until it comes is in the report."""
+def store_batches(
+    corpus: Corpus, plan: CompressPlan, batches: Iterable[CompressedBatch], *, replace: bool = True
+) -> CompressReport:
+    """Store what comes, whoever compressed it and in whatever order; the time until it comes is in the report.
+
+    Raises:
+        ExistsError: a document's id is there, and it is not to `replace` what is.
+        StoreError: the store cannot be written; batches stored before are kept.
+    """
     storage_dtype, skipped = plan.storage_dtype, list(plan.skipped)
     num_new = num_document_tokens = num_virtual_tokens = 0
     quantisation_error = 0.0
@@ -102,7 +109,7 @@ def store_batches(corpus: Corpus, plan: CompressPlan, batches: Iterable[Compress
         skipped += refused
         for document, soft_prompt in made:
             try:
-                corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype)
+                corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype, replace=replace)
             except VectorsError as error:
                 skipped.append(Skipped(document.source or document.id, str(error)))
                 continue

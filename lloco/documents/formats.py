@@ -91,6 +91,12 @@ def extract_text(path: Path, *, max_bytes: int) -> ExtractedText:
     return ExtractedText(text, " ".join(extracted.title.split()), extracted.unread)
 
 
+def extract_values(path: Path, max_bytes: int) -> tuple[dict[str, str], str]:
+    """Read a file as `extract_text` does, for a process that answers with values and a text."""
+    extracted = extract_text(path, max_bytes=max_bytes)
+    return {"title": extracted.title, "unread": extracted.unread}, extracted.text
+
+
 def _check_magic(data: bytes, suffix: str) -> None:
     """Refuse a file that is of another kind than its name says."""
     for magic, (kind, suffixes) in _MAGIC.items():

@@ -74,7 +74,7 @@ class Decoding:
         scaled = (logits - logits.max()) / max(self.sampling.temperature, 1e-6)
         probabilities, token_ids = scaled.softmax(dim=-1).sort(descending=True)
         cumulative = probabilities.cumsum(dim=-1)
-        last = (cumulative - probabilities < self.sampling.top_p).sum() - 1
+        last = ((cumulative - probabilities < self.sampling.top_p).sum() - 1).clamp(min=0)  # float32 knows no 1e-46
         draw = torch.rand((), generator=self._generator, device=logits.device) * cumulative[last]
         return token_ids[torch.searchsorted(cumulative, draw, right=True).clamp(max=last)]
 

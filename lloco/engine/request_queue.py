@@ -5,10 +5,9 @@ The thread is alive while there is work. Which requests are next, and how they a
 
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
@@ -167,7 +166,7 @@ def answer_all(requests: Sequence[Request], enqueue: Callable[[Sequence[Request]
 
 
 class RequestQueue:
-    """What waits; starts the thread when something comes."""
+    """What waits, the tenants in turn; starts the thread when something comes."""
 
     def __init__(self, answer: Callable[[], None], max_waiting: int) -> None:
         """Args: what the thread runs until `take` returns None; how many `put` lets wait."""
@@ -185,8 +184,23 @@ class RequestQueue:
         return len(self._waiting)
 
     def put(self, request: Request) -> Ticket:
-        """Queue one. Raises `QueueFullError`, or `LlocoError` after `close`."""
-        self._enqueue([request], self._max_waiting)
+        """Queue one behind as many of every other tenant as wait of its own.
+
+        A tenant that has less than its share finds room beside one that fills the queue.
+
+        Raises:
+            QueueFullError: there is no room.
+            LlocoError: after `close`.
+        """
+        with self._lock:
+            self._check_is_open()
+            tenants = [other.tenant for other in self._waiting]
+            num_own, num_tenants = tenants.count(request.tenant), len({*tenants, request.tenant})
+            is_below_share = num_own < self._max_waiting // num_tenants and len(tenants) < 2 * self._max_waiting
+            if len(tenants) >= self._max_waiting and not is_below_share:
+                raise QueueFullError(f"{len(tenants)} requests are waiting, the most there may be: try later")
+            self._start()
+            self._waiting.insert(_place_in_turn(tenants, num_own), request)
         return request
 
     def answer_all(self, requests: Sequence[Request]) -> list[Generation]:
@@ -195,7 +209,7 @@ class RequestQueue:
         Raises:
             LlocoError: what went wrong with one of them; the others are then cancelled.
         """
-        return answer_all(requests, partial(self._enqueue, max_waiting=None))
+        return answer_all(requests, self._enqueue)
 
     def take(self, is_idle: bool, choose: Callable[[Sequence[Request]], int]) -> list[Request] | None:
         """Return the requests that are next: `choose` says how many of those that wait.
@@ -225,14 +239,30 @@ class RequestQueue:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _enqueue(self, requests: Sequence[Request], max_waiting: int | None) -> None:
+    def _enqueue(self, requests: Sequence[Request]) -> None:
         with self._lock:
-            if self._is_closed:
-                raise LlocoError("a request came after the engine was closed: make a new engine")
-            if max_waiting is not None and len(self._waiting) >= max_waiting:
-                raise QueueFullError(f"{len(self._waiting)} requests are waiting, the most there may be: try later")
-            if self._thread is None and requests:
-                thread = threading.Thread(target=self._answer, name="lloco-engine")
-                thread.start()
-                self._thread = thread
+            self._check_is_open()
+            if requests:
+                self._start()
             self._waiting.extend(requests)
+
+    def _check_is_open(self) -> None:
+        if self._is_closed:
+            raise LlocoError("a request came after the engine was closed: make a new engine")
+
+    def _start(self) -> None:
+        """Have a thread take what waits; it waits itself, for the lock that is held."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._answer, name="lloco-engine")
+            thread.start()
+            self._thread = thread
+
+
+def _place_in_turn(tenants: Sequence[str], num_own: int) -> int:
+    """Return the place in front of the first request that has more of its own tenant before it than this one."""
+    before: Counter[str] = Counter()
+    for place, tenant in enumerate(tenants):
+        if before[tenant] > num_own:
+            return place
+        before[tenant] += 1
+    return len(tenants)

@@ -53,8 +53,14 @@ def card_of(artifact: Artifact, place: str, licence: str | None, results: Path |
         f"| licence | {licence or 'not stated'} |",
         f"\n```sh\n{_USE[artifact.kind].format(place=place)}\n```",
     ]
-    written = "\n".join([*text, *_results_lines(results)]) + "\n\n"
+    written = "\n".join([*text, *_results_lines(artifact, results)]) + "\n\n"
     return (written + _mark(written)).encode()
+
+
+def licence_of(card: bytes) -> str | None:
+    """Return the licence that a card states in its head, so that the next push keeps it."""
+    head = card.decode(errors="replace").partition("---\n")[2].partition("\n---\n")[0]
+    return next((line[9:].strip() for line in head.splitlines() if line.startswith("license: ")), None)
 
 
 def is_edited(card: bytes) -> bool:
@@ -64,16 +70,29 @@ def is_edited(card: bytes) -> bool:
     return not lines or lines[-1] != _mark("".join(lines[:-1]))
 
 
+def _check_is_of(artifact: Artifact, results: Mapping[str, Any], path: Path) -> None:
+    """Raise `DataError` for results of another adapter than the one that is pushed."""
+    options = results.get("options")
+    measured = options.get("adapter_digest") if isinstance(options, dict) else None
+    own = artifact.summary.get("adapter_digest")
+    if isinstance(options, dict) and artifact.kind == "adapter" and measured != own:
+        came = f"adapter {str(measured)[:12]}" if measured else "no adapter"
+        raise DataError(
+            f"{path} must have results of adapter {str(own)[:12]}, it has those of {came}: evaluate this one"
+        )
+
+
 def _mark(text: str) -> str:
     return f"<!-- lloco push {hashlib.sha256(text.encode()).hexdigest()[:16]} -->\n"
 
 
-def _results_lines(path: Path | None) -> list[str]:
+def _results_lines(artifact: Artifact, path: Path | None) -> list[str]:
     """Return the scores that `lloco evaluate` wrote, a line a mode."""
     if path is None:
         return []
     try:
         results: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _check_is_of(artifact, results, path)
         lines = [f"\nScores on {_cell(results['task'])}:\n\n| what is read | n | scores |\n|---|---:|---|"]
         for row in results["rows"]:
             errors = row["stderr"]
@@ -82,6 +101,8 @@ def _results_lines(path: Path | None) -> list[str]:
                 for name, value in row["metrics"].items()
             ]
             lines.append(f"| {_cell(row['mode'])} | {int(row['n'])} | {_cell(', '.join(scores))} |")
+    except DataError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or repr(error)
         raise DataError(

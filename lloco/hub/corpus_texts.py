@@ -27,7 +27,7 @@ def strip_texts(folder: Path) -> None:
 
 
 def fill_texts(folder: Path, out: Path, documents: Mapping[str, Document]) -> None:
-    """Make `out` a folder that `import_corpus` reads: that of a corpus without texts, and texts by their digest.
+    """Move a corpus without texts to `out`, on the same disk, with texts by their digest, as `import_corpus` reads it.
 
     Raises:
         StoreError: the text of a document is not among them, or the folder is damaged.
@@ -51,7 +51,14 @@ def fill_texts(folder: Path, out: Path, documents: Mapping[str, Document]) -> No
     _write(out, lines)
     for name in ("corpus.json", "soft_prompts", "adapter"):
         if (folder / name).exists():
-            (out / name).symlink_to((folder / name).resolve())
+            (folder / name).rename(out / name)
+
+
+def pushed_titles(folder: Path) -> list[tuple[Any, Any, Any]]:
+    """Return id, title and source of every document of a corpus that was pushed with texts."""
+    return [
+        (line.get("id"), line.get("title"), line.get("source")) for line in _lines(folder) if isinstance(line, dict)
+    ]
 
 
 def _lines(folder: Path) -> list[Any]:

@@ -7,11 +7,11 @@ business (`hf auth login`, HF_TOKEN), and so is the address (HF_ENDPOINT).
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
@@ -24,6 +24,10 @@ from lloco.hub.card import is_edited
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
+CardAfter: TypeAlias = Callable[[bytes | None], bytes]
+"""Makes the card that comes in the place of another, or of none."""
+
+
 class Place(Protocol):
     """A folder or a repository."""
 
@@ -32,10 +36,11 @@ class Place(Protocol):
         """What the user calls it."""
         ...
 
-    def put(self, artifact: Artifact, folder: Path, card: bytes, *, keeps_card: bool) -> bool:
+    def put(self, artifact: Artifact, folder: Path, card_after: CardAfter, *, keeps_card: bool) -> bool:
         """Write the artifact, whose files are in `folder`; False where it was there and nothing was done.
 
-        With `keeps_card` the card that is there stays as it is where the files have not changed, or it was edited.
+        The card is made knowing the one that is there. With `keeps_card` that one stays as it is where the files have
+        not changed, or it was edited; without, one that was edited is refused.
         """
         ...
 
@@ -74,15 +79,17 @@ class FolderPlace:
     name: str
     path: Path
 
-    def put(self, artifact: Artifact, folder: Path, card: bytes, *, keeps_card: bool) -> bool:
+    def put(self, artifact: Artifact, folder: Path, card_after: CardAfter, *, keeps_card: bool) -> bool:
         """Copy the files, whole or not at all; refuses a folder that holds something else."""
         if self.path.exists():
             manifest, old_card = self.path / MANIFEST, self.path / CARD
             if manifest.is_file() and manifest.read_bytes() == artifact.to_json():
                 artifact.check_files(self.path, self.name)
                 old = old_card.read_bytes() if old_card.is_file() else None
+                card = card_after(old)
                 if old is not None and (keeps_card or old == card):
                     return False
+                _check_may_be_replaced(old, self.name)
                 write_durably(old_card, card)
                 return True
             raise CheckpointError(
@@ -91,7 +98,7 @@ class FolderPlace:
             )
         with new_folder(self.path) as temporary:
             copy_files(artifact, folder, temporary, self.name)
-            (temporary / CARD).write_bytes(card)
+            (temporary / CARD).write_bytes(card_after(None))
         return True
 
     def find(self) -> Artifact:
@@ -111,7 +118,7 @@ class HubPlace:
     revision: str | None = None
     is_private: bool = False
 
-    def put(self, artifact: Artifact, folder: Path, card: bytes, *, keeps_card: bool) -> bool:
+    def put(self, artifact: Artifact, folder: Path, card_after: CardAfter, *, keeps_card: bool) -> bool:
         """Commit the files at once; those that the last push listed and this one does not go by the same commit."""
         with _hub(f"push to {self.name}"):
             api = HfApi()
@@ -140,7 +147,10 @@ class HubPlace:
                 listed = () if manifest is None else read_artifact(manifest, self.name).files
                 gone = [CommitOperationDelete(name) for name in sorted(there & {*listed} - {*artifact.files})]
             old = self._file(api, CARD, info.sha).read_bytes() if CARD in there else None
+            card = card_after(old)
             is_kept = old is not None and keeps_card and (not is_changed or is_edited(old))
+            if old != card and not is_kept:
+                _check_may_be_replaced(old, self.name)
             if old != card and not is_kept:
                 added.append(CommitOperationAdd(CARD, card))
             if not added:
@@ -182,6 +192,15 @@ class HubPlace:
 
     def _file(self, api: HfApi, name: str, sha: str | None) -> Path:
         return Path(api.hf_hub_download(self.name, name, revision=sha))
+
+
+def _check_may_be_replaced(card: bytes | None, name: str) -> None:
+    """Raise `CheckpointError` for a card that somebody has edited."""
+    if card is not None and is_edited(card):
+        raise CheckpointError(
+            f"{CARD} of {name} was edited: state licence and scores there yourself and push without --license and "
+            "--results, or remove it"
+        )
 
 
 def progress_bars(*, is_on: bool) -> AbstractContextManager[None]:

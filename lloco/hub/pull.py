@@ -12,7 +12,7 @@ from lloco.adapters.folder import read_adapter
 from lloco.documents.document import Document
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import MANIFEST, SOFT_PROMPTS, Artifact
-from lloco.hub.corpus_texts import fill_texts
+from lloco.hub.corpus_texts import fill_texts, pushed_titles
 from lloco.hub.place import Place, copy_files, new_folder
 from lloco.models.checkpoint import weights_digest
 from lloco.prompts.provenance import file_digest
@@ -91,7 +91,7 @@ def pull_corpus(
         listed.mkdir()
         copy_files(artifact, folder, listed, place.name)
         folder = listed
-        if not replace and chosen in store and _holds(store, chosen, artifact):
+        if not replace and chosen in store and _holds(store, chosen, artifact, folder):
             return chosen, len(store.corpus(chosen).document_ids()), False
         if artifact.summary.get("has_text") is not True:
             filled.mkdir()
@@ -100,10 +100,14 @@ def pull_corpus(
         return (*import_corpus(store, folder, chosen, replace=replace), True)
 
 
-def _holds(store: Store, name: str, artifact: Artifact) -> bool:
-    """Whether the store's corpus has the soft prompts and the adapter of the artifact, and no others."""
+def _holds(store: Store, name: str, artifact: Artifact, folder: Path) -> bool:
+    """Whether the store's corpus has the soft prompts, titles and adapter of the artifact, and no others."""
     corpus = store.corpus(name, create=False)
     if corpus.summary().adapter_digest != artifact.summary.get("adapter_digest"):
+        return False
+    if artifact.summary.get("has_text") is True and pushed_titles(folder) != [
+        (one.id, one.title, one.source) for one in corpus.documents()
+    ]:
         return False
     held = sorted(file_digest(corpus.soft_prompt(one).to_bytes()) for one in corpus.document_ids())
     return held == sorted(Path(file).stem for file in artifact.files if file.startswith(SOFT_PROMPTS))

@@ -21,7 +21,7 @@ from lloco.compressors.load import compressor_folder, design_of
 from lloco.errors import CheckpointError
 from lloco.files.strict_json import read_value
 from lloco.hub.artifact import Artifact, describe, known_files
-from lloco.hub.card import card_of
+from lloco.hub.card import card_of, licence_of
 from lloco.hub.corpus_texts import strip_texts
 from lloco.hub.place import Place
 from lloco.importers.adapter import adapter_width
@@ -50,9 +50,14 @@ def push(what: "Path | str | Corpus", kind: str, place: Place, options: PushOpti
         StoreError: the corpus's files are damaged.
     """
     with _prepared(what, kind, options) as (artifact, folder):
-        card = card_of(artifact, place.name, options.licence, options.results)
+
+        def card_after(old: bytes | None) -> bytes:
+            licence = options.licence or (None if old is None else licence_of(old))
+            return card_of(artifact, place.name, licence, options.results)
+
+        card_after(None)  # what is wrong with licence or results is said before anything is sent
         is_told = options.licence is not None or options.results is not None
-        return artifact, place.put(artifact, folder, card, keeps_card=not is_told)
+        return artifact, place.put(artifact, folder, card_after, keeps_card=not is_told)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Indexes kept beside a store's corpus: opened while they fit what it holds, else made again.
 
-An index is derived: whatever cannot be opened is made again, and where the disk takes none, it is made in memory. Knows
-nothing of what is in one.
+An index is derived: whatever cannot be opened is made again, and where the disk takes none, full or read-only, it is
+made in memory. Knows nothing of what is in one.
 """
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import sqlite3
@@ -14,22 +15,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from lloco.errors import LlocoError, StoreError
+from lloco.errors import LlocoError
 from lloco.files.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
 
+_log = logging.getLogger(__name__)
 Index = TypeVar("Index")
 Build: TypeAlias = Callable[[Iterable[PassageText], Path | None, Index | None], Index]
 """Index the passages in an empty folder or in memory; the index of what the corpus held before may help."""
 
 
 def kept_index(corpus: Corpus, kind: str, open_index: Callable[[Path], Index], build: Build[Index]) -> Index:
-    """Return the corpus's index of this kind, as the corpus is now.
-
-    Raises:
-        StoreError: there is no room to write it.
-    """
+    """Return the corpus's index of this kind, as the corpus is now."""
     for _ in range(MAX_TRIES):  # others may index newer contents, and remove this index before it is opened
         with contextlib.suppress(*_UNREADABLE):
             return open_index(_folder(corpus, corpus.contents_digest(), kind))
@@ -43,12 +41,9 @@ def kept_index(corpus: Corpus, kind: str, open_index: Callable[[Path], Index], b
             raise
         except _UNREADABLE as error:
             if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                break
-            reason = getattr(error, "strerror", None) or error
-            raise StoreError(
-                f"could not write the index of corpus {corpus.name!r} in {corpus.index_folder}: {reason}; the corpus "
-                "itself is as it was: see that the disk has room, then ask again"
-            ) from error
+                break  # as of a store that is only read
+            _log.warning("could not write the index in %s, it is made in memory: %s", corpus.index_folder, error)
+            break
     with corpus.contents() as (_, passages):
         return build(passages, None, None)
 

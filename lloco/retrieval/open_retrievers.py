@@ -1,6 +1,7 @@
 """Retrievers of corpora, kept open as long as the corpora hold what they held."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 
 from lloco.retrieval.retriever import Retriever
@@ -13,15 +14,13 @@ class OpenRetrievers:
     Many threads may ask for one; many additions are indexed once.
     """
 
-    def __init__(
-        self, open_retriever: Callable[[Corpus], Retriever] = Retriever.of_corpus, lock: "threading.RLock | None" = None
-    ) -> None:
+    def __init__(self, open_retriever: Callable[[Corpus], Retriever] = Retriever.of_corpus) -> None:
         self._open_retriever = open_retriever
         self._retrievers: dict[str, tuple[str, Retriever]] = {}
         self._seen: dict[str, tuple[int, int]] = {}
         """Version of the store in which a corpus's retriever was seen to fit it."""
-        self._lock = lock or threading.RLock()
-        """Held while a retriever is opened."""
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        """Each held while a corpus's retriever is opened."""
 
     def of(self, corpus: Corpus) -> Retriever:
         """Return an index of the corpus as it is now."""
@@ -30,7 +29,7 @@ class OpenRetrievers:
         if known is not None and (self._seen.get(corpus.name) == version or known[0] == corpus.contents_digest()):
             self._seen[corpus.name] = version
             return known[1]
-        with self._lock:
+        with self._locks[corpus.name]:
             digest = corpus.contents_digest()
             known = self._retrievers.get(corpus.name)
             if known is not None and known[0] == digest:

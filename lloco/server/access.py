@@ -7,16 +7,22 @@ loopback server under a name that is none of its own, are refused.
 import hashlib
 import hmac
 import ipaddress
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from lloco.errors import DataError, LlocoError
+from lloco.files.strict_json import read_value
 from lloco.server.errors import ApiError
+from lloco.store.store import NAME_PATTERN
 
-EXAMPLE = '{"a-long-random-key": ["contracts"], "another-one": "*"}'
+EXAMPLE = '{"a-long-random-key": ["contracts"], "another-one": "*", "for-prometheus": "metrics"}'
+ALL, METRICS = "*", "metrics"
+"""What a key may be given in place of a list: every corpus and the metrics, or the metrics alone."""
+_KEY = re.compile("[!-~]+")
+"""What can stand in a header after "Bearer"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class Grant:
     """Names in small letters; None: every corpus."""
     tenant: str = ""
     """Whose documents' keys and values are kept together; without keys all callers are one."""
+    reads_metrics: bool = True
+    """Whether it may read the metrics, which are of all callers together."""
 
     def allows(self, corpus: str) -> bool:
         """Whether this key may use the corpus of that name, there or not."""
@@ -40,7 +48,9 @@ class Access:
     """The keys there are, and the corpora that are served at all."""
 
     keys: Mapping[str, frozenset[str] | None] | None = None
-    """SHA-256 of a key -> names of corpora; None: no key is needed."""
+    """SHA-256 of a key -> names of corpora, None: all; None in place of the mapping: no key is needed."""
+    metrics_keys: frozenset[str] = frozenset()
+    """SHA-256 of the keys that may read the metrics, beside those of all corpora."""
     served: frozenset[str] | None = None
     is_loopback: bool = True
 
@@ -61,7 +71,9 @@ class Access:
             )
         own = self.keys[found[0]]
         both = [one for one in (own, self.served) if one is not None]
-        return Grant(found[0][:12], frozenset.intersection(*both) if both else None, tenant=found[0])
+        corpora = frozenset.intersection(*both) if both else None
+        reads_metrics = own is None or found[0] in self.metrics_keys
+        return Grant(found[0][:12], corpora, tenant=found[0], reads_metrics=reads_metrics)
 
     def check_origin(self, host: str, origin: str | None) -> None:
         """Raise `ApiError` 403 for a request that another site's page made in a browser."""
@@ -87,26 +99,40 @@ def is_loopback(host: str) -> bool:
         return host.lower().rstrip(".") == "localhost"
 
 
-def load_keys(path: Path) -> dict[str, frozenset[str] | None]:
+def load_access(path: Path, served: frozenset[str] | None = None, *, is_loopback: bool = True) -> Access:
     """Read a file of API keys; only their digests stay in memory.
 
     Raises:
-        DataError: it cannot be read, or is not an object of keys with lists of corpora or "*".
+        DataError: it cannot be read, or is not an object of keys, each once, with lists of corpora, "*" or "metrics".
     """
     try:
-        values = json.loads(path.read_bytes().decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"a file of API keys was wanted, {path} cannot be read ({error}): write {EXAMPLE}") from error
+        values = read_value(path)
+    except DataError as error:
+        raise DataError(f"a file of API keys was wanted: {error}; write {EXAMPLE}") from error
     if not isinstance(values, dict) or not values:
         raise DataError(f"API keys were wanted in {path}, it holds no object with any: write {EXAMPLE}")
     keys: dict[str, frozenset[str] | None] = {}
+    metrics_keys = set()
     for number, (key, corpora) in enumerate(values.items(), start=1):
-        is_list = isinstance(corpora, list) and all(isinstance(one, str) for one in corpora)
-        if not key.strip() or not (corpora == "*" or is_list):
-            raise DataError(f'key {number} of {path} is not a key with a list of corpora or "*": write {EXAMPLE}')
-        names = None if corpora == "*" else frozenset(one.lower() for one in corpora)
-        keys[hashlib.sha256(key.strip().encode()).hexdigest()] = names
-    return keys
+        _check_key(path, number, key, corpora)
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        keys[digest] = None if corpora == ALL else frozenset(() if corpora == METRICS else map(str.lower, corpora))
+        if corpora == METRICS:
+            metrics_keys.add(digest)
+    return Access(keys, frozenset(metrics_keys), served, is_loopback)
+
+
+def _check_key(path: Path, number: int, key: str, corpora: object) -> None:
+    """Raise `DataError`, without the key, where it cannot be sent or it is not clear what it may use."""
+    if not _KEY.fullmatch(key):
+        raise DataError(f"key {number} of {path} must be ASCII characters without spaces: write {EXAMPLE}")
+    if corpora in (ALL, METRICS):
+        return
+    if not isinstance(corpora, list) or not all(isinstance(one, str) for one in corpora):
+        raise DataError(f'key {number} of {path} must have a list of corpora, "*" or "metrics": write {EXAMPLE}')
+    for name in corpora:
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise DataError(f"key {number} of {path} must name corpora, got {name!r}: write {EXAMPLE}")
 
 
 def check_exposure(host: str, has_keys: bool, is_open: bool) -> None:

@@ -44,7 +44,9 @@ async def health() -> Response:
 
 @router.get("/metrics")
 async def metrics(grant: Caller, service: Served) -> Response:
-    """Return what Prometheus scrapes; needs a key where there are keys."""
+    """Return what Prometheus scrapes; needs a key for all corpora, or one for this, where there are keys."""
+    if not grant.reads_metrics:
+        raise ApiError(403, 'this key may not read the metrics: use one with "*" or "metrics" in the file of keys')
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

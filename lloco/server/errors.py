@@ -7,6 +7,7 @@ than that. Folders of this machine are cut out of messages.
 import logging
 import re
 from collections.abc import Mapping
+from errno import EDQUOT, ENOSPC
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from lloco.answer.budget import NoRoomError, Taker
 from lloco.engine.request_queue import EngineUnavailableError, QueueFullError
-from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError
+from lloco.errors import CheckpointError, DiskFullError, ExistsError, LlocoError, MismatchError, StoreError
 from lloco.retrieval.retriever import NothingFoundError
 from lloco.retrieval.routing import SeveralCorporaError
 
@@ -86,6 +87,11 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, NoRoomError):
         param, advice = _ROOM_ADVICE[error.taker]
         return ApiError(400, f"{_public(error.reason)}: {advice}", param=param, code="context_length_exceeded")
+    if isinstance(error, ExistsError):
+        return ApiError(409, _public(str(error)), param="id", code="exists")
+    if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)):
+        LOG.error("%s", error)
+        return ApiError(507, "the server's disk is full: remove documents, or ask its operator", code="disk_full")
     if isinstance(error, MismatchError):
         return ApiError(409, _public(str(error)), code="mismatch")
     if isinstance(error, LlocoError) and not isinstance(error, CheckpointError | StoreError):

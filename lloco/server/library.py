@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from lloco.compress.run import compress_into
+from lloco.compress.plan import CompressPlan, plan_documents
+from lloco.compress.run import CompressedBatch, compress_batch, store_batches
+from lloco.compressors.compressor import Compressor
 from lloco.documents.document import Document
 from lloco.errors import LlocoError, StoreError
 from lloco.retrieval.open_retrievers import OpenRetrievers
@@ -17,6 +19,7 @@ from lloco.retrieval.retriever import Retriever
 from lloco.server.access import Grant
 from lloco.server.engines import Engines
 from lloco.server.errors import ApiError, not_found
+from lloco.server.writing import Job
 from lloco.store.corpus import Corpus
 from lloco.store.rows import CorpusSummary, StoredDocument
 from lloco.store.store import Store
@@ -34,7 +37,7 @@ class Library:
         self._store = store
         self._engines = engines
         self._no_removals = threading.RLock()
-        self._retrievers = OpenRetrievers(open_retriever, self._no_removals)
+        self._retrievers = OpenRetrievers(open_retriever)
 
     def names(self, grant: Grant) -> list[str]:
         """Names of the corpora that the caller may use."""
@@ -86,26 +89,33 @@ class Library:
         with self.gone_means_404(corpus, id, param):
             return corpus.document(id)
 
-    def add(self, corpus: Corpus, document: Document, *, replace: bool) -> tuple[StoredDocument, bool]:
+    def add(self, corpus: Corpus, document: Document, job: Job, *, replace: bool) -> tuple[StoredDocument, bool]:
         """Compress and store a document; returns it and whether it is new.
 
         The next question about its corpus finds it, and waits until it is indexed; many additions are indexed once.
+        Nobody's turn is taken while another process writes to the store.
 
         Raises:
-            ApiError: 409 for an id that is there, unless it may be replaced; 400 where it cannot be compressed.
+            ApiError: 400 where it cannot be compressed, 499 where nobody waits for it any more.
+            ExistsError: an id that is there, unless it may be replaced, whichever server is adding it.
         """
         is_new = document.id not in corpus
         if not (is_new or replace):
-            message = f"document {document.id!r} is there already: PUT /v1/documents/{corpus.name}/ID replaces it"
-            raise ApiError(409, message, param="id", code="exists")
-        report = compress_into(corpus, [document], self._engines.compressor(corpus))
+            raise corpus.exists_already(document.id)
+        compressor = self._engines.compressor(corpus)
+        plan = plan_documents(corpus, [document], compressor, on_characters=lambda num, _: job.check(num))
+        report = store_batches(corpus, plan, _compressed(compressor, plan, job), replace=replace)
+        if report.num_unchanged and not replace:
+            raise corpus.exists_already(document.id)
         if report.skipped and not (report.num_new or report.num_unchanged):
             raise ApiError(400, f"document {document.id!r} cannot be used: {report.skipped[0].reason}", param="text")
         return self.document(corpus, document.id), is_new
 
     def remove_document(self, corpus: Corpus, id: str) -> None:
         """Remove a document. Raises `ApiError` 404 where there is none of that id."""
-        with self._no_removals, self.gone_means_404(corpus, id, "id"):
+        with self._no_removals:
+            pass  # what needs the corpus at rest ends first; nothing of ours is held while others write to the store
+        with self.gone_means_404(corpus, id, "id"):
             corpus.remove_document(id)
 
     def retriever(self, corpus: Corpus) -> Retriever:
@@ -138,3 +148,12 @@ class Library:
                 advice = "GET /v1/documents lists them"
                 raise not_found(f"document {id[:80]!r}", advice, param=param, code="document_not_found") from None
             raise
+
+
+def _compressed(compressor: Compressor, plan: CompressPlan, job: Job) -> Iterator[CompressedBatch]:
+    """Compress in the job's turns."""
+    for batch in plan.batches():
+        with job.turns.turn():
+            job.check()
+            made = compress_batch(compressor, batch, plan.options, job.advance)
+        yield made

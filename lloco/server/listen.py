@@ -1,19 +1,29 @@
 """Running an application: the socket it listens on, and uvicorn until it is told to stop.
 
-The first interrupt stops taking requests and finishes those that run; the second ends at once.
+The first interrupt stops taking requests and finishes those that run, until the time for that is over; the second ends
+at once.
 """
 
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from lloco.errors import LlocoError
+from lloco.server.connections import BoundedConnection
+
+GRACE_SECONDS = 100
+"""From the request to terminate until the process ends, whatever runs; cancelling takes the last seconds of it."""
+_CANCEL_SECONDS = 5
+BACKLOG = 128
+"""Connections that are accepted at once, before others are closed for them: each is an open file."""
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -45,9 +55,20 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(app: FastAPI) -> uvicorn.Server:
+def make_server(app: FastAPI, grace_seconds: int = GRACE_SECONDS) -> uvicorn.Server:
     """Return a server of the application; `run(sockets=[...])` serves until `should_exit` is set."""
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=BoundedConnection,
+            ws="none",
+            backlog=BACKLOG,
+            log_level="error",  # a warning would tell of every broken request
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(grace_seconds - _CANCEL_SECONDS, grace_seconds // 2),
+        )
+    )
 
 
 @contextmanager
@@ -67,10 +88,28 @@ def serving_in_thread(app: FastAPI, bound: socket.socket) -> Iterator[uvicorn.Se
         thread.join()
 
 
-def serve(app: FastAPI, bound: socket.socket) -> None:
-    """Serve until an interrupt or a request to terminate; returns when what ran is finished."""
+def serve(app: FastAPI, bound: socket.socket, grace_seconds: int = GRACE_SECONDS) -> None:
+    """Serve until an interrupt or a request to terminate; returns when what ran is finished.
+
+    Where that is not so in time, a document in a long computation say, the process ends: what was acknowledged is kept.
+    """
+    server = make_server(app, grace_seconds)
+    noted, end = server.handle_exit, threading.Timer(grace_seconds, _end_process, [grace_seconds])
+    end.daemon = True
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if not server.should_exit:
+            end.start()
+        noted(number, frame)
+
+    server.handle_exit = note  # type: ignore[method-assign, assignment]
     with _signals_handled():
-        make_server(app).run(sockets=[bound])
+        server.run(sockets=[bound])
+
+
+def _end_process(grace_seconds: int) -> None:
+    os.write(2, f"ended after {grace_seconds} s, in the midst of what still ran\n".encode())
+    os._exit(1)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import anyio
 from fastapi import Depends, Request
@@ -14,8 +14,13 @@ from lloco.server.library import Library
 from lloco.server.metrics import Metrics
 from lloco.server.questions import Questions
 from lloco.server.rate_limit import RateLimit
+from lloco.server.writing import Writing
 from lloco.store.corpus import Corpus
 from lloco.store.store import Store
+
+Result = TypeVar("Result")
+MAX_CHANGES = 8
+"""Removals and new corpora at once: each may wait for another process that writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,10 @@ class Limits:
     """Size of a question's body, and of every other that holds no document."""
     document_bytes: int = 64 << 20
     """Size of a body that holds a document."""
+    reading_seconds: float = 30.0
+    """Time that reading one uploaded file may take."""
+    reading_bytes: int = 2 << 30
+    """Memory that reading one may take."""
     requests_per_minute: int | None = None
     """Requests of one key, or of one address where there are no keys."""
 
@@ -47,9 +56,13 @@ class Service:
         self.library = Library(store, self.engines, open_retriever)
         self.metrics = Metrics(lambda: self.engines.num_running, lambda: self.engines.num_waiting)
         self.questions = Questions(self.library, self.engines, self.metrics)
-        self.writing = anyio.CapacityLimiter(1)
-        """One document is read and compressed at a time: PDFs are read by a library that bears no more."""
+        self.writing = Writing()
+        self._changing = anyio.CapacityLimiter(MAX_CHANGES)
         self._rate = RateLimit(self.limits.requests_per_minute)
+
+    async def change(self, work: Callable[[], Result]) -> Result:
+        """Do work that changes the store, and may wait for other processes, in a thread that no question needs."""
+        return await anyio.to_thread.run_sync(work, limiter=self._changing)
 
     def caller(self, request: Request) -> Grant:
         """Return what the caller may use. Raises `ApiError` 401, 403 or 429."""

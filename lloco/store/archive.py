@@ -109,6 +109,7 @@ def import_corpus(store: Store, folder: Path, name: str | None = None, *, replac
     Raises:
         StoreError: the folder is no export, is damaged or incomplete; or the store has another corpus of that name.
     """
+    _check_is_inside(folder)
     summary = _read_summary(folder)
     lines = list(_read_lines(folder))
     if len(lines) != summary.get("num_documents"):
@@ -134,6 +135,21 @@ def import_corpus(store: Store, folder: Path, name: str | None = None, *, replac
     if digest is not None:
         corpus.set_adapter(adapter)
     return corpus.name, len(lines)
+
+
+def _check_is_inside(folder: Path) -> None:
+    """Raise `StoreError` where a link leads out of the folder: to files of this machine that nobody named."""
+    real = folder.resolve()
+    for path in (
+        folder / "corpus.json",
+        folder / "documents.jsonl",
+        *folder.glob("soft_prompts*"),
+        *folder.glob("*/*"),
+    ):
+        if path.is_symlink() and not path.resolve().is_relative_to(real):
+            raise StoreError(f"an exported corpus must hold its files itself, {path} is a link out of the folder")
+    if (folder / "adapter").is_symlink():
+        raise StoreError(f"an exported corpus must hold its files itself, {folder / 'adapter'} is a link")
 
 
 def _check_lines(folder: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -4,19 +4,26 @@ Opens it, brings its tables up to date by numbered migrations and hands out tran
 system refuses becomes a `StoreError` here. Knows nothing of soft prompts or corpora.
 """
 
+import contextlib
+import errno
 import os
+import shutil
 import sqlite3
-import threading
 import time
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from lloco.errors import StoreError
+from lloco.errors import DiskFullError, StoreError
 from lloco.files.durable import make_folder_durably
+from lloco.store.shared_connection import SharedConnection
 
+Result = TypeVar("Result")
 DATABASE_NAME = "lloco.db"
+RESERVE_NAME = ".reserve"
+RESERVE_BYTES = 1 << 20
+"""Of zeros, which make room for the log of a removal where the disk is full."""
 APPLICATION_ID = 0x4C4C4F43
 """The letters LLOC, in SQLite's header: a database without them is not ours and is left as it is."""
 
@@ -82,28 +89,28 @@ class Catalogue:
     def __init__(self, folder: Path, busy_seconds: float) -> None:
         self.path = folder / DATABASE_NAME
         self._busy_seconds = busy_seconds
-        self._lock = threading.RLock()
+        self._is_short = False
+        self._reader, self._writer = SharedConnection(self._connect), SharedConnection(self._connect)
         with self.as_store_error("open the store"):
             make_folder_durably(folder)
             self.is_read_only = not all(_is_writable(path) for path in (folder, self.path) if path.exists())
-            self._open()
             self._migrate()
+        self._reserve()
 
     def close(self) -> None:
         """Close the database; using the catalogue afterwards is an error."""
-        with self._lock:
-            self._close()
+        self._reader.close()
+        self._writer.close()
 
     def version(self) -> tuple[int, int]:
-        """Return another pair after every commit: of other connections, and of this one."""
-        with self._lock, self.as_store_error("read the store"):
-            others: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-            return others, self._connection.total_changes
+        """Return another pair after every commit, whoever's it is; the first number is this process's."""
+        with self.as_store_error("read the store"), self._reader.opened() as connection:
+            return os.getpid(), int(connection.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """One consistent view: everything read inside belongs to the same commit."""
-        with self._transaction("read the store", "BEGIN") as connection:
+        with self._transaction(self._reader, "read the store", "BEGIN") as connection:
             yield connection
 
     @contextmanager
@@ -119,6 +126,8 @@ class Catalogue:
     def write(self, purpose: str) -> Iterator[sqlite3.Connection]:
         """The only writer among all processes until the block ends; commits there, or nothing of it stays.
 
+        It waits for others on a connection of its own, so reading goes on meanwhile.
+
         `purpose` ("add document 'a'") is named by the error when it cannot be done. Not to be nested.
         """
         if self.is_read_only:
@@ -126,15 +135,52 @@ class Catalogue:
                 f"could not {purpose}: {self.path.parent} is read-only; allow writing there or choose another folder "
                 "with --store"
             )
-        with self._transaction(purpose, "BEGIN IMMEDIATE") as connection:
+        if self._is_short:
+            self._end_shortage()
+        with self._transaction(self._writer, purpose, "BEGIN IMMEDIATE") as connection:
             yield connection
 
+    def remove(self, purpose: str, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do work that removes rows as in a block of `write`; where the disk is full, the reserve makes room."""
+        try:
+            with self.write(purpose) as connection:
+                return work(connection)
+        except DiskFullError:
+            self._use_reserve()
+        with self.write(purpose) as connection:
+            return work(connection)
+
+    @property
+    def _reserve_path(self) -> Path:
+        return self.path.with_name(RESERVE_NAME)
+
+    def _reserve(self) -> None:
+        """Set room aside for removals, where there is enough of it."""
+        with contextlib.suppress(OSError):
+            has_room = shutil.disk_usage(self.path.parent).free > 4 * RESERVE_BYTES
+            if has_room and not (self.is_read_only or self._reserve_path.exists()):
+                self._reserve_path.write_bytes(bytes(RESERVE_BYTES))
+
+    def _use_reserve(self) -> None:
+        """Give the reserve to the log: the database does not grow meanwhile, nor are removed pages written over."""
+        with contextlib.suppress(OSError):
+            self._reserve_path.unlink()
+        self._is_short = True
+        with self._writer.opened() as connection:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute("PRAGMA secure_delete = FAST")
+
+    def _end_shortage(self) -> None:
+        """Go on as usual where there is room again."""
+        self._reserve()
+        if self._reserve_path.exists():
+            self._is_short = False
+            with self._writer.opened() as connection:
+                connection.execute("PRAGMA wal_autocheckpoint = 1000")
+
     @contextmanager
-    def _transaction(self, purpose: str, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._lock, self.as_store_error(purpose):
-            if self._process != os.getpid():
-                self._open()
-            connection = self._connection
+    def _transaction(self, shared: SharedConnection, purpose: str, begin: str) -> Iterator[sqlite3.Connection]:
+        with self.as_store_error(purpose), shared.opened() as connection:
             connection.execute(begin)
             try:
                 yield connection
@@ -144,14 +190,6 @@ class Catalogue:
                     connection.execute("ROLLBACK")
                 raise
 
-    def _open(self) -> None:
-        self._process = os.getpid()
-        self._connection = connection = self._connect()
-        self._close = weakref.finalize(self, _close_in, self._process, connection)
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")
-
     def _connect(self) -> sqlite3.Connection:
         # On a read-only disk the log's files cannot be made; nobody can be writing there, so none is needed.
         is_immutable = self.is_read_only and not Path(f"{self.path}-wal").exists()
@@ -160,16 +198,19 @@ class Catalogue:
             address, uri=True, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
         connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
         return connection
 
     def _migrate(self) -> None:
-        connection = self._connection
-        self._check_ours()
-        if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
-            return
-        self._use_write_ahead_log()
-        with self.write("set up the store's database"):
-            self._check_ours()
+        with self._reader.opened() as connection:
+            self._check_ours(connection)
+            if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
+                return
+            self._use_write_ahead_log(connection)
+        with self.write("set up the store's database") as connection:
+            self._check_ours(connection)
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             for statements in MIGRATIONS[version:]:
                 for statement in statements.split(";"):
@@ -177,8 +218,7 @@ class Catalogue:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
-    def _check_ours(self) -> None:
-        connection = self._connection
+    def _check_ours(self, connection: sqlite3.Connection) -> None:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
@@ -193,12 +233,12 @@ class Catalogue:
                 "a newer lloco wrote it, upgrade this one"
             )
 
-    def _use_write_ahead_log(self) -> None:
+    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """Switch the log on; SQLite does not wait for others here, two processes may be creating the store at once."""
         give_up = time.monotonic() + self._busy_seconds
         while True:
             try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > give_up:
@@ -211,9 +251,11 @@ class Catalogue:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(f"could not {purpose} in {self.path}: {_explain(error)}") from error
+            kind = DiskFullError if "is full" in str(error) else StoreError
+            raise kind(f"could not {purpose} in {self.path}: {_explain(error)}") from error
         except OSError as error:
-            raise StoreError(
+            kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+            raise kind(
                 f"could not {purpose}: {error.strerror or error} ({error.filename or self.path}); everything stored "
                 "before is kept: free space or allow writing there, then run the same again"
             ) from error
@@ -221,12 +263,6 @@ class Catalogue:
 
 def _is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _close_in(process: int, connection: sqlite3.Connection) -> None:
-    # A forked child must not touch the connection of its parent.
-    if process == os.getpid():
-        connection.close()
 
 
 def _explain(error: sqlite3.Error) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lloco.adapters.digest import adapter_files_digest
 from lloco.documents.document import Document
-from lloco.errors import MismatchError, StoreError
+from lloco.errors import ExistsError, MismatchError, StoreError
 from lloco.prompts.provenance import file_digest, read_provenance
 from lloco.store.belonging import check_belongs, check_is_unicode
 from lloco.store.catalogue import Catalogue
@@ -85,11 +85,14 @@ class Corpus:
         soft_prompt: "SoftPrompt",
         passages: Sequence[Passage],
         storage_dtype: str | None = None,
+        *,
+        replace: bool = True,
     ) -> None:
-        """Store a document, replacing an older one of the same id; when this returns it survives a crash.
+        """Store a document, replacing an older one of the same id if it may; when this returns it survives a crash.
 
         `storage_dtype` None keeps the soft prompt's own. Raises `MismatchError` for a soft prompt of another text or of
-        another compressor than the corpus's, `StoreError` where it cannot be stored.
+        another compressor than the corpus's, `ExistsError` for an id that is there and may not be replaced, whoever
+        else is adding it at this moment, `StoreError` where it cannot be stored.
         """
         check_belongs(document, soft_prompt, passages)
         data = soft_prompt.to_bytes(storage_dtype)
@@ -98,10 +101,18 @@ class Corpus:
             self._take_compressor(connection, soft_prompt)
             where = (self._key, document.id)
             old = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ? AND id = ?", where).fetchone()
+            if old is not None and not replace:
+                raise self.exists_already(document.id)
             digest = self._soft_prompts.write(data)
             write_document(connection, self._key, document, soft_prompt, passages, (dtype, digest, len(data)))
         if old is not None and old[0] != digest:
             remove_unreferenced(self._catalogue, self._soft_prompts, [old[0]])
+
+    def exists_already(self, id: str) -> ExistsError:
+        """Return the refusal to replace a document."""
+        return ExistsError(
+            f"document {id!r} is in corpus {self.name!r} already: replace or remove it, or choose another id"
+        )
 
     def refine_steps(self) -> int:
         """Gradient steps of the document that was stored last, of those whose file can be read; 0 without any."""
@@ -241,14 +252,18 @@ class Corpus:
 
     def remove_document(self, id: str) -> None:
         """Remove a document, its passages and its soft prompt."""
-        with self._catalogue.write(f"remove document {id!r} from corpus {self.name!r}") as connection:
+
+        def remove(connection: sqlite3.Connection) -> str:
             self._row(connection)
             where = (self._key, id)
             row = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ? AND id = ?", where).fetchone()
             if row is None:
                 raise self._no_document(id)
             connection.execute("DELETE FROM documents WHERE corpus = ? AND id = ?", where)
-        remove_unreferenced(self._catalogue, self._soft_prompts, [row[0]])
+            return str(row[0])
+
+        digest = self._catalogue.remove(f"remove document {id!r} from corpus {self.name!r}", remove)
+        remove_unreferenced(self._catalogue, self._soft_prompts, [digest])
 
     def set_adapter(self, folder: str | Path) -> str:
         """Copy a PEFT adapter folder into the store and make it the corpus's adapter; returns its digest."""

@@ -6,6 +6,7 @@
 import os
 import re
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,9 @@ from lloco.store.files import AdapterFiles, SoftPromptFiles
 from lloco.store.passage import Passage, PassageText
 from lloco.store.rows import CorpusSummary, StoredDocument, read_summary
 from lloco.store.verify import Problem, verify
+
+NAME_PATTERN = r"(?!\.)[A-Za-z0-9._-]{1,64}"
+"""What a corpus can be called."""
 
 __all__ = [
     "Corpus",
@@ -97,9 +101,13 @@ class Store:
         if found is None:
             raise self._no_corpus(name)
         key, folder_name = found
-        with self._catalogue.write(f"remove corpus {name!r}") as connection:
+
+        def remove(connection: sqlite3.Connection) -> list[sqlite3.Row]:
             rows = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ?", (key,)).fetchall()
             connection.execute("DELETE FROM corpora WHERE key = ?", (key,))
+            return rows
+
+        rows = self._catalogue.remove(f"remove corpus {name!r}", remove)
         remove_unreferenced(self._catalogue, SoftPromptFiles(self.path), [row[0] for row in rows])
         with self._catalogue.write(f"remove the adapters of corpus {name!r}") as connection:
             if connection.execute("SELECT 1 FROM corpora WHERE name = ?", (name,)).fetchone() is None:
@@ -112,6 +120,8 @@ class Store:
         return verify(self.path, self._catalogue, repair)
 
     def _find(self, name: str) -> tuple[int, str] | None:
+        if not re.fullmatch(NAME_PATTERN, name):
+            return None  # SQLite would refuse one that is not Unicode
         with self._catalogue.read() as connection:
             row = connection.execute("SELECT key, name FROM corpora WHERE name = ?", (name,)).fetchone()
         return None if row is None else (row[0], row[1])
@@ -138,7 +148,7 @@ def default_store_path() -> Path:
 
 def check_name(name: str) -> None:
     """Raise `StoreError` where no corpus can be called so."""
-    if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,64}", name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise StoreError(
             f"wanted a corpus name of 1 to 64 letters, digits, dots, dashes or underscores that starts with no dot, "
             f"got {name!r}: choose another"

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from lloco.engine.vllm.http_connection import GATEWAY_KEY
 from lloco.errors import LlocoError
-from lloco.server.access import Access, check_exposure, is_loopback, load_keys
+from lloco.server.access import Access, check_exposure, is_loopback, load_access
 from lloco.server.app import create_app
 from lloco.server.engines import EngineOptions
 from lloco.server.service import Service
@@ -79,9 +79,9 @@ def check_settings(engine_client: Any) -> None:
 
 def access_of(environment: Mapping[str, str], host: str) -> Access:
     """Return who may use the server. Raises `LlocoError` where other machines would need no key."""
-    file = environment.get(KEY_FILE)
-    keys = None if not file else load_keys(Path(file))
-    if keys is None and environment.get(NO_AUTH) != "1":
+    if file := environment.get(KEY_FILE):
+        return load_access(Path(file), is_loopback=is_loopback(host))
+    if environment.get(NO_AUTH) != "1":
         try:
             check_exposure(host, has_keys=False, is_open=False)
         except LlocoError as error:
@@ -89,7 +89,7 @@ def access_of(environment: Mapping[str, str], host: str) -> Access:
                 f"other machines reach {host} and there are no keys: name a file of them in {KEY_FILE}, start vLLM "
                 f"with --host 127.0.0.1, or set {NO_AUTH}=1 to let everybody in"
             ) from error
-    return Access(keys, is_loopback=is_loopback(host))
+    return Access(is_loopback=is_loopback(host))
 
 
 def _join(service: Service, store: Store) -> None:

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from lloco.documents.document import Document
-from lloco.server.access import Access, load_keys
+from lloco.server.access import load_access
 from tests.corpora import lease_and_voyage, save_compressor
 from tests.serving import WILL, Site, fill_store, serving
 
@@ -53,5 +53,5 @@ def locked(tmp_path_factory: pytest.TempPathFactory, compressor: Path) -> Iterat
     store = fill_store(
         folder / "store", compressor, ships=lease_and_voyage(), Wills=[Document("will", WILL, "Will", "will.txt")]
     )
-    with serving(store, Access(load_keys(keys)), compressor=str(compressor)) as running:
+    with serving(store, load_access(keys), compressor=str(compressor)) as running:
         yield running

@@ -171,6 +171,8 @@ def test_passages_alone_are_read_and_cited_when_asked_for(site: Site, client: op
     [cited] = passage.choices[0].message.citations
     assert VOYAGE[:20] in cited["text"] == text[cited["start"] : cited["end"]]
     assert whole.usage.virtual_tokens > 2 * passage.usage.virtual_tokens > 0
+    for usage in (whole.usage, passage.usage):
+        assert 0 < usage.prompt_tokens_details.text_tokens == usage.prompt_tokens - usage.virtual_tokens
     assert (whole.lloco["is_whole"], passage.lloco["is_whole"]) == (True, False)
     full = read(unit="passage", mode="full")
     assert 0 < full.usage.context_tokens < full.usage.document_tokens

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from lloco.errors import DataError, LlocoError
-from lloco.server.access import Access, check_exposure, load_keys
+from lloco.server.access import Access, check_exposure, load_access
 from lloco.server.errors import ApiError
 from lloco.server.rate_limit import RateLimit
 from lloco.server.service import Limits
@@ -132,8 +132,17 @@ def test_too_many_requests_of_one_key_are_429(locked: Site) -> None:
     with pytest.raises(ApiError) as refused:
         limit.take("a")
     assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "30"})
+    now[0] = 12.0
+    with pytest.raises(ApiError) as sooner:
+        limit.take("a")
+    assert sooner.value.headers == {"retry-after": "18"}
     now[0] = 30.0
     limit.take("a")
+    now[0] = 1_000_000.0
+    for _ in range(2):  # no more than a minute's worth is saved up
+        limit.take("a")
+    with pytest.raises(ApiError):
+        limit.take("a")
 
 
 def test_the_rate_limit_holds_over_http(tmp_path: Path) -> None:
@@ -145,13 +154,54 @@ def test_the_rate_limit_holds_over_http(tmp_path: Path) -> None:
         assert int(refused.value.response.headers["retry-after"]) <= 20
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"k": "all"}', '{"k": [1]}', '{"": "*"}', '{"k": null}', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"k": "all"}', '{"k": [1]}', '{"": "*"}', '{"k": null}', "\xff", '{"k": "*", "k": ["ships"]}',
+     '{" k ": "*"}', '{"k k": "*"}', '{"k": ["*"]}', '{"k": [""]}', '{"k": ["../ships"]}', '{"kl\\u00fc": "*"}'],
+)  # fmt: skip
 def test_a_key_file_that_says_nothing_clear_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match="write") as error:
-        load_keys(path)
+        load_access(path)
     assert '"k"' not in str(error.value).partition("write")[0]
+
+
+def test_a_key_of_a_server_of_some_corpora_may_use_those_of_its_own_that_are_served(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text('{"one": ["ships", "Wills"], "all": "*"}')
+    access = load_access(path, frozenset({"ships", "other"}))
+    for key, allowed in (("one", ["ships"]), ("all", ["ships", "other"])):
+        grant = access.grant(f"Bearer {key}", "")
+        assert [name for name in ("ships", "Wills", "other", "absent") if grant.allows(name)] == allowed
+    assert load_access(path).grant("Bearer one", "").allows("WILLS")
+
+
+def test_every_character_of_a_key_counts(tmp_path: Path) -> None:
+    path, key = tmp_path / "keys.json", "0123456789abcdef" * 6
+    path.write_text(json.dumps({key: ["ships"], f"{key}x": ["wills"]}))
+    access = load_access(path)
+    assert access.grant(f"Bearer {key}", "").corpora == {"ships"}
+    assert access.grant(f"Bearer {key}x", "").corpora == {"wills"}
+    assert access.grant(f"Bearer {key}", "").tenant != access.grant(f"Bearer {key}x", "").tenant
+    for wrong in (key[:-1], key[1:], f"x{key}", f"{key}y", *(f"{key[:at]}X{key[at + 1 :]}" for at in range(len(key)))):
+        with pytest.raises(ApiError) as refused:
+            access.grant(f"Bearer {wrong}", "")
+        assert refused.value.status == 401
+
+
+def test_the_metrics_of_all_keys_are_read_by_an_operators_key_alone(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text('{"tenant": ["ships"], "none": [], "operator": "*", "scraper": "metrics"}')
+    with serving(tmp_path / "store", load_access(path)) as site:
+        codes = []
+        for key in ("tenant", "none", "operator", "scraper"):
+            with site.http(key) as http:
+                codes.append(http.get("/metrics").status_code)
+        assert codes == [403, 403, 200, 200]
+        with site.http("scraper") as http:
+            assert http.get("/v1/models").json()["data"] == []
+            assert http.post("/v1/corpora", json={"name": "a"}).status_code == 403
 
 
 def test_other_machines_need_a_key_unless_the_operator_says_otherwise() -> None:

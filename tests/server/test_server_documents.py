@@ -49,7 +49,7 @@ def test_a_new_document_answers_at_once_and_is_gone_when_removed(http: httpx.Cli
 def test_documents_behind_too_many_others_are_refused(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     http.post("/v1/corpora", json={"name": "full"})
     with monkeypatch.context() as patch:
-        patch.setattr("lloco.server.routes.documents.MAX_WAITING_DOCUMENTS", 0)
+        patch.setattr("lloco.server.writing.MAX_WAITING_OF_CALLER", 0)
         new = {"corpus": "full", "id": "one", "text": LEASE}
         for refused in (http.post("/v1/documents", json=new), http.put("/v1/documents/full/one", json={"text": LEASE})):
             assert (refused.status_code, error_of(refused)["code"]) == (429, "queue_full")

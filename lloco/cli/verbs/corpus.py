@@ -79,12 +79,13 @@ def show(
     with Store(store) as opened:
         found = opened.corpus(_chosen(name, corpus), create=False)
         documents = list(found.documents()) if document is None else [found.document(document)]
-        summary = found.summary()
+        summary, refine_steps = found.summary(), found.refine_steps()
     listed = [{key: value for key, value in asdict(one).items() if key != "text"} for one in documents]
-    Output(is_json, quiet).result({**asdict(summary), "documents": listed}, _documents_text(summary, documents))
+    values = {**asdict(summary), "refine_steps": refine_steps, "documents": listed}
+    Output(is_json, quiet).result(values, _documents_text(summary, documents, refine_steps))
 
 
-def _documents_text(summary: "CorpusSummary", documents: "list[StoredDocument]") -> str:
+def _documents_text(summary: "CorpusSummary", documents: "list[StoredDocument]", refine_steps: int) -> str:
     """Return a table of documents; of one that was truncated also how many tokens were read."""
     rows = []
     for one in documents:
@@ -93,7 +94,8 @@ def _documents_text(summary: "CorpusSummary", documents: "list[StoredDocument]")
         ratio = _ratio(num_read, one.num_virtual_tokens)
         rows.append([one.id, one.title, tokens, f"{one.num_virtual_tokens:,}", ratio, one.dtype])
     adapter = "no adapter yet" if summary.adapter_digest is None else f"adapter {summary.adapter_digest[:12]}"
-    title = f"corpus {summary.name}: compressor {summary.compressor or 'not chosen yet'}, {adapter}"
+    refined = f", refine steps {refine_steps:,}" if refine_steps else ""
+    title = f"corpus {summary.name}: compressor {summary.compressor or 'not chosen yet'}, {adapter}{refined}"
     return table_text(title, ["document", "title", "tokens", "virtual tokens", "ratio", "dtype"], rows, num_left=2)
 
 

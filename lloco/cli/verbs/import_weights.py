@@ -116,13 +116,14 @@ def import_lora(
     wording = None if template is None else named_template(template)
     with Store(store) as opened:
         found = None if corpus is None else opened.corpus(corpus, create=False)
+        was_there = folder.exists()
         digest = import_adapter(source, folder, wording, model=model)
         if found is not None:
             set_corpus_adapter(found, folder)
-    values = {"source": source, "out": str(folder), "adapter_digest": digest, "corpus": corpus}
+    values = {"source": source, "out": str(folder), "adapter_digest": digest, "corpus": corpus, "is_new": not was_there}
     place = f"{folder}" if found is None else f"{folder} and in corpus {found.name}"
     output = Output(is_json, quiet)
-    output.result(values, f"adapter {digest[:12]} in {place}")
+    output.result(values, f"adapter {digest[:12]} in {place}{', which held it already' if was_there else ''}")
     output.say(f'next: lloco ask --corpus {corpus or "mine"} --adapter {folder} "your question"')
 
 

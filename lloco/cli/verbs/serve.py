@@ -32,7 +32,9 @@ class _Flags:
     ] = None
     api_key_file: Annotated[
         Path | None,
-        typer.Option("--api-key-file", metavar="FILE", help='JSON: {"KEY": ["CORPUS", ...], "KEY": "*"}.'),
+        typer.Option(
+            "--api-key-file", metavar="FILE", help='JSON: {"KEY": ["CORPUS", ...], "KEY": "*", "KEY": "metrics"}.'
+        ),
     ] = None
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Let other machines in without a key: to read, add and delete.")
@@ -47,6 +49,11 @@ class _Flags:
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", parser=options.at_least(1), metavar="N", help="Questions that may wait.")
     ] = 256
+    grace_seconds: Annotated[
+        int,
+        typer.Option("--grace-seconds", parser=options.at_least(1, 86_400), metavar="N", help="From Ctrl-C or TERM to "
+                     "the end, whatever still runs."),
+    ] = 100  # fmt: skip
     prefix_cache_mb: Annotated[
         int,
         typer.Option("--prefix-cache-mb", parser=options.at_least(0), metavar="N", help="Memory for documents that are "
@@ -145,7 +152,7 @@ def serve(
             page = url.removesuffix("v1")
             output.say(f"corpora: {', '.join(names) or 'none yet'}\npage at {page}, API at {url}; Ctrl-C ends")
             output.result({"url": url, "corpora": names})
-            listen(create_app(service), bound)
+            listen(create_app(service), bound, flags.grace_seconds)
         finally:
             service.engines.close(finish=False)
     output.say("ended; what ran was finished")
@@ -162,9 +169,10 @@ def _vllm(flags: _Flags) -> "HttpVllm | None":
 
 
 def _access(flags: _Flags) -> "Access":
-    from lloco.server.access import Access, check_exposure, is_loopback, load_keys
+    from lloco.server.access import Access, check_exposure, is_loopback, load_access
 
-    keys = None if flags.api_key_file is None else load_keys(flags.api_key_file)
-    check_exposure(flags.host, keys is not None, flags.no_auth)
+    check_exposure(flags.host, flags.api_key_file is not None, flags.no_auth)
     served = None if not flags.corpus else frozenset(one.lower() for one in flags.corpus)
-    return Access(keys, served, is_loopback(flags.host))
+    if flags.api_key_file is None:
+        return Access(served=served, is_loopback=is_loopback(flags.host))
+    return load_access(flags.api_key_file, served, is_loopback=is_loopback(flags.host))

@@ -1,6 +1,7 @@
 """Corpora as models that can be asked, and as what they are: /v1/models and /v1/corpora."""
 
 import time
+from functools import partial
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -46,7 +47,7 @@ async def list_corpora(grant: Caller, service: Served) -> Response:
 async def create_corpus(request: Request, grant: Caller, service: Served) -> Response:
     """Make an empty corpus."""
     made = parse(NewCorpus, await read_json(request, service.limits.question_bytes))
-    corpus = await run_in_threadpool(service.library.create, grant, made.name)
+    corpus = await service.change(partial(service.library.create, grant, made.name))
     return respond(_info(await run_in_threadpool(corpus.summary)), 201)
 
 
@@ -61,7 +62,7 @@ async def show_corpus(name: str, grant: Caller, service: Served) -> Response:
 async def delete_corpus(name: str, grant: Caller, service: Served) -> Response:
     """Remove one with all it holds; answers that are being generated end as they would."""
     corpus = await run_in_threadpool(service.library.corpus, grant, name, "corpus")
-    await run_in_threadpool(service.library.remove, corpus)
+    await service.change(partial(service.library.remove, corpus))
     return respond(Deleted(id=corpus.name, object="corpus"))
 
 

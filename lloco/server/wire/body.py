@@ -1,24 +1,34 @@
-"""Reading a request's body: bounded, JSON or an uploaded form, and checked against a model of it.
+"""Reading a request's body: bounded in bytes, values and time, JSON or an uploaded form, and checked against a model.
 
 A body that is too large is read to its end, up to a limit, and dropped, so that the client sees the answer instead of a
-broken connection.
+broken connection. One that comes too slowly is not waited for.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.types import Message
 
 from lloco.server.errors import ApiError
+from lloco.server.wire.json_values import num_values
 
 Body = TypeVar("Body", bound=BaseModel)
 MAX_DROPPED_BYTES = 256 << 20
 DROP_SECONDS = 10.0
+BODY_SECONDS = 60.0
+BODY_BYTES_PER_SECOND = 64 << 10
+"""A body may take `BODY_SECONDS`, and a second more for as many bytes as this."""
+MAX_VALUES = 10_000
+"""Values of a JSON body that is parsed by the server's own thread; it answers nobody meanwhile."""
 
 
 class Wire(BaseModel):
@@ -28,11 +38,22 @@ class Wire(BaseModel):
 
 
 async def read_json(request: Request, max_bytes: int) -> object:
-    """Return the JSON value of the body. Raises `ApiError` 400, 413 or 415."""
+    """Return the JSON value of the body. Raises `ApiError` 400, 408, 413 or 415."""
+    check_is_json(request)
+    return parse_json(await _bounded(request, max_bytes).body())
+
+
+def check_is_json(request: Request) -> None:
+    """Raise `ApiError` 415 for a body of another type."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
         raise ApiError(415, f"a plain body of type application/json was wanted, {kind or 'no type'} came: send JSON")
-    data = await _bounded(request, max_bytes).body()
+
+
+def parse_json(data: bytes) -> object:
+    """Return the JSON value. Raises `ApiError` 400, for too many values before any is made."""
+    if num_values(data) > MAX_VALUES:
+        raise ApiError(400, f"the body must have at most {MAX_VALUES:,} JSON values: send fewer")
     try:
         value: object = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
@@ -41,8 +62,33 @@ async def read_json(request: Request, max_bytes: int) -> object:
 
 
 async def read_form(request: Request, max_bytes: int) -> FormData:
-    """Return an uploaded form with at most one file. Raises `ApiError` 413."""
+    """Return an uploaded form with at most one file. Raises `ApiError` 408 or 413."""
     return await _bounded(request, max_bytes).form(max_files=1, max_fields=8)
+
+
+@asynccontextmanager
+async def body_file(request: Request, max_bytes: int, max_kept: int) -> AsyncIterator[bytes | Path]:
+    """Give the body, or where it is longer than `max_kept` a file with it, which lasts as long as the block.
+
+    Raises `ApiError` 408 or 413.
+    """
+    kept = bytearray()
+    stream = _bounded(request, max_bytes).stream()
+    async for chunk in stream:
+        kept += chunk
+        if len(kept) > max_kept:
+            break
+    else:
+        yield bytes(kept)
+        return
+    with tempfile.TemporaryDirectory(prefix="lloco-upload-") as folder:
+        path = Path(folder, "body")
+        with path.open("wb") as file:
+            await run_in_threadpool(file.write, kept)
+            kept = bytearray()
+            async for chunk in stream:
+                await run_in_threadpool(file.write, chunk)
+        yield path
 
 
 def parse(model: type[Body], value: object) -> Body:
@@ -69,10 +115,14 @@ def _path(places: Sequence[int | str]) -> str:
 def _bounded(request: Request, max_bytes: int) -> Request:
     """Return the request with a body that raises `ApiError` 413 where it is longer than this."""
     num_bytes = 0
+    until = anyio.current_time() + BODY_SECONDS + (_declared_bytes(request) or max_bytes) / BODY_BYTES_PER_SECOND
 
     async def receive() -> Message:
         nonlocal num_bytes
-        message = await request.receive()
+        with anyio.move_on_after(until - anyio.current_time()) as scope:
+            message = await request.receive()
+        if scope.cancelled_caught:
+            raise ApiError(408, "the body came too slowly: send it again", headers={"connection": "close"})
         num_bytes += len(message.get("body", b""))
         if num_bytes > max_bytes or _declared_bytes(request) > max_bytes:
             await _drop(request, message)

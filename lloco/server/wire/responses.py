@@ -164,6 +164,21 @@ class DocumentInfo(Sparse):
     virtual_tokens: int
     text_digest: str
     text: str | None = None
+    unread: str | None = None
+    """What of an uploaded file was not read, where that is known."""
+
+
+class QueuedDocument(BaseModel):
+    """A document that is on its way into a corpus."""
+
+    id: str
+    object: Literal["queued_document"] = "queued_document"
+    corpus: str
+    stage: Literal["waiting", "reading", "compressing"]
+    num_ahead: int
+    """Documents that are added before it, about."""
+    seconds_left: int | None
+    """Until it is added, about; None before the first one is."""
 
 
 class Deleted(BaseModel):
@@ -178,7 +193,7 @@ class Page(BaseModel):
     """A list."""
 
     object: Literal["list"] = "list"
-    data: list[Model] | list[CorpusInfo] | list[DocumentInfo]
+    data: list[Model] | list[CorpusInfo] | list[DocumentInfo] | list[QueuedDocument]
     has_more: bool = False
 
 
