@@ -116,10 +116,5 @@ def _is_heading(line: str) -> bool:
     bare = line.strip()
     if bare.startswith("#"):
         return True
-    return (
-        bool(bare)
-        and len(bare.split()) <= 9
-        and bare[-1] not in ".!?:;,|"
-        and bare[0].isalnum()
-        and bare[0] == bare[0].upper()
-    )
+    is_short = 0 < len(bare.split()) <= 9 and ": " not in bare
+    return is_short and bare[-1] not in ".!?:;,|" and bare[0].isalnum() and bare[0] == bare[0].upper()
