@@ -68,6 +68,13 @@ def test_spans_cover_every_sentence_once_whatever_the_passages_are(max_words: in
     assert all(len(span.text.split()) <= 200 for span in spans)
 
 
+def test_languages_without_spaces_are_cut_and_checked_too() -> None:
+    text = "磨坊的租约由安娜·贝里签署，从二〇二七年四月一日开始，租期为四年，每月租金一千四百五十欧元。" * 4
+    [span] = spans_of(text)
+    pair = RawPair("磨坊的租约由谁签署？", "安娜·贝里", "fact", "m")
+    assert checks.is_well_formed(pair) and checks.is_grounded(pair, span, "", is_strict=False)
+
+
 def test_a_document_of_a_few_words_has_no_span() -> None:
     assert spans_of("Closed on Monday.") == []
 

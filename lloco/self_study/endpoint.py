@@ -70,7 +70,12 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """The model's id; the address may be another one when a run goes on."""
+        """The model's id."""
+        return self._model
+
+    @property
+    def identity(self) -> str:
+        """The model's id alone: the address may be another one when a run goes on."""
         return self._model
 
     def close(self) -> None:
