@@ -220,12 +220,14 @@ def test_a_killed_run_goes_on_to_the_same_file(filled: Run, home: Path) -> None:
         flags = ["--generator", stand_in.url, "--generator-model", "m", "--out", "parts.jsonl", "--concurrency", "1"]
         command = [sys.executable, "-m", "lloco", "questions", "--corpus", "c", *flags]
         process = subprocess.Popen(command, env={**os.environ}, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while len(stand_in.bodies) < 5:
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            deadline = time.monotonic() + 120
+            while len(stand_in.bodies) < 5:
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.01)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
         stand_in.reply = scholar
         before = len(stand_in.bodies)
         with Path("parts.jsonl.replies").open("ab") as torn:
