@@ -103,8 +103,8 @@ class Study:
         self._questions = checks.Questions()
         made_with = {
             "generator": "templates" if generator is None else generator.identity,
-            "num_pairs": plan.options.num_pairs,
-            "pairs_a_span": plan.options.pairs_a_span,
+            "num": plan.options.num_pairs,
+            "per_span": plan.options.pairs_a_span,
         }
         self.file = QuestionFile(out, made_with)
         self.num_dropped = 0
