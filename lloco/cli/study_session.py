@@ -110,6 +110,10 @@ def studied_questions(
             f"self-study of corpus {corpus.name}: questions written by {generator.generator_model or generator.name}"
         )
         made_questions(corpus, planned(corpus, generator, output), generator, path, output, device=device, dtype=None)
+        if left := missing_documents(path, digests):
+            raise DataError(
+                f"documents of corpus {corpus.name} were edited meanwhile, first {min(left)!r}: give the command again"
+            )
     else:
         output.say(f"self-study of corpus {corpus.name}: questions of {path}")
     state.wait_for_everyone()

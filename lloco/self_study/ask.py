@@ -40,6 +40,11 @@ class Generator(Protocol):
         ...
 
     @property
+    def identity(self) -> str:
+        """What its replies depend on, beside what is asked."""
+        ...
+
+    @property
     def is_small(self) -> bool:
         """Whether it is too small to follow instructions: it gets an answer of the text and writes the question."""
         ...
@@ -73,7 +78,7 @@ class Journal:
 
     def answer_all(self, asks: Sequence[Ask]) -> list[str]:
         """Return a reply to each request, in order; those that an earlier run got are not asked for again."""
-        keys = [_key(self._generator.name, ask) for ask in asks]
+        keys = [_key(self._generator.identity, ask) for ask in asks]
         new = [index for index, key in enumerate(keys) if key not in self._replies]
         self.num_kept += len(asks) - len(new)
         for index, reply in self._generator.replies([asks[index] for index in new]) if new else ():
@@ -99,8 +104,8 @@ class Journal:
         os.fsync(self._file.fileno())
 
 
-def _key(name: str, ask: Ask) -> str:
-    told = json.dumps([name, *astuple(ask)])
+def _key(identity: str, ask: Ask) -> str:
+    told = json.dumps([identity, *astuple(ask)])
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

@@ -47,12 +47,12 @@ _ASKING = frozenset(_ASKING_WORDS.split())
 def is_well_formed(pair: RawPair) -> bool:
     """Return whether it reads as a question with a short answer that the question does not hold."""
     question, answer = pair.question, pair.answer
-    is_question = question.endswith("?") and question[:1].isalpha() and "\n" not in question
-    if not is_question or not 4 <= len(question.split()) <= 40 or not 1 <= len(answer.split()) <= 30:
+    is_question = question.endswith(("?", "？")) and question[:1].isalpha() and "\n" not in question
+    if not is_question or not 4 <= _num_words(question) <= 40 or not 1 <= _num_words(answer) <= 30:
         return False
     words = _words(answer) or answer.lower().split()
     shown = set(_words(question)) | set(question.lower().split())
-    repeats = question.split("?")[0].lower().split()
+    repeats = question.lower().split()
     is_looping = len(repeats) > 8 and len(set(repeats)) < 0.6 * len(repeats)
     return not is_looping and not set(words) <= shown and answer.lower() not in ("none", "unknown")
 
@@ -138,6 +138,11 @@ class Questions:
 
 def _bare(answer: str) -> str:
     return " ".join(search_words(answer))
+
+
+def _num_words(text: str) -> int:
+    """Count words; in scripts without spaces, pairs of characters."""
+    return max(len(text.split()), len(search_words(text)))
 
 
 def _words(text: str) -> list[str]:

@@ -62,6 +62,7 @@ class Endpoint:
         self.num_spans_at_once = 2 * concurrency
         self._retry_seconds = retry_seconds
         self._on_wait = on_wait
+        self._told = ""
         self._stopped = threading.Event()
         key = next((environment[name] for name in KEY_VARIABLES if environment.get(name)), None)
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
@@ -70,7 +71,12 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """The model's id; the address may be another one when a run goes on."""
+        """The model's id."""
+        return self._model
+
+    @property
+    def identity(self) -> str:
+        """The model's id alone: the address may be another one when a run goes on."""
         return self._model
 
     def close(self) -> None:
@@ -115,7 +121,7 @@ class Endpoint:
                     return _text(response)
                 reason = f"it answered {response.status_code}: {_complaint(response)}"
                 if response.status_code in _UNFIT:
-                    self._on_wait(f"generator {self._model} leaves a request out: {reason}")
+                    self._tell(f"generator {self._model} leaves a request out: {reason}")
                     return ""
                 if response.status_code not in _BUSY and response.status_code < 500:
                     raise LlocoError(f"generator {self._model} at {self._url} refused a request; {reason}")
@@ -132,8 +138,14 @@ class Endpoint:
                 )
             self._wait(seconds if response is None else _asked_wait(response, seconds), reason)
 
+    def _tell(self, message: str) -> None:
+        """Say what is waited for or left out, once in a row."""
+        if message != self._told:
+            self._told = message
+            self._on_wait(message)
+
     def _wait(self, seconds: float, reason: str) -> None:
-        self._on_wait(f"waiting {seconds:.0f}s for generator {self._model}: {reason}")
+        self._tell(f"waiting {seconds:.0f}s for generator {self._model}: {reason}")
         self._stopped.wait(seconds)
 
 

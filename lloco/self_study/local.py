@@ -43,7 +43,12 @@ class LocalGenerator:
 
     @property
     def name(self) -> str:
-        """Names and digests of the models, so that replies of others are not taken for theirs."""
+        """The model's name."""
+        return self._writer.name
+
+    @property
+    def identity(self) -> str:
+        """Name and digests of the models, so that replies of others are not taken for theirs."""
         return f"{self._writer.name} {self._writer.digest[:12]} {self._reader.digest[:12]}"
 
     def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, str]]:

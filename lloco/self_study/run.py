@@ -102,9 +102,9 @@ class Study:
         self._on_spans = on_spans
         self._questions = checks.Questions()
         made_with = {
-            "generator": "templates" if generator is None else generator.name,
-            "num_pairs": plan.options.num_pairs,
-            "pairs_a_span": plan.options.pairs_a_span,
+            "generator": "templates" if generator is None else generator.identity,
+            "num": plan.options.num_pairs,
+            "per_span": plan.options.pairs_a_span,
         }
         self.file = QuestionFile(out, made_with)
         self.num_dropped = 0
@@ -151,7 +151,7 @@ class Study:
 
     def _maker(self, journal: Journal) -> Maker:
         assert self._generator is not None
-        return Maker(journal, self._passages, self._generator.name.split()[0], self._generator.is_small)
+        return Maker(journal, self._passages, self._generator.name, self._generator.is_small)
 
     def _blocks(self) -> Iterator[list[tuple[SpanWork, bool]]]:
         """Yield spans that are to be done, some at a time, with whether each is its document's last."""

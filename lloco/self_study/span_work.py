@@ -56,10 +56,10 @@ class Maker:
     passages: checks.Passages
     made_by: str
     is_small: bool
-    num_replies: int = 0
-    """Replies that were read for a pair."""
+    num_useless: int = 0
+    """Replies whose pair failed a check that asks no model, or that held none."""
     num_pairs: int = 0
-    """Those that held one."""
+    """Replies that held a pair."""
 
     def round(self, works: Sequence[SpanWork]) -> int:
         """Ask once more about every span that lacks questions; returns how many requests that took."""
@@ -73,11 +73,11 @@ class Maker:
                 raw.append((work, pair))
             elif failed is not None and not is_declined(reply):
                 work.discarded[failed] += 1
-            self.num_replies += 1
+                self.num_useless += 1
             self.num_pairs += pair is not None
-        if not self.num_pairs and self.num_replies >= MOST_USELESS:
+        if not self.num_pairs and self.num_useless >= MOST_USELESS:
             raise LlocoError(
-                f"generator {self.made_by} wrote no question in its first {self.num_replies} replies, the last is "
+                f"generator {self.made_by} wrote no question in its first {self.num_useless} replies, the last is "
                 f"{replies[-1][:80]!r}: name another model with --generator, or --generator templates"
             )
         self._read(raw)

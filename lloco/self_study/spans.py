@@ -44,7 +44,8 @@ class Span:
 
 def document_spans(text: str, passages: Sequence[PassageText]) -> list[Span]:
     """Return the spans of a document in order; none where it is too short for questions."""
-    if len(text.split()) < MIN_DOCUMENT_WORDS:
+    # Where words are not spaced, eight characters count as one.
+    if max(len(text.split()), len(text) // 8) < MIN_DOCUMENT_WORDS:
         return []
     sentences = list(_sentences(text))
     spans = []
@@ -116,10 +117,5 @@ def _is_heading(line: str) -> bool:
     bare = line.strip()
     if bare.startswith("#"):
         return True
-    return (
-        bool(bare)
-        and len(bare.split()) <= 9
-        and bare[-1] not in ".!?:;,|"
-        and bare[0].isalnum()
-        and bare[0] == bare[0].upper()
-    )
+    is_short = 0 < len(bare.split()) <= 9 and len(bare) <= 80 and ": " not in bare
+    return is_short and bare[-1] not in ".!?:;,|。！？：；，" and bare[0].isalnum() and bare[0] == bare[0].upper()
