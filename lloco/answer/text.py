@@ -37,7 +37,7 @@ def read_text(
     """
     tokenizer = decoder.require_tokenizer()
     if room.for_text < 1:
-        raise room.error("text of documents was to be read")
+        raise room.error("text of documents needs at least 1 position")
     separator = token_ids(tokenizer, "\n")
     if (whole := _all_of(evidence, tokenizer, separator, room.for_text)) is not None:
         return whole, list(evidence), True
@@ -63,7 +63,7 @@ def read_passages(
     """
     tokenizer = decoder.require_tokenizer()
     if room.for_text < 1:
-        raise room.error("passages of documents were to be read")
+        raise room.error("passages of documents need at least 1 position")
     limit = min(budget, room.for_text)
     separator = token_ids(tokenizer, "\n")
     if (whole := _all_of(evidence, tokenizer, separator, limit)) is not None:

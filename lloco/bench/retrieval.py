@@ -67,7 +67,9 @@ def measure_retrieval(
     """
     documents, wanted = questions_and_documents(samples)
     if len(documents) < 2:
-        raise DataError(f"{options.data}: several documents to choose from were wanted, {len(documents)} came")
+        raise DataError(
+            f"{options.data} must hold at least 2 documents to choose from, got {len(documents)}: give more"
+        )
     passages = [
         PassageText(one.id, span.start, span.end, one.text[span.start : span.end])
         for one in documents

@@ -41,7 +41,7 @@ def task_name(value: str) -> str:
 
 def at_least(smallest: int, largest: int | None = None) -> Callable[[str], int]:
     """Return a parser that takes whole numbers from this one on, up to the largest where there is one."""
-    wanted = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
+    allowed = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
 
     def parse(value: str) -> int:
         try:
@@ -49,7 +49,7 @@ def at_least(smallest: int, largest: int | None = None) -> Callable[[str], int]:
         except ValueError:
             number = smallest - 1
         if number < smallest or (largest is not None and number > largest):
-            raise typer.BadParameter(f"a whole number {wanted} was wanted, {value} came")
+            raise typer.BadParameter(f"must be a whole number {allowed}, got {value}")
         return number
 
     return parse

@@ -30,7 +30,7 @@ class QueueFullError(LlocoError):
 
 
 class EngineUnavailableError(LlocoError):
-    """What generates elsewhere cannot be reached or used now: its operator can mend that, or time."""
+    """The remote engine is unavailable; retry later."""
 
 
 class Ticket(Protocol):
@@ -132,8 +132,8 @@ def fail_all(requests: Sequence[Request], error: Exception, decoder: Decoder) ->
     if not isinstance(error, LlocoError):
         _log.error("the decoder failed on %d requests", len(requests), exc_info=error)
         error = LlocoError(
-            f"an answer was wanted, {decoder.name} failed on it ({type(error).__name__}: {error}): try again, "
-            "with a shorter prompt if memory ran out"
+            f"{decoder.name} failed on this prompt ({type(error).__name__}: {error}): try again, with a shorter "
+            "prompt if memory ran out"
         )
     for request in requests:
         request.emit(error.with_traceback(None))
@@ -228,7 +228,7 @@ class RequestQueue:
     def _enqueue(self, requests: Sequence[Request], max_waiting: int | None) -> None:
         with self._lock:
             if self._is_closed:
-                raise LlocoError("a request came after the engine was closed: make a new engine")
+                raise LlocoError("the engine is closed: make a new engine")
             if max_waiting is not None and len(self._waiting) >= max_waiting:
                 raise QueueFullError(f"{len(self._waiting)} requests are waiting, the most there may be: try later")
             if self._thread is None and requests:

@@ -113,8 +113,8 @@ class DocumentContext:
             made_from = self._soft_prompt.provenance.text_digest
             if made_from != self.document.digest:
                 raise MismatchError(
-                    f"a soft prompt of document {self.document.id!r} (text {self.document.digest[:12]}) was wanted, "
-                    f"one made from text {made_from[:12]} came: compress the document again"
+                    f"the soft prompt of document {self.document.id!r} must be made from text "
+                    f"{self.document.digest[:12]}, got one made from {made_from[:12]}: compress the document again"
                 )
         return self._soft_prompt
 

@@ -59,7 +59,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         if not self.modes:
-            raise LlocoError(f"at least one mode was wanted, none came: choose some of {', '.join(MODES)}")
+            raise LlocoError(f"there must be at least one mode, got none: choose some of {', '.join(MODES)}")
         if unknown := [mode for mode in self.modes if mode.removesuffix(ADAPTER_SUFFIX) not in MODES]:
             raise LlocoError(f"there is no mode {unknown[0]!r}: choose some of {', '.join(MODES)}")
         if len(set(self.modes)) != len(self.modes):

@@ -179,7 +179,7 @@ def _check(
     reading_of: Callable[[Document], DocumentReading] | None,
 ) -> None:
     if not samples:
-        raise DataError("samples to predict were wanted, none came: check --data and --limit")
+        raise DataError("there are no samples to predict: check --data and --limit")
     seen: set[str] = set()
     for sample in samples:
         if sample.id in seen:

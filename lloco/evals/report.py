@@ -108,7 +108,7 @@ def render_report(results: Sequence[Results], *, title: str = "lloco: results", 
         DataError: there are no results to show.
     """
     if not results:
-        raise DataError("a report shows the results of at least one task, none came: evaluate a task first")
+        raise DataError("there are no results to report: evaluate a task first")
     sections = [_section(one) for one in results]
     return render_page("evals/report.html.j2", title=title, command=command, sections=sections)
 

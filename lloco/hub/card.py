@@ -31,7 +31,7 @@ def card_of(artifact: Artifact, place: str, licence: str | None, results: Path |
     """
     if licence is not None and not _LICENCE.fullmatch(licence):
         raise DataError(
-            f"a licence identifier such as apache-2.0 was wanted, {licence!r} came: name it so, or leave it out"
+            f"licence must be an identifier such as apache-2.0, got {licence!r}: name it so, or leave it out"
         )
     summary = artifact.summary
     base = str(summary.get("base_model", ""))
@@ -84,9 +84,7 @@ def _results_lines(path: Path | None) -> list[str]:
             lines.append(f"| {_cell(row['mode'])} | {int(row['n'])} | {_cell(', '.join(scores))} |")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or repr(error)
-        raise DataError(
-            f"results of `lloco evaluate` were wanted, {path} cannot be read ({reason}): check it"
-        ) from error
+        raise DataError(f"results of `lloco evaluate` in {path} cannot be read ({reason}): check it") from error
     return lines
 
 

@@ -68,9 +68,9 @@ def route_by(
         LlocoError: an empty question, no corpus to choose from, or `strict` and the votes differ.
     """
     if not question.strip():
-        raise LlocoError("a question was wanted, it is empty: type one")
+        raise LlocoError("the question is empty: type one")
     if not retrievers:
-        raise LlocoError("a corpus to ask was wanted, the store has none: lloco compress PATH... --corpus NAME")
+        raise LlocoError("the store has no corpus to ask: lloco compress PATH... --corpus NAME")
     embedder = next((one.embedder for one in retrievers.values() if one.embedder is not None), None)
 
     def voted(words: str) -> Route | None:
@@ -79,13 +79,13 @@ def route_by(
     found = voted(question) or (voted("\n".join([*earlier, question])) if earlier else None)
     if found is None:
         raise NothingFoundError(
-            f"a corpus about {question.strip()[:60]!r} was wanted, none of {', '.join(retrievers)} has a word of "
-            "it: ask in the documents' words, or name one with --corpus"
+            f"none of {', '.join(retrievers)} has a word of {question.strip()[:60]!r}: ask in the documents' words, "
+            "or name one with --corpus"
         )
     if strict and not found.is_unanimous:
         raise SeveralCorporaError(
-            f"one corpus about {question.strip()[:60]!r} was wanted, passages of several fit it ({found.reason()}): "
-            "name one with --corpus, or leave --strict out",
+            f"passages of several corpora fit {question.strip()[:60]!r} ({found.reason()}): name one with --corpus, "
+            "or leave --strict out",
             found.votes,
         )
     return found

@@ -102,8 +102,8 @@ def read_adapter_folder(folder: Path) -> dict[str, bytes]:
     weights = next((name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if weights is None or not (folder / CONFIG_FILE).is_file():
         raise StoreError(
-            f"wanted an adapter folder with {CONFIG_FILE} and {WEIGHT_FILES[0]}, {folder} does not hold both: "
-            "pass the folder that finetuning or PEFT's save_pretrained wrote"
+            f"an adapter folder must hold {CONFIG_FILE} and {WEIGHT_FILES[0]}, {folder} does not: pass the folder "
+            "that finetuning or PEFT's save_pretrained wrote"
         )
     paths = sorted(path for path in folder.iterdir() if path.suffix in ADAPTER_SUFFIXES or path.name == weights)
     return {path.name: path.read_bytes() for path in paths if path.is_file() and not path.name.startswith(".")}

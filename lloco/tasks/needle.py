@@ -117,7 +117,7 @@ def _check_grid(lengths: Sequence[int], depths: Sequence[float], num_per_cell: i
     if not depths or min(depths) < 0 or max(depths) > 1:
         raise DataError(f"needle depths are shares from 0 to 1, got {list(depths)}")
     if num_per_cell < 1:
-        raise DataError(f"wanted at least 1 needle per length and depth, got {num_per_cell}")
+        raise DataError(f"there must be at least 1 needle per length and depth, got {num_per_cell}")
 
 
 def _shuffled_sentences(filler: str | None, seed: int) -> list[str]:
@@ -128,7 +128,7 @@ def _shuffled_sentences(filler: str | None, seed: int) -> list[str]:
         return sentences
     sentences = [" ".join(one.split()) for one in re.split(r"(?<=[.!?])\s+", filler) if one.strip()]
     if not sentences:
-        raise DataError("wanted filler text to hide needles in, got nothing but white space")
+        raise DataError("the filler text has nothing but white space: give text to hide needles in")
     return sentences
 
 

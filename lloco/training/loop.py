@@ -173,7 +173,7 @@ def train(
         norm = float(whole(torch.nn.utils.clip_grad_norm_([p for _, p in parameters], options.max_grad_norm)))
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise LlocoError(
-                f"a finite loss and gradient were wanted, step {step} in {folder} gave {loss} and {norm}: lower the "
+                f"loss and gradient must be finite, step {step} in {folder} gave {loss} and {norm}: lower the "
                 "learning rate"
             )
         optimizer.step()
@@ -212,7 +212,7 @@ def _check_same_start(num_done: int, folder: Path, state: PartialState) -> None:
         torch.distributed.all_gather_object(found, num_done)
     if len(set(found)) > 1:
         raise LlocoError(
-            f"one checkpoint for all processes was wanted in {folder}, theirs are after steps {found}: name an --out "
+            f"{folder} must have one checkpoint for all processes, theirs are after steps {found}: name an --out "
             "folder on a disk that all machines see"
         )
 

@@ -112,7 +112,7 @@ async def _read(receive: Receive) -> bytes:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
-            raise ApiError(413, f"a body of at most {MAX_BODY_BYTES:,} bytes was wanted, a longer one came: send less")
+            raise ApiError(413, f"the body must have at most {MAX_BODY_BYTES:,} bytes, got more: send less")
         if not message.get("more_body"):
             return bytes(body)
 
@@ -140,11 +140,11 @@ def _json(body: bytes, *, is_said: bool) -> Any:
     try:
         return json.loads(body) if body else None
     except RecursionError:
-        raise ApiError(400, "JSON was wanted, it came nested too deeply: send it flatter") from None
+        raise ApiError(400, "the body is nested too deeply: send flatter JSON") from None
     except ValueError as error:
         if not is_said:
             return None
-        raise ApiError(400, f"JSON was wanted, what came is none ({error}): mend the body") from None
+        raise ApiError(400, f"the body is not valid JSON ({error}): correct it") from None
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

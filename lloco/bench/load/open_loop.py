@@ -116,7 +116,7 @@ def measure_open_loop(
         LlocoError: neither rates nor a bound were given, or the server cannot be started.
     """
     if options.rates is None and options.p95_seconds is None:
-        raise LlocoError("rates to measure or a bound to search one for were wanted, none came: give p95_seconds")
+        raise LlocoError("there are no rates to measure and no bound to search one for: give p95_seconds")
     decoder = compressor.decoder
     machine = measure_machine(decoder.device, decoder.dtype, ModelCost.of(decoder.model).read_bytes)
     with serving_corpora(compressor, options.served, device) as served:

@@ -127,8 +127,8 @@ def compress(
         left_out = [*skipped, *report.skipped]
         if not report.num_new and not report.num_unchanged:
             raise DocumentError(
-                f"a document that can be compressed was wanted, {len(documents):,} came and each was left out, nothing "
-                f"was stored: do what is said of each{_reasons(left_out)}"
+                f"none of the {len(documents):,} documents can be compressed, nothing was stored: do what is said of "
+                f"each{_reasons(left_out)}"
             )
         removed = remove_absent(target, documents, skipped) if prune else []
     output.result(_values(target.name, report, left_out, removed), _text(target.name, report, left_out, removed))
@@ -190,8 +190,8 @@ def _read(paths: list[Path], skipped: "list[Skipped]", output: Output) -> "list[
         return documents
     places = ", ".join(str(path) for path in paths)
     raise DocumentError(
-        f"documents were wanted, {places} holds none that can be read: give text, HTML, PDF, Office files, "
-        f"e-books, e-mails or JSON lines{_reasons(skipped)}"
+        f"{places} holds no document that can be read: give text, HTML, PDF, Office files, e-books, e-mails or JSON "
+        f"lines{_reasons(skipped)}"
     )
 
 

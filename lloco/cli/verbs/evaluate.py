@@ -119,7 +119,7 @@ def _check_beside(beside: list[Path], out: Path) -> None:
         same = [one for one in (out, *beside[:place]) if one.resolve() == folder.resolve()]
         if same:
             what = "this run's own folder" if same[0] is out else "named twice"
-            raise typer.BadParameter(f"other runs, each once, were wanted, {folder} is {what}", param_hint="'--beside'")
+            raise typer.BadParameter(f"must name other runs, each once, {folder} is {what}", param_hint="'--beside'")
 
 
 def _options(modes: tuple[str, ...], flags: ReadingFlags, reading: Reading, output: Output) -> "EvaluateOptions":

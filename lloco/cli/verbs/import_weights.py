@@ -201,7 +201,7 @@ def _texts(paths: list[Path], task: str | None, data: str | None, output: Output
     if task is None or data is None:
         found = list(read_documents(paths, on_skip=lambda one: output.warn(f"{one.source} not read: {one.reason}")))
         if paths and not found:
-            raise DocumentError(f"texts were wanted in {', '.join(map(str, paths))}, it holds none: check the path")
+            raise DocumentError(f"{', '.join(map(str, paths))} holds no texts: check the path")
         return {one.id: one for one in found}
     from lloco.tasks.task import load_samples
 

@@ -251,7 +251,7 @@ def _ratios(listed: str) -> tuple[float, ...]:
     except ValueError:
         ratios = ()
     if not ratios or not all(1 <= ratio <= 1000 for ratio in ratios):
-        raise typer.BadParameter(f"ratios such as 8,4,16 were wanted, {listed!r} came", param_hint="'--ratios'")
+        raise typer.BadParameter(f"must be ratios such as 8,4,16, got {listed!r}", param_hint="'--ratios'")
     return ratios
 
 

@@ -93,5 +93,5 @@ def _read(paths: list[Path], output: Output) -> "list[Document]":
 
     found = list(read_documents(paths, on_skip=lambda one: output.warn(f"{one.source} not read: {one.reason}")))
     if paths and not found:
-        raise DocumentError(f"texts were wanted in {', '.join(map(str, paths))}, it holds none: check the path")
+        raise DocumentError(f"{', '.join(map(str, paths))} holds no texts: check the path")
     return found

@@ -178,8 +178,8 @@ class VllmEngine:
         longest = max((prompt.length for prompt in prompts), default=0)
         if self._max_read_len is not None and longest > self._max_read_len:
             raise LlocoError(
-                f"sampling with a seed reads a prompt in one step on a CPU, one of {longest} positions came for steps "
-                f"of {self._max_read_len}: leave the seed out, or raise max_read_len"
+                f"a seeded prompt must be read in one step on a CPU, got {longest} positions for steps of "
+                f"{self._max_read_len}: leave the seed out, or raise max_read_len"
             )
 
     def _answer(self) -> None:
@@ -244,8 +244,8 @@ class VllmEngine:
                     request.advance(request.decoding.add(token_id))
             if output.finished and not request.has_ended:
                 error = LlocoError(
-                    f"an answer was wanted, vLLM ended it early ({output.outputs[0].finish_reason}) on "
-                    f"{self.decoder.name}: give it more memory for keys and values, or ask fewer at once"
+                    f"vLLM ended the answer early ({output.outputs[0].finish_reason}) on {self.decoder.name}: give it "
+                    "more memory for keys and values, or ask fewer at once"
                 )
                 request.emit(error)
             if request.has_ended:
@@ -262,6 +262,6 @@ class VllmEngine:
             )
         if len(self._lora) == self._max_adapters:
             raise EngineUnavailableError(
-                f"adapter {folder} came, this vLLM has had {len(self._lora)}, replaced ones too, and has no more room: "
+                f"there is no room for adapter {folder}: this vLLM has had {len(self._lora)}, replaced ones too; "
                 "start it anew (max_adapters sets how many)"
             )

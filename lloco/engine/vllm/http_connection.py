@@ -108,10 +108,9 @@ class HttpVllm:
         found = await self._request("POST", "/v1/completions", json.dumps(probe).encode())
         if found.status_code != HTTPStatus.OK:
             raise EngineUnavailableError(
-                f"adapter {adapter.name} was wanted of {self.name}, it has none of that name and cannot load it "
-                f"({refusal_reason(response)}; {refusal_reason(found)}): start it with --enable-lora, room for it "
-                f"(--max-lora-rank), VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and {adapter.folder} or "
-                "our resolver's store in its sight"
+                f"{self.name} has no adapter {adapter.name} and cannot load it ({refusal_reason(response)}; "
+                f"{refusal_reason(found)}): start it with --enable-lora, room for it (--max-lora-rank), "
+                f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and {adapter.folder} or our resolver's store in its sight"
             )
 
     async def generate(self, asked: VllmRequest) -> AsyncGenerator[Sequence[int], None]:
@@ -250,7 +249,7 @@ class HttpVllm:
             raise MismatchError(f"{self.name} runs a model of another size: {reason}")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise EngineUnavailableError(f"{self.name} failed ({reason}): see its log; it may be starting anew")
-        raise LlocoError(f"an answer was wanted, {self.name} refused ({reason}): send a shorter prompt, or see its log")
+        raise LlocoError(f"{self.name} refused the prompt ({reason}): send a shorter prompt, or see its log")
 
     def _give_up(self, error: Exception) -> NoReturn:
         raise EngineUnavailableError(

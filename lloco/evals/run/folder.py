@@ -26,14 +26,11 @@ def claimed_folder(folder: Path, settings: Settings) -> Iterator[None]:
         DataError: another process works there, or the folder holds a run with other settings.
     """
     make_folder_durably(folder)
-    taken = (
-        f"a folder of its own was wanted for the results, another process is writing to {folder}: wait for it, or give "
-        "another --out"
-    )
+    taken = f"another process is writing its results to {folder}: wait for it, or give another --out"
     with locked(folder / LOCK_FILE, taken):
         if other := other_run(folder, settings):
             raise DataError(
-                f"the same run or an empty folder was wanted, {other}: give another --out, or remove the folder"
+                f"--out must hold the same run or be empty, {other}: give another --out, or remove the folder"
             )
         if not _has_begun(folder):
             write_durably(folder / RUN_FILE, (json.dumps(settings, indent=2) + "\n").encode())

@@ -77,7 +77,7 @@ def _parse_record(record: Any, where: str) -> Line:
 
 
 def _broken(where: str, what: str) -> DataError:
-    return DataError(f"{where}: a line with text, or context, and its questions was wanted, {what}: correct it")
+    return DataError(f"{where}: a line must have text, or context, and its questions, {what}: correct it")
 
 
 def tokenize_lines(
