@@ -46,7 +46,7 @@ def test_ask_finds_by_meaning_with_an_embedder(filled: Run, tmp_path: Path) -> N
     assert "brig" in found["text"] and found["score"] > 0.5
     assert "it needs one" in filled.fails(*argv, "--retrieval", "dense", code=2)
     assert "words alone" in filled.fails(*argv, "--retrieval", "bm25", "--embedder", embedder, code=2)
-    assert "model was wanted" in filled.fails(*argv, "--embedder", tmp_path)
+    assert "cannot be read as a sentence-transformers or model2vec model" in filled.fails(*argv, "--embedder", tmp_path)
 
 
 def test_ask_reads_no_more_virtual_tokens_than_it_may(filled: Run) -> None:

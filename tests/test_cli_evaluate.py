@@ -225,7 +225,7 @@ def test_evaluate_shows_earlier_runs_of_the_same_questions_beside_its_own(
     assert {row["label"] for row in rows} == {f"{one['compression_ratio']:.1f}x" for one in (first, second[0])}
     assert "at-8" in Path("at-16/report.html").read_text()
     other = [*argv, "--limit", "1", "--out", "few", "--beside", "at-8"]
-    assert "at-8 holds another: 2 questions of fairytaleqa" in run.fails(*other)
+    assert "at-8 holds a run of other questions, 2 of fairytaleqa" in run.fails(*other)
     assert not Path("few").exists()
     assert "there is no run in nowhere" in run.fails(*argv, "--out", "few", "--beside", "nowhere")
     assert "at-8 is this run's own folder" in run.fails(*argv, "--out", "at-8", "--beside", "./at-8", code=2)

@@ -190,7 +190,7 @@ def test_an_extra_prediction_is_ignored_elsewhere(task: str) -> None:
 def test_samples_without_references_and_no_samples_are_refused() -> None:
     with pytest.raises(DataError, match="1 samples have none: a"):
         score("qasper", [sample("qasper", "a")], {"a": "x"})
-    with pytest.raises(DataError, match="wanted samples"):
+    with pytest.raises(DataError, match="no samples to score"):
         score("qasper", [], {})
 
 
@@ -216,20 +216,20 @@ def test_predictions_read_plain_gzipped_and_official(tmp_path: Path) -> None:
         (b"", "not valid JSON"),
         (b'{"a": "x"', r"json, line 1, column 10: not valid JSON: Expecting ',' delimiter: the"),
         (b'{"a": "x", "a": "y"}', "'a' occurs twice"),
-        (b'{"a": 1}', "wanted a text for id 'a', got int"),
-        (b'{"a": null}', "wanted a text for id 'a', got NoneType"),
+        (b'{"a": 1}', "the value of id 'a' must be a text, got int"),
+        (b'{"a": null}', "the value of id 'a' must be a text, got NoneType"),
         (b'{"a": NaN}', "NaN"),
-        (b'["x"]', "wanted one JSON object .*got list"),
+        (b'["x"]', "must hold one JSON object .*got list"),
         (b'{"id": "a", "prediction": "x"}\n{"id": "b"}\n', r"line 2.*; predictions are one JSON object \{id: text\}"),
-        (b'{"a": "\xff"}', "wanted UTF-8, got byte 0xff at offset 7"),
+        (b'{"a": "\xff"}', r"is not UTF-8 \(byte 0xff at offset 7\)"),
         (b'{"a": "\\udfff"}', "surrogate"),
         (b'{"a":' * 2_000_000, "nested too deeply"),
         (b"[" * 10_000_000, "nested too deeply"),
         (b"\x1f\x8bnot gzip", "cannot read"),
         (gzip.compress(b'{"a": "x"}')[:-9], "cannot read"),
-        (b'{"answer": {"a": 1}}', "answer: wanted a text for id 'a'"),
-        (b'{"answer": {"a": "x"}, "sp": []}', "sp: wanted an object"),
-        (b'{"answer": {"a": "x"}, "sp": {"a": [["t"]]}}', r"sp, id 'a': wanted \[title, sentence number\]"),
+        (b'{"answer": {"a": 1}}', "answer: the value of id 'a' must be a text"),
+        (b'{"answer": {"a": "x"}, "sp": []}', "sp: must be an object"),
+        (b'{"answer": {"a": "x"}, "sp": {"a": [["t"]]}}', r"sp, id 'a': must be \[title, sentence number\]"),
         (b'{"answer": {"a": "x"}, "sp": {}, "b": "y"}', "beside HotpotQA's"),
     ],
 )
