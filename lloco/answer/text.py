@@ -42,12 +42,12 @@ def read_text(
     if (whole := _all_of(evidence, tokenizer, separator, room.for_text)) is not None:
         return whole, list(evidence), True
     texts = _passage_texts(corpus, evidence)
-    found = [(rank, place, hit.start) for place, one in enumerate(evidence) for rank, hit in enumerate(one.hits)]
-    best_first = [(place, start) for _, place, start in sorted(found)]
+    found = [(rank, index, hit.start) for index, found in enumerate(evidence) for rank, hit in enumerate(found.hits)]
+    best_first = [(index, start) for _, index, start in sorted(found)]
     taken = pack_passages(
-        [*best_first, *texts], lambda place: token_ids(tokenizer, texts[place]), separator, room.for_text
+        [*best_first, *texts], lambda where: token_ids(tokenizer, texts[where]), separator, room.for_text
     )
-    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
+    ids = join_pieces([taken[where] for where in sorted(taken)], separator)
     return ids, _read_parts(evidence, taken), False
 
 
@@ -71,10 +71,10 @@ def read_passages(
     passages = [list(_short_passages(found, limit)) for found in evidence]
     hits = Retriever.build(list(chain(*passages))).search(question, sum(map(len, passages)))
     numbers = {found.document.id: number for number, found in enumerate(evidence)}
-    texts = {(numbers[one.document_id], one.start): one.text.strip() for one in chain(*passages)}
+    texts = {(numbers[passage.document_id], passage.start): passage.text.strip() for passage in chain(*passages)}
     best_first = [(numbers[hit.document_id], hit.start) for hit in hits]
-    taken = pack_passages([*best_first, *texts], lambda place: token_ids(tokenizer, texts[place]), separator, limit)
-    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
+    taken = pack_passages([*best_first, *texts], lambda where: token_ids(tokenizer, texts[where]), separator, limit)
+    ids = join_pieces([taken[where] for where in sorted(taken)], separator)
     short = [
         replace(found, hits=tuple(hit for hit in hits if hit.document_id == found.document.id)) for found in evidence
     ]
@@ -113,12 +113,12 @@ def pack_passages(
     """Return token ids of the best passages, `limit` at most with separators; the last that is taken may be cut."""
     chosen: dict[Place, Tensor] = {}
     room = limit
-    for place in dict.fromkeys(best_first):
+    for where in dict.fromkeys(best_first):
         room -= len(separator) if chosen else 0
         if room < 1:
             break
-        if len(taken := ids_of(place)[:room]):
-            chosen[place] = taken
+        if len(taken := ids_of(where)[:room]):
+            chosen[where] = taken
             room -= len(taken)
     return chosen
 
@@ -158,19 +158,21 @@ def _ids_up_to(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> Ten
 
 def _passage_texts(corpus: Corpus, evidence: Sequence[Evidence]) -> dict[Place, str]:
     """Return the passages that may be read: those found, and where documents are to be read all others after them."""
-    texts = {(place, hit.start): hit.text for place, one in enumerate(evidence) for hit in one.hits}
-    for place, one in enumerate(evidence):
-        if not one.is_for_passages:
-            texts |= {(place, each.start): each.text for each in corpus.document_passages(one.document.id)}
+    texts = {(index, hit.start): hit.text for index, found in enumerate(evidence) for hit in found.hits}
+    for number, document_evidence in enumerate(evidence):
+        if not document_evidence.is_for_passages:
+            texts |= {
+                (number, each.start): each.text for each in corpus.document_passages(document_evidence.document.id)
+            }
     return texts
 
 
 def _read_parts(evidence: Sequence[Evidence], taken: Iterable[Place]) -> list[Evidence]:
     """Keep the documents and hits of which something is read."""
     read = set(taken)
-    places = {place for place, _ in read}
+    places = {index for index, _ in read}
     return [
-        replace(one, hits=tuple(hit for hit in one.hits if (place, hit.start) in read))
-        for place, one in enumerate(evidence)
-        if place in places
+        replace(found, hits=tuple(hit for hit in found.hits if (index, hit.start) in read))
+        for index, found in enumerate(evidence)
+        if index in places
     ]

@@ -198,6 +198,6 @@ def _learned_segment_len(ratio: float, compressor: Compressor) -> int:
     """Return the learned segment length of this ratio, where only those that were learned can be read."""
     ratios = {length / compressor.summary_length: length for length in compressor.segment_lens}
     if ratio not in ratios:
-        listed = ", ".join(f"{one:g}" for one in sorted(ratios))
+        listed = ", ".join(f"{ratio:g}" for ratio in sorted(ratios))
         raise DocumentError(f"--ratio must be one that {compressor.name} learned, {listed}, got {ratio:g}")
     return ratios[ratio]

@@ -137,8 +137,8 @@ class Passages:
         search_of: SearchOf,
     ) -> None:
         spans = split_passages(document.text, max_words)
-        texts = [PassageText(document.id, one.start, one.end, document.text[one.start : one.end]) for one in spans]
-        self._ids = {(0, one.start): token_ids(tokenizer, one.text.strip()) for one in texts}
+        texts = [PassageText(document.id, span.start, span.end, document.text[span.start : span.end]) for span in spans]
+        self._ids = {(0, text.start): token_ids(tokenizer, text.text.strip()) for text in texts}
         self._separator = token_ids(tokenizer, "\n")
         self._search = search_of(texts)
 
@@ -152,4 +152,4 @@ class Passages:
         """
         hits = [(0, hit.start) for hit in self._search.search(question, len(self._ids))]
         taken = pack_passages([*hits, *self._ids], self._ids.__getitem__, self._separator, limit)
-        return join_pieces([taken[place] for place in sorted(taken)], self._separator)
+        return join_pieces([taken[where] for where in sorted(taken)], self._separator)

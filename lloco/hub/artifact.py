@@ -59,11 +59,14 @@ class Artifact:
     @property
     def num_bytes(self) -> int:
         """Size of all files together."""
-        return sum(one.num_bytes for one in self.files.values())
+        return sum(file.num_bytes for file in self.files.values())
 
     def to_json(self) -> bytes:
         """Return the manifest's bytes; the same artifact gives the same bytes."""
-        files = {name: {"num_bytes": one.num_bytes, "sha256": one.sha256} for name, one in sorted(self.files.items())}
+        files = {
+            name: {"num_bytes": record.num_bytes, "sha256": record.sha256}
+            for name, record in sorted(self.files.items())
+        }
         values = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": self.kind}
         text = json.dumps({**values, "summary": dict(self.summary), "files": files}, indent=2, ensure_ascii=False)
         return (text + "\n").encode()
@@ -138,7 +141,7 @@ def read_artifact(file: Path, source: str) -> Artifact:
         )
     if not isinstance(summary, dict) or not isinstance(files, dict) or not files:
         raise CheckpointError(f"{MANIFEST} of {source} has no list of files: push it again")
-    return Artifact(kind, summary, {name: _record(kind, name, one, source) for name, one in files.items()})
+    return Artifact(kind, summary, {name: _record(kind, name, record, source) for name, record in files.items()})
 
 
 def _record(kind: str, name: str, value: object, source: str) -> FileRecord:

@@ -23,7 +23,7 @@ _USE = {
 }
 
 
-def card_of(artifact: Artifact, place: str, licence: str | None, results: Path | None) -> bytes:
+def card_of(artifact: Artifact, source: str, licence: str | None, results: Path | None) -> bytes:
     """Return the card; its last line holds a digest of the others, which tells whether it was edited since.
 
     Raises:
@@ -51,7 +51,7 @@ def card_of(artifact: Artifact, place: str, licence: str | None, results: Path |
         f"| | |\n|---|---|\n| kind | {artifact.kind} |",
         *table,
         f"| licence | {licence or 'not stated'} |",
-        f"\n```sh\n{_USE[artifact.kind].format(place=place)}\n```",
+        f"\n```sh\n{_USE[artifact.kind].format(source=source)}\n```",
     ]
     written = "\n".join([*text, *_results_lines(results)]) + "\n\n"
     return (written + _mark(written)).encode()

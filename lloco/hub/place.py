@@ -125,7 +125,7 @@ class HubPlace:
                 raise CheckpointError(
                     f"{self.name} is there and public, not private: make it private on the Hub, or choose another name"
                 )
-            there = {one.rfilename for one in info.siblings or []}
+            there = {sibling.rfilename for sibling in info.siblings or []}
             if (others := there - {".gitattributes", CARD}) and MANIFEST not in there:
                 raise CheckpointError(
                     f"{self.name} holds {sorted(others)[0]} and no {MANIFEST}, so it is not of `lloco push`: choose "
@@ -157,7 +157,7 @@ class HubPlace:
         with _hub(f"pull {self.name}"):
             api = HfApi()
             info = api.model_info(self.name, revision=self.revision, files_metadata=True)
-            sizes = {one.rfilename: one.size for one in info.siblings or []}
+            sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or []}
             if (sizes.get(MANIFEST) or 0) > MAX_MANIFEST_BYTES:
                 raise CheckpointError(f"{MANIFEST} of {self.name} has {sizes[MANIFEST]:,} bytes: do not use it")
             if MANIFEST not in sizes:
@@ -177,7 +177,7 @@ class HubPlace:
         """Download the files that the manifest lists into the client's cache."""
         with _hub(f"pull {self.name}"):
             # Every file of the repository is compared with every pattern: the many files of a corpus get one.
-            names = {f"{SOFT_PROMPTS}*" if one.startswith(SOFT_PROMPTS) else one for one in artifact.files}
+            names = {f"{SOFT_PROMPTS}*" if file.startswith(SOFT_PROMPTS) else file for file in artifact.files}
             patterns = [MANIFEST, CARD, *sorted(names)]
             return Path(snapshot_download(self.name, revision=self.revision, allow_patterns=patterns))
 

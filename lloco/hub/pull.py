@@ -94,7 +94,7 @@ def pull_corpus(
             return chosen, len(store.corpus(chosen).document_ids()), False
         if artifact.summary.get("has_text") is not True:
             filled.mkdir()
-            fill_texts(listed, filled, {one.digest: one for one in documents})
+            fill_texts(listed, filled, {document.digest: document for document in documents})
             folder = filled
         return (*import_corpus(store, folder, chosen, replace=replace), True)
 
@@ -104,5 +104,5 @@ def _holds(store: Store, name: str, artifact: Artifact) -> bool:
     corpus = store.corpus(name, create=False)
     if corpus.summary().adapter_digest != artifact.summary.get("adapter_digest"):
         return False
-    held = sorted(file_digest(corpus.soft_prompt(one).to_bytes()) for one in corpus.document_ids())
+    held = sorted(file_digest(corpus.soft_prompt(document_id).to_bytes()) for document_id in corpus.document_ids())
     return held == sorted(Path(file).stem for file in artifact.files if file.startswith(SOFT_PROMPTS))

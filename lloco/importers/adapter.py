@@ -43,7 +43,7 @@ def published_wording(source: str | Path) -> Template | None:
 
 def adapter_width(weights: Mapping[str, Tensor]) -> int | None:
     """Return the width of the model that an adapter's weights are for; None where it adapts no query projection."""
-    return next((one.shape[1] for name, one in weights.items() if name.endswith("q_proj.lora_A.weight")), None)
+    return next((weight.shape[1] for name, weight in weights.items() if name.endswith("q_proj.lora_A.weight")), None)
 
 
 def import_adapter(

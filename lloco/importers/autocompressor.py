@@ -109,7 +109,7 @@ def _check_complete(config: PreTrainedConfig, shapes: dict[str, tuple[int, ...]]
     """Compare names and shapes with those of the config's model, which is built without memory for weights."""
     model_class: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        wanted = {name: tuple(one.shape) for name, one in model_class.from_config(config).state_dict().items()}
+        wanted = {name: tuple(tensor.shape) for name, tensor in model_class.from_config(config).state_dict().items()}
     if config.tie_word_embeddings:
         wanted.pop("lm_head.weight", None)
     if missing := sorted(wanted.keys() - shapes.keys()):

@@ -76,9 +76,9 @@ def _download(hub_id: str) -> Path:
     folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
     modules = [path for path in folder.glob(MODULE_FOLDERS) if path.is_dir()]
     pickles = [
-        pattern if place == folder else f"{place.name}/{pattern}"
-        for place in (folder, *modules)
-        if not any(place.glob("*.safetensors"))
+        pattern if module == folder else f"{module.name}/{pattern}"
+        for module in (folder, *modules)
+        if not any(module.glob("*.safetensors"))
         for pattern in HUB_PICKLES
     ]
     return Path(snapshot_download(hub_id, allow_patterns=pickles)) if pickles else folder

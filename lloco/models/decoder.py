@@ -206,9 +206,9 @@ def load_decoder(
     folder = checkpoint_folder(path_or_hub_id)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"a checkpoint needs config.json and {folder} has none: name the model's own folder")
-    place = resolve_device(device)
+    target = resolve_device(device)
     digest, made_from = checked_digest(folder)
-    model = _load_model(folder, resolve_dtype(dtype, place), place)
+    model = _load_model(folder, resolve_dtype(dtype, target), target)
     decoder = Decoder(model, load_tokenizer(folder), str(path_or_hub_id), digest, made_from)
     return with_max_positions(decoder, max_positions)
 

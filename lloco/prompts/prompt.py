@@ -220,7 +220,7 @@ def _history_text(template: Template, history: History) -> str:
     said = [history.instructions] if history.instructions else []
     for question, answer in history.turns:
         said.append(_question_text(template, question, ()) + fill(template.answer, {"answer": answer}))
-    return "".join(f"{one}\n" for one in said)
+    return "".join(f"{line}\n" for line in said)
 
 
 def _question_text(template: Template, question: str, options: Sequence[str]) -> str:
@@ -233,8 +233,8 @@ def _question_text(template: Template, question: str, options: Sequence[str]) ->
     if len(options) > 26:
         raise LlocoError(f"at most 26 options can be lettered, got {len(options)}: split the question")
     lines = [
-        template.option.replace("{letter}", chr(ord("A") + index)).replace("{option}", one)
-        for index, one in enumerate(options)
+        template.option.replace("{letter}", chr(ord("A") + index)).replace("{option}", option)
+        for index, option in enumerate(options)
     ]
     return fill(template.question, {"question": question, "options": "\n".join(lines)})
 

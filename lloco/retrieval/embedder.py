@@ -95,7 +95,7 @@ def _is_model2vec(folder: Path) -> bool:
 def _folder_digest(folder: Path) -> str:
     """SHA-256 of the names and contents of a model's files; what describes it to people does not count."""
     digest = hashlib.sha256()
-    for path in sorted(one for one in folder.rglob("*") if one.is_file() and one.suffix in _MODEL_FILES):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _MODEL_FILES):
         digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):

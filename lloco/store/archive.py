@@ -79,7 +79,7 @@ def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str
         "title": document.title,
         "source": document.source,
         "text": document.text,
-        "passages": [[one.start, one.end] for one in passages],
+        "passages": [[passage.start, passage.end] for passage in passages],
         "soft_prompt": digest,
     }
 
@@ -154,7 +154,11 @@ def _document_of(folder: Path, line: dict[str, Any]) -> tuple[Document, SoftProm
 def _check_is_part(corpus: Corpus, folder: Path, soft_prompts: Mapping[str, str], adapter: str | None) -> None:
     """Raise `StoreError` where the corpus holds what the export does not: its soft prompts and adapter by digest."""
     ids = corpus.document_ids()
-    others = [one for one in ids if file_digest(corpus.soft_prompt(one).to_bytes()) != soft_prompts.get(one)]
+    others = [
+        document_id
+        for document_id in ids
+        if file_digest(corpus.soft_prompt(document_id).to_bytes()) != soft_prompts.get(document_id)
+    ]
     own = [f"{len(others)} documents (first {others[0]!r})"] if others else []
     own += ["an adapter"] if corpus.summary().adapter_digest not in (None, adapter) else []
     if own:
@@ -204,7 +208,7 @@ def _has_right_types(line: dict[str, Any]) -> bool:
         all(isinstance(line[key], str) for key in _KEYS - {"passages"})
         and _DIGEST.fullmatch(line["soft_prompt"]) is not None
         and isinstance(spans, list)
-        and all(isinstance(one, list) and len(one) == 2 and all(type(x) is int for x in one) for one in spans)
+        and all(isinstance(span, list) and len(span) == 2 and all(type(x) is int for x in span) for span in spans)
     )
 
 

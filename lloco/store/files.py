@@ -69,7 +69,7 @@ class AdapterFiles:
             for name, data in files.items():
                 if not (path / name).is_file() or (path / name).read_bytes() != data:
                     write_durably(path / name, data)
-            for other in [one for one in path.iterdir() if one.name not in files]:
+            for other in [file for file in path.iterdir() if file.name not in files]:
                 other.unlink()
             return
         make_folder_durably(path.parent)

@@ -96,7 +96,9 @@ def _article_of_file(article: Row) -> Row:
         }
         for question in asked
     ]
-    return _article(article.text("title"), [one.text("context") for one in paragraphs], questions, article.where)
+    return _article(
+        article.text("title"), [paragraph.text("context") for paragraph in paragraphs], questions, article.where
+    )
 
 
 def _article_of_rows(title: str, rows: list[Row]) -> Row:

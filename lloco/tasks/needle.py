@@ -126,7 +126,7 @@ def _shuffled_sentences(filler: str | None, seed: int) -> list[str]:
         sentences = list(_FILLER)
         random.Random(f"filler {seed}").shuffle(sentences)
         return sentences
-    sentences = [" ".join(one.split()) for one in re.split(r"(?<=[.!?])\s+", filler) if one.strip()]
+    sentences = [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+", filler) if part.strip()]
     if not sentences:
         raise DataError("the filler text has nothing but white space: give text to hide needles in")
     return sentences
@@ -149,5 +149,5 @@ def _hide(fact: str, sentences: list[str], counts: list[int], room: int, depth: 
     while counts[len(chosen) % len(counts)] <= room:
         room -= counts[len(chosen) % len(counts)]
         chosen.append(sentences[len(chosen) % len(sentences)])
-    place = round(depth * len(chosen))
-    return " ".join([*chosen[:place], fact, *chosen[place:]])
+    index = round(depth * len(chosen))
+    return " ".join([*chosen[:index], fact, *chosen[index:]])

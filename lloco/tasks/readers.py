@@ -82,13 +82,13 @@ def read_scrolls(task: str, rows: Iterable[Row]) -> Iterator[Sample]:
                 "`input` must hold a query, a blank line and a document, found no blank line with text after it"
             )
         document = documents.document(row, text)
-        one = asked.setdefault(name, _Asked(row, query.strip(), document, []))
-        if one.question != query.strip() or one.document is not document:
-            raise row.error(f"id {name!r} asks something else than at {one.row.where}: one id is one question")
+        question = asked.setdefault(name, _Asked(row, query.strip(), document, []))
+        if question.question != query.strip() or question.document is not document:
+            raise row.error(f"id {name!r} asks something else than at {question.row.where}: one id is one question")
         if row.has("output"):
-            one.references.append(row.text("output", may_be_blank=True))
-    for name, one in asked.items():
-        yield Sample(name, task, one.question, one.document, tuple(one.references))
+            question.references.append(row.text("output", may_be_blank=True))
+    for name, value in asked.items():
+        yield Sample(name, task, value.question, value.document, tuple(value.references))
 
 
 def read_hotpot(task: str, rows: Iterable[Row]) -> Iterator[Sample]:

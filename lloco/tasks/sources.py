@@ -67,11 +67,11 @@ def _folder_rows(folder: Path, published: Published | None, split: str) -> Itera
     if layout.archive is not None and any((folder / name).is_file() for name in _archives(layout)):
         return _archive_rows(folder.joinpath, layout, layout.configs, split)
     folders = [folder / config for config in layout.configs if (folder / config).is_dir()] or [folder]
-    parquet = [file for one in folders for file in sorted(one.rglob("*.parquet")) if _splits(file) & {split}]
+    parquet = [file for folder in folders for file in sorted(folder.rglob("*.parquet")) if _splits(file) & {split}]
     if parquet:
         files = [str(file) for file in parquet]
         return _loaded_rows(str(folder), split, "parquet", data_files={split: files})
-    return _file_rows([file for one in folders for file in _files_of_split(one, layout.configs, split)])
+    return _file_rows([file for folder in folders for file in _files_of_split(folder, layout.configs, split)])
 
 
 def _archives(layout: Published) -> list[str]:

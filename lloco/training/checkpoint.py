@@ -99,8 +99,8 @@ def _map_state(
     """Return an optimiser's state with `change(tensor, parameter)` for every tensor that is cut as its parameter is."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state = {
-        place: {key: value if key == "step" else change(value, parameters[place]) for key, value in of_one.items()}
-        for place, of_one in state_dict["state"].items()
+        index: {key: value if key == "step" else change(value, parameters[index]) for key, value in of_one.items()}
+        for index, of_one in state_dict["state"].items()
     }
     return {**state_dict, "state": state}
 

@@ -125,7 +125,7 @@ def chosen_bf16(wanted: bool | None, folders: Sequence[Path], state: PartialStat
     chosen = [False]
     if state.is_main_process:
         begun = (checkpoint_options(folder).get("bf16") for folder in folders)
-        found = next((one for one in begun if one is not None), None)
+        found = next((step for step in begun if step is not None), None)
         chosen = [is_bfloat16_faster(state.device) if found is None else found]
     return bool(broadcast_object_list(chosen)[0])
 
@@ -233,15 +233,15 @@ def _accumulate(
     loss_sum = torch.zeros((), device=parameters[0].device)
     # Shares are gathered by all processes at once: one that has no batch left computes another's again, for nothing.
     num_places = len(batches) if shares is None else math.ceil(len(batches) / state.num_processes) * state.num_processes
-    for place in range(state.process_index, num_places, state.num_processes):
-        index = place % len(batches)
+    for number in range(state.process_index, num_places, state.num_processes):
+        index = number % len(batches)
         torch.manual_seed(((options.seed * 1_000_003 + step) * 1_009 + index) % 2**63)
         compute = partial(stage.loss_sum, batches[index])
         with torch.autocast(parameters[0].device.type, dtype=torch.bfloat16, enabled=options.bf16):
             loss = compute() if shares is None else shares(compute)
         if shares is not None:
             # FSDP2 makes the mean over processes where their sum is wanted.
-            loss = loss * (state.num_processes if place == index else 0)
+            loss = loss * (state.num_processes if number == index else 0)
         (loss / total).backward()
         loss_sum += loss.detach()
     if state.num_processes > 1:

@@ -99,7 +99,7 @@ class Front:
             raise ApiError(
                 403, "adapters are loaded from the store by name: only a gateway with its key may load others"
             )
-        if any(_is_embeddings(one) for one in _objects(value)):
+        if any(_is_embeddings(item) for item in _objects(value)):
             message = 'embeddings are not taken from clients: name a document, {"type": "document", "document_id": ID}'
             raise ApiError(400, message, param="prompt_embeds", code="unsupported_parameter")
         return self._app, _again(body, receive)
@@ -151,12 +151,12 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every JSON object, however deep."""
     waiting = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            yield one
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+        item = waiting.pop()
+        if isinstance(item, dict):
+            yield item
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
 
 
 def _is_embeddings(value: dict[str, Any]) -> bool:

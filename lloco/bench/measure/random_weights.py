@@ -31,12 +31,12 @@ def random_decoder(
     config = read_config(file)
     text = config.get_text_config()
     text.max_position_embeddings = max(getattr(text, "max_position_embeddings", None) or 0, num_positions)
-    place = resolve_device(device)
-    chosen = resolve_dtype(dtype, place)
+    target = resolve_device(device)
+    chosen = resolve_dtype(dtype, target)
     with torch.device("meta"):
         num_bytes = sum(weight.nbytes for weight in _make(config, chosen, file).parameters())
-    check_fits(num_bytes, place, f"a model of the shape of {file}")
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), place:
+    check_fits(num_bytes, target, f"a model of the shape of {file}")
+    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), target:
         torch.manual_seed(seed)
         model = _make(config, chosen, file)
     return Decoder(model, load_tokenizer(file.parent), f"random weights of {file}", "")

@@ -197,7 +197,7 @@ def _read(paths: list[Path], skipped: "list[Skipped]", output: Output) -> "list[
 
 def _reasons(skipped: "list[Skipped]") -> str:
     """Return a line for each of the first twenty, and how many more there are."""
-    lines = [printable(f"\n  {one.source}: {one.reason}") for one in skipped[:20]]
+    lines = [printable(f"\n  {document.source}: {document.reason}") for document in skipped[:20]]
     return "".join(lines) + (f"\n  and {len(skipped) - 20:,} more" if len(skipped) > 20 else "")
 
 
@@ -266,7 +266,7 @@ def _values(corpus: str, report: "CompressReport", skipped: "list[Skipped]", rem
         "num_new": report.num_new,
         "num_unchanged": report.num_unchanged,
         "num_removed": len(removed),
-        "skipped": [{"source": one.source, "reason": one.reason} for one in skipped],
+        "skipped": [{"source": document.source, "reason": document.reason} for document in skipped],
         "num_document_tokens": report.num_document_tokens,
         "num_virtual_tokens": report.num_virtual_tokens,
         "compression_ratio": report.compression_ratio,
@@ -288,5 +288,5 @@ def _text(corpus: str, report: "CompressReport", skipped: "list[Skipped]", remov
         rows.append(["tokens per second", f"{report.tokens_per_second:,.0f}"])
     if report.quantisation_error:
         rows.append(["loss of storing, at most (relative L2)", f"{report.quantisation_error:.2%}"])
-    lines = [printable(f"skipped {one.source}: {one.reason}") for one in skipped]
+    lines = [printable(f"skipped {document.source}: {document.reason}") for document in skipped]
     return "\n".join([table_text(f"corpus {corpus}", ["documents", ""], rows), *lines])

@@ -247,7 +247,7 @@ def _figures(figures: Mapping[str, float]) -> str:
 
 def _ratios(listed: str) -> tuple[float, ...]:
     try:
-        ratios = tuple(float(one) for one in listed.split(","))
+        ratios = tuple(float(part) for part in listed.split(","))
     except ValueError:
         ratios = ()
     if not ratios or not all(1 <= ratio <= 1000 for ratio in ratios):

@@ -163,5 +163,5 @@ def _access(flags: _Flags) -> "Access":
 
     keys = None if flags.api_key_file is None else load_keys(flags.api_key_file)
     check_exposure(flags.host, keys is not None, flags.no_auth)
-    served = None if not flags.corpus else frozenset(one.lower() for one in flags.corpus)
+    served = None if not flags.corpus else frozenset(name.lower() for name in flags.corpus)
     return Access(keys, served, is_loopback(flags.host))

@@ -202,7 +202,7 @@ class VllmEngine:
         """Return how many may join; one whose random numbers would be rewound is answered alone."""
         running = [*self._running.values()]
         for num_admitted, request in enumerate(waiting):
-            is_alone = any(self._is_rewound(one.decoding.sampling) for one in (request, *running[:1]))
+            is_alone = any(self._is_rewound(other.decoding.sampling) for other in (request, *running[:1]))
             if len(running) == self._batch_size or (is_alone and running):
                 return num_admitted
             running.append(request)
@@ -221,7 +221,7 @@ class VllmEngine:
             self._vllm.add_request(request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=adapter)
 
     def _cancel(self) -> None:
-        ended = [one for one, request in self._running.items() if self._queue.is_to_end(request)]
+        ended = [request_id for request_id, request in self._running.items() if self._queue.is_to_end(request)]
         for request_id in ended:
             request = self._running[request_id]
             request.advance(request.decoding.cancel())

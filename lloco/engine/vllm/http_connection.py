@@ -98,7 +98,7 @@ class HttpVllm:
 
     async def load_adapter(self, adapter: VllmAdapter) -> None:
         """Have the adapter there: loaded already, loaded from our folder, or found by our resolver in its store."""
-        if adapter.name in [one.get("id") for one in await self._models()]:
+        if adapter.name in [model.get("id") for model in await self._models()]:
             return
         wish = {"lora_name": adapter.name, "lora_path": str(adapter.folder)}
         response = await self._request("POST", "/v1/load_lora_adapter", json.dumps(wish).encode())
@@ -176,7 +176,7 @@ class HttpVllm:
 
     async def _base_model(self) -> dict[str, Any]:
         """Return what it says of the model that it was started on."""
-        base = next((one for one in await self._models() if one.get("parent") is None), None)
+        base = next((model for model in await self._models() if model.get("parent") is None), None)
         if base is None:
             raise EngineUnavailableError(f"{self.name} lists no model: is it vLLM? see docs/vllm.md")
         return base
@@ -191,7 +191,9 @@ class HttpVllm:
             self._refuse(response)
         try:
             models = response.json()["data"]
-            if isinstance(models, list) and all(isinstance(one, dict) and isinstance(one["id"], str) for one in models):
+            if isinstance(models, list) and all(
+                isinstance(model, dict) and isinstance(model["id"], str) for model in models
+            ):
                 return models
         except (ValueError, LookupError, TypeError):
             pass

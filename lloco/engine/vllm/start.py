@@ -67,7 +67,7 @@ def embedded_requests(
     names = known_names(len(prompts), adapters, digests)
     chosen = [None if name is None else digests[name] for name in names]
     embedded = [replace(prompt, pieces=(prompt_embeds(prompt, decoder),)) for prompt in prompts.values()]
-    return [Request(*one) for one in zip(embedded, chosen, decodings, strict=True)]
+    return [Request(*parts) for parts in zip(embedded, chosen, decodings, strict=True)]
 
 
 def cpu_kv_cache_bytes(decoder: Decoder, batch_size: int) -> int:

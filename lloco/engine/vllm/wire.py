@@ -78,7 +78,7 @@ def chunk_token_ids(data: str, name: str) -> list[int]:
     try:
         chunk = json.loads(data)
         if "error" not in chunk:
-            return [int(one) for choice in chunk["choices"] for one in choice["token_ids"]]
+            return [int(token_id) for choice in chunk["choices"] for token_id in choice["token_ids"]]
     except (ValueError, LookupError, TypeError) as error:
         raise EngineUnavailableError(
             f"{name} must answer with token ids, got {data[:100]!r}: use vLLM 0.32, see docs/vllm.md"

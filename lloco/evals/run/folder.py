@@ -40,8 +40,8 @@ def claimed_folder(folder: Path, settings: Settings) -> Iterator[None]:
 def fitting_folder(folder: Path, settings: Settings) -> Path:
     """Return the folder of this name, or of this name and a number, that holds this run; else the first without any."""
     folders = [folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000))]
-    own = [one for one in folders if _has_begun(one) and not other_run(one, settings)]
-    return own[0] if own else next(one for one in folders if not _has_begun(one))
+    own = [folder for folder in folders if _has_begun(folder) and not other_run(folder, settings)]
+    return own[0] if own else next(folder for folder in folders if not _has_begun(folder))
 
 
 def other_run(folder: Path, settings: Settings) -> str:

@@ -42,7 +42,7 @@ def read_task_data(task: str, data: str, limit: int | None = None, split: str | 
     documents = {sample.document.id: sample.document for sample in samples}
     examples = [_example_of(sample, data) for sample in samples]
     return FinetuneData(
-        tuple(examples), tuple(documents.values()), _same_kind([kind_of(one.task, one) for one in samples])
+        tuple(examples), tuple(documents.values()), _same_kind([kind_of(sample.task, sample) for sample in samples])
     )
 
 
