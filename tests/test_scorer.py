@@ -84,7 +84,7 @@ def test_hotpot_answers_without_supporting_facts_have_no_joint_score() -> None:
 
 
 def test_hotpot_predictions_for_other_questions_are_refused() -> None:
-    with pytest.raises(DataError, match="50 are missing"):
+    with pytest.raises(DataError, match="50 of 50 samples have no prediction"):
         score("hotpotqa", hotpot_samples(), {"other": "x"})
 
 
@@ -171,7 +171,7 @@ def test_a_missing_prediction_counts_zero_in_squad() -> None:
 @pytest.mark.parametrize("task", [name for name in TASKS if name not in ("hotpotqa", "squad_articles")])
 def test_a_missing_prediction_is_an_error_that_names_ids(task: str) -> None:
     samples = [sample(task, f"id{n}", "x", gold_letter="A", dataset="qasper" * (task == "longbench")) for n in range(9)]
-    with pytest.raises(DataError, match="for each of 9 samples, 8 are missing: id1, id2, id3, id4, id5 and 3 more"):
+    with pytest.raises(DataError, match="8 of 9 samples have no prediction: id1, id2, id3, id4, id5 and 3 more"):
         score(task, samples, {"id0": "A"})
 
 
@@ -188,7 +188,7 @@ def test_an_extra_prediction_is_ignored_elsewhere(task: str) -> None:
 
 
 def test_samples_without_references_and_no_samples_are_refused() -> None:
-    with pytest.raises(DataError, match="1 samples have none: a"):
+    with pytest.raises(DataError, match="1 samples have no reference answers: a"):
         score("qasper", [sample("qasper", "a")], {"a": "x"})
     with pytest.raises(DataError, match="no samples to score"):
         score("qasper", [], {})

@@ -188,7 +188,7 @@ def test_longbench_fixes_answer_lengths_and_asks_where_rows_ask_nothing(tmp_path
     task = find_task("longbench")
     assert [task.answer_tokens(sample) for sample in samples] == [128, 512, 32]
     assert [sample.question for sample in samples] == ["Why?", "Write a one-page summary of the report.", "Why?"]
-    with pytest.raises(DataError, match="'lcc' is none of those scored here: narrativeqa"):
+    with pytest.raises(DataError, match="'lcc' is not scored here, these are: narrativeqa"):
         load_samples("longbench", write_lines(tmp_path / "lcc.jsonl", [longbench("lcc", "d")]))
 
 
