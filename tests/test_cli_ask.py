@@ -187,7 +187,7 @@ def test_an_adapter_of_the_hub_is_named_by_its_id(
 
 def test_ask_explains_what_it_cannot_find(filled: Run, tmp_path: Path) -> None:
     assert "has c:" in filled.fails("ask", "--corpus", "nope", "Who?")
-    assert "there is none of that id" in filled.fails("ask", "--corpus", "c", "Who?", "--document", "nope.txt")
+    assert "has no document" in filled.fails("ask", "--corpus", "c", "Who?", "--document", "nope.txt")
     assert "has a word of" in filled.fails("ask", "--corpus", "c", "Xyzzy?")
     wide = save_compressor(tmp_path / "wide", hidden_size=64, head_dim=16)
     assert "64 wide" in filled.fails("ask", "--corpus", "c", "Who signed?", "--model", wide)

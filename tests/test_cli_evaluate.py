@@ -64,7 +64,7 @@ def test_score_needs_no_model_and_prints_what_it_knows(qa: Path) -> None:
 def test_score_explains_missing_ids_and_broken_files(run: Run, qa: Path) -> None:
     Path("p.json").write_text('{"q1": "Agnes Webb"}')
     argv = ["score", "--data", qa, "--predictions", "p.json", "--task"]
-    assert "1 are missing: q2" in run.fails(*argv, "fairytaleqa")
+    assert "samples have no prediction: q2" in run.fails(*argv, "fairytaleqa")
     assert run.json(*argv, "fairytaleqa", "--limit", "1")["n"] == 1
     Path("p.json").write_text('{"q1": ')
     assert "p.json, line 1, column 8: not valid JSON" in run.fails(*argv, "fairytaleqa")

@@ -363,7 +363,7 @@ def test_a_truncated_documents_ratio_is_over_the_tokens_read(
 
 def test_the_corpuss_own_models_are_found_by_name_and_held_to_their_digest(store: Store, tmp_path: Path) -> None:
     corpus = store.corpus("c")
-    with pytest.raises(LlocoError, match="has none"):
+    with pytest.raises(LlocoError, match="has no documents"):
         load_corpus_decoder(corpus)
     moving = save_compressor(tmp_path / "moving")
     compress_into(corpus, lease_and_voyage(), load_compressor(moving))

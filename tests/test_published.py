@@ -138,7 +138,10 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "has no embed_summary.weight: it is a plain language model",
     ),
     "a tensor less": (lambda f: rewrite(f, lambda one: one.pop("model.norm.weight")), "first model.norm.weight"),
-    "a tensor more": (lambda f: rewrite(f, lambda one: one.update(extra=torch.ones(1))), "extra is none of them"),
+    "a tensor more": (
+        lambda f: rewrite(f, lambda one: one.update(extra=torch.ones(1))),
+        "extra, which is no tensor of",
+    ),
     "wrong width": (lambda f: reconfigure(f, hidden_size=128), "must have shape (50, 128)"),
     "wrong length": (lambda f: reconfigure(f, summary_length=20), "must have shape (20, 64)"),
     "wrong inner width": (lambda f: reconfigure(f, intermediate_size=32), "of shape"),
