@@ -67,11 +67,13 @@ def measure_retrieval(
     """
     documents, wanted = questions_and_documents(samples)
     if len(documents) < 2:
-        raise DataError(f"{options.data}: several documents to choose from were wanted, {len(documents)} came")
+        raise DataError(
+            f"{options.data} must hold at least 2 documents to choose from, got {len(documents)}: give more"
+        )
     passages = [
-        PassageText(one.id, span.start, span.end, one.text[span.start : span.end])
-        for one in documents
-        for span in split_passages(one.text)
+        PassageText(document.id, span.start, span.end, document.text[span.start : span.end])
+        for document in documents
+        for span in split_passages(document.text)
     ]
     methods: tuple[Method, ...] = ("bm25",) if embedder is None else ("bm25", "dense", "hybrid")
     rows: list[Row] = []
@@ -98,8 +100,8 @@ def questions_and_documents(samples: Iterable[Sample]) -> tuple[list[Document], 
         else:
             documents.setdefault(sample.document.id, sample.document)
             found = frozenset([sample.document.id])
-            answers = [normalise_answer(one) for one in sample.references]
-        wanted.append(Wanted(sample.question, found, tuple(one for one in answers if one)))
+            answers = [normalise_answer(reference) for reference in sample.references]
+        wanted.append(Wanted(sample.question, found, tuple(answer for answer in answers if answer)))
     return list(documents.values()), wanted
 
 
@@ -127,15 +129,15 @@ def _measure(
     most = max(options.top_ks)
     recalls: dict[tuple[str, int], list[float]] = {}
     seconds: list[float] = []
-    for one in wanted:
+    for question in wanted:
         started = time.perf_counter()
-        hits = retriever.search(one.question, most)
+        hits = retriever.search(question.question, most)
         seconds.append(time.perf_counter() - started)
-        documents = [hit.document_id for hit in retriever.search_documents(one.question, most)]
+        documents = [hit.document_id for hit in retriever.search_documents(question.question, most)]
         for top_k in options.top_ks:
-            recalls.setdefault(("document", top_k), []).append(recall_of_documents(documents, one, top_k))
-            if one.answers:
-                recalls.setdefault(("passage", top_k), []).append(recall_of_passages(hits, one, top_k))
+            recalls.setdefault(("document", top_k), []).append(recall_of_documents(documents, question, top_k))
+            if question.answers:
+                recalls.setdefault(("passage", top_k), []).append(recall_of_passages(hits, question, top_k))
     return [
         {
             "method": method,

@@ -58,7 +58,7 @@ class StoreBenchOptions:
     def sizes(self) -> tuple[int, ...]:
         """Numbers of documents at which everything is measured."""
         steps = (digit * 10**power for power in range(2, 9) for digit in (1, 3))
-        return (*(one for one in steps if one < self.max_documents), self.max_documents)
+        return (*(step for step in steps if step < self.max_documents), self.max_documents)
 
     @property
     def num_bytes(self) -> int:
@@ -82,9 +82,9 @@ def measure_store(options: StoreBenchOptions, parent: Path | None = None, on_run
         growing = [_Growing(dtype, folder / dtype, options, stack) for dtype in options.storage_dtypes]
         before = _floors(options, folder)
         rows = [
-            one.grow(size, lambda: None if on_run is None else on_run(1, total))
+            measured.grow(size, lambda: None if on_run is None else on_run(1, total))
             for size in options.sizes
-            for one in growing
+            for measured in growing
         ]
         floors = {dtype: max(rate, before[dtype]) for dtype, rate in _floors(options, folder).items()}
     for row in rows:

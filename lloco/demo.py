@@ -132,8 +132,8 @@ def run_demo(
     if model is not None:
         _check_width(model, loaded)
     say(f"1/4 compress: model of {_num_parameters(loaded.decoder):,} parameters")
-    place = out / "store" if store is None else store
-    with Store(place) as opened:
+    store_folder = out / "store" if store is None else store
+    with Store(store_folder) as opened:
         corpus = opened.corpus(task)
         _compress(corpus, _documents([*train, *test]), loaded, say)
         decoder = loaded.decoder if model is None else load_corpus_decoder(corpus, model, device=device)
@@ -145,7 +145,7 @@ def run_demo(
     say("4/4 report")
     write_report([results], out / "report.html", title=f"lloco demo: {task}", command=command)
     say(f"    open {out / 'report.html'}")
-    say(f'    next: lloco ask --store {place} --corpus {task} "{test[0].question}"')
+    say(f'    next: lloco ask --store {store_folder} --corpus {task} "{test[0].question}"')
     return results
 
 
@@ -165,7 +165,7 @@ class _Demo:
         steps = _Steps(self.say, "step")
         adapter = finetune(
             self.decoder,
-            [Example(one.document.id, one.question, one.references[0], one.options) for one in samples],
+            [Example(sample.document.id, sample.question, sample.references[0], sample.options) for sample in samples],
             lambda document_id: self.corpus.soft_prompt(document_id).embeds,
             default_template(self.decoder.require_tokenizer(), "short answer"),
             self._finetune_options(),

@@ -120,7 +120,7 @@ def test_what_a_truncated_soft_prompt_does_not_stand_for_is_neither_counted_nor_
 def test_a_corpus_that_was_emptied_is_not_answered_from_nothing(corpus: Corpus, compressor: Compressor) -> None:
     for id in corpus.document_ids():
         corpus.remove_document(id)
-    with pytest.raises(LlocoError, match=r"has none: add one first|has no document"):
+    with pytest.raises(LlocoError, match="has no document"):
         ask(corpus, QUESTION, engine=TransformersEngine(compressor.decoder), max_tokens=2)
 
 
@@ -145,7 +145,7 @@ def test_a_named_document_is_read_whatever_the_question_says(corpus: Corpus, com
     assert ask(corpus, QUESTION, document_id="lease", engine=engine, max_tokens=2).documents[0].document_id == "lease"
     unrelated = ask(corpus, "Xyzzy?", document_id="lease", engine=engine, max_tokens=2).documents[0]
     assert (unrelated.start, unrelated.end, unrelated.text, unrelated.score) == (None, None, "", None)
-    with pytest.raises(StoreError, match="there is none of that id"):
+    with pytest.raises(StoreError, match="has no document"):
         ask(corpus, QUESTION, document_id="treaty", engine=engine)
 
 

@@ -275,5 +275,5 @@ def test_bench_rivals_prints_a_row_a_way_and_says_what_is_missing(
     assert run("rivals", *flags) == 0
     assert "compressed" in run.out and "dense: not measured" in run.err and "--embedder" in run.err
     assert ("lloco[rivals]" in run.err) != HAS_KVPRESS
-    assert "a ratio above 1" in run.fails("rivals", *flags, "--ratios", "1")
+    assert "ratio must be above 1" in run.fails("rivals", *flags, "--ratios", "1")
     assert "each number once" in run.fails("rivals", *flags, "--ratios", "6,6", code=2)

@@ -201,7 +201,7 @@ def test_a_shape_with_random_weights_is_served_as_a_trained_model_is(lloco: Run,
     [
         (("--rates", "1,x"), 2, "numbers above 0"),
         (("--rates", "1,1"), 2, "each once"),
-        (("--p95-seconds", "0"), 2, "seconds above 0"),
+        (("--p95-seconds", "0"), 2, "above 0 seconds"),
         (("--rates", "1", "--clients", "2"), 2, "leave one out"),
         (("--corpora", "9"), 2, "from 1 to 8"),
         (("--engine", "wibble"), 2, "wibble"),

@@ -46,7 +46,7 @@ def test_ask_finds_by_meaning_with_an_embedder(filled: Run, tmp_path: Path) -> N
     assert "brig" in found["text"] and found["score"] > 0.5
     assert "it needs one" in filled.fails(*argv, "--retrieval", "dense", code=2)
     assert "words alone" in filled.fails(*argv, "--retrieval", "bm25", "--embedder", embedder, code=2)
-    assert "model was wanted" in filled.fails(*argv, "--embedder", tmp_path)
+    assert "cannot be read as a sentence-transformers or model2vec model" in filled.fails(*argv, "--embedder", tmp_path)
 
 
 def test_ask_reads_no_more_virtual_tokens_than_it_may(filled: Run) -> None:
@@ -187,7 +187,7 @@ def test_an_adapter_of_the_hub_is_named_by_its_id(
 
 def test_ask_explains_what_it_cannot_find(filled: Run, tmp_path: Path) -> None:
     assert "has c:" in filled.fails("ask", "--corpus", "nope", "Who?")
-    assert "there is none of that id" in filled.fails("ask", "--corpus", "c", "Who?", "--document", "nope.txt")
+    assert "has no document" in filled.fails("ask", "--corpus", "c", "Who?", "--document", "nope.txt")
     assert "has a word of" in filled.fails("ask", "--corpus", "c", "Xyzzy?")
     wide = save_compressor(tmp_path / "wide", hidden_size=64, head_dim=16)
     assert "64 wide" in filled.fails("ask", "--corpus", "c", "Who signed?", "--model", wide)

@@ -18,7 +18,7 @@ def test_corpora_are_listed_shown_verified_and_removed(filled: Run) -> None:
     assert filled.json("corpus", "verify") == {"num_documents": 2, "problems": []}
     assert filled("corpus", "list") == filled("corpus", "show", "--corpus", "c") == 0
     assert "voyage.md" in filled.out
-    assert "there is none of that id" in filled.fails("corpus", "remove", "c", "--document", "nope")
+    assert "has no document" in filled.fails("corpus", "remove", "c", "--document", "nope")
     twice = ["--document", "lease.txt", "--document", "lease.txt"]
     assert filled.json("corpus", "remove", "c", *twice)["num_documents"] == 1
     assert filled.json("corpus", "remove", "c")["is_corpus_removed"]

@@ -64,7 +64,7 @@ def test_score_needs_no_model_and_prints_what_it_knows(qa: Path) -> None:
 def test_score_explains_missing_ids_and_broken_files(run: Run, qa: Path) -> None:
     Path("p.json").write_text('{"q1": "Agnes Webb"}')
     argv = ["score", "--data", qa, "--predictions", "p.json", "--task"]
-    assert "1 are missing: q2" in run.fails(*argv, "fairytaleqa")
+    assert "samples have no prediction: q2" in run.fails(*argv, "fairytaleqa")
     assert run.json(*argv, "fairytaleqa", "--limit", "1")["n"] == 1
     Path("p.json").write_text('{"q1": ')
     assert "p.json, line 1, column 8: not valid JSON" in run.fails(*argv, "fairytaleqa")
@@ -225,7 +225,7 @@ def test_evaluate_shows_earlier_runs_of_the_same_questions_beside_its_own(
     assert {row["label"] for row in rows} == {f"{one['compression_ratio']:.1f}x" for one in (first, second[0])}
     assert "at-8" in Path("at-16/report.html").read_text()
     other = [*argv, "--limit", "1", "--out", "few", "--beside", "at-8"]
-    assert "at-8 holds another: 2 questions of fairytaleqa" in run.fails(*other)
+    assert "at-8 holds a run of other questions, 2 of fairytaleqa" in run.fails(*other)
     assert not Path("few").exists()
     assert "there is no run in nowhere" in run.fails(*argv, "--out", "few", "--beside", "nowhere")
     assert "at-8 is this run's own folder" in run.fails(*argv, "--out", "at-8", "--beside", "./at-8", code=2)

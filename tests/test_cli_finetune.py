@@ -97,7 +97,7 @@ def test_finetune_goes_on_from_an_adapter_with_its_size_and_wording(filled: Run,
     ("line", "words"),
     [
         ('{"question": ', "line 2"),
-        ({"question": "Who?", "answer": "A", "document": "treaty.txt"}, "'treaty.txt' came"),
+        ({"question": "Who?", "answer": "A", "document": "treaty.txt"}, "got 'treaty.txt'"),
         ({"question": "Who?", "answer": "A"}, "none is named"),
         ({"question": "Who?", "document": "lease.txt"}, "line 2"),
         ({"answer": "A", "document": "lease.txt"}, "`question`"),
@@ -119,7 +119,7 @@ def test_multiple_choice_is_learned_as_letters(filled: Run, tmp_path: Path) -> N
     filled.json("finetune", "--corpus", "c", "--data", lines, *QUICK)
     template = json.loads((Path("finetune-c") / "adapter" / "template.json").read_text())
     assert template["name"] == "multiple_choice"
-    assert "wants options" in filled.fails("ask", "--corpus", "c", "Who was master?")
+    assert "needs options" in filled.fails("ask", "--corpus", "c", "Who was master?")
     argv = ["ask", "--corpus", "c", "Who was master?", "--option", "Webb", "--option", "Crane", "--max-tokens", "2"]
     assert filled(*argv) == 0
 
@@ -128,14 +128,14 @@ def test_finetune_without_a_corpus_or_data_is_explained(run: Run, tmp_path: Path
     wrong = ["finetune", "--corpus", "new", "--data", "x", "--learning-rate", "-1"]
     assert "learning_rate is -1.0: it must be greater than 0" in run.fails(*wrong)
     lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "A", "document": "a"})
-    assert "wanted corpus 'new', the store" in run.fails("finetune", "--corpus", "new", "--data", lines)
+    assert "no corpus 'new', store" in run.fails("finetune", "--corpus", "new", "--data", lines)
     assert "cannot read" in run.fails("finetune", "--corpus", "new", "--data", tmp_path / "nowhere.jsonl")
     assert run.json("corpus", "list")["corpora"] == []
 
 
 def test_finetune_of_a_corpus_that_is_not_there_names_those_that_are(filled: Run, tmp_path: Path) -> None:
     lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "A", "document": "lease.txt"})
-    assert "wanted corpus 'nope', the store" in filled.fails("finetune", "--corpus", "nope", "--data", lines)
+    assert "no corpus 'nope', store" in filled.fails("finetune", "--corpus", "nope", "--data", lines)
     assert "has c: choose" in filled.err and "lease.txt" not in filled.err
 
 

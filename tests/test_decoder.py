@@ -170,7 +170,7 @@ def test_the_environment_decides_over_bars_without_a_warning(folder: Path, monke
 def test_an_error_while_loading_switches_nothing(folder: Path) -> None:
     (folder / "config.json").write_text("{}")
     before = transformers_logging.get_verbosity()
-    with pytest.raises(CheckpointError, match="a causal language model was wanted"):
+    with pytest.raises(CheckpointError, match="cannot be loaded as a causal language model"):
         load_decoder(folder)
     assert transformers_logging.get_verbosity() == before
     assert transformers_logging.is_progress_bar_enabled()
@@ -204,12 +204,15 @@ def truncate(folder: Path) -> None:
         (without("lm_head.weight"), "lacks 1 weights of its model, first lm_head.weight"),
         (without("model.layers.1.mlp.up_proj.weight"), "lacks 1 weights"),
         (with_config(num_hidden_layers=3), "lacks 9 weights"),
-        (with_config(hidden_size=32), "cannot be loaded as one"),
-        (with_config(model_type="no-such-type"), "cannot be loaded as one"),
+        (with_config(hidden_size=32), "cannot be loaded as a causal language model"),
+        (with_config(model_type="no-such-type"), "cannot be loaded as a causal language model"),
         (truncate, r"model\.safetensors cannot be read as weights"),
         (lambda folder: (folder / "config.json").unlink(), r"needs config\.json"),
-        (lambda folder: (folder / "config.json").write_text("{not json"), "cannot be loaded as one"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "weights were wanted"),
+        (
+            lambda folder: (folder / "config.json").write_text("{not json"),
+            "cannot be loaded as a causal language model",
+        ),
+        (lambda folder: (folder / "model.safetensors").unlink(), "has no weights"),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "the tokenizer in .* cannot be read"),
     ],
 )
@@ -236,7 +239,7 @@ def test_code_of_a_checkpoint_does_not_run(folder: Path) -> None:
     (folder / "modeling_evil.py").write_text(f"from pathlib import Path\nPath({str(trace)!r}).write_text('ran')\n")
     auto_map = {"AutoConfig": "modeling_evil.Config", "AutoModelForCausalLM": "modeling_evil.Model"}
     with_config(model_type="evil", auto_map=auto_map)(folder)
-    with pytest.raises(CheckpointError, match="cannot be loaded as one"):
+    with pytest.raises(CheckpointError, match="cannot be loaded as a causal language model"):
         load_decoder(folder)
     assert not trace.exists()
 

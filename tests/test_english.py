@@ -324,11 +324,11 @@ def test_a_hub_that_fails_midway_leaves_the_older_files(
         (["--from-lines", "{short}", "--local", "squad={empty}"], "--from-lines takes the place of the public sets"),
         (["--from-lines", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
         (["--from-lines", "{bad}"], "not valid JSON"),
-        (["--from-lines", "{other}"], "wanted a text in `text`, got nothing"),
+        (["--from-lines", "{other}"], "`text` must be a text, got nothing"),
         (["--from-lines", "{short}"], "none is left"),
         (["--from-lines", "{short}", "--held-out", "{other}"], "an evaluation file was wanted for --held-out"),
         (["--sources", "squad", "--local", "squad={parquet}"], "as parquet"),
-        (["--sources", "squad", "--local", "squad={other}"], "wanted a text in `context`"),
+        (["--sources", "squad", "--local", "squad={other}"], "`context` must be a text"),
         (["--sources", "meetings", "--local", "meetings={zip}"], "check the file"),
     ],
 )

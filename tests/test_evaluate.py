@@ -221,7 +221,7 @@ def test_a_second_process_in_the_folder_is_refused_until_the_first_is_gone(tmp_p
     script = [sys.executable, "-c", textwrap.dedent(WAITING), str(tmp_path)]
     with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "4\n"
-        with pytest.raises(DataError, match="another process is writing to"):
+        with pytest.raises(DataError, match="another process is writing its results to"):
             evaluate("jsonl", samples(), counting, options, out=tmp_path)
         os.kill(process.pid, signal.SIGKILL)
     assert counting.prompts == []

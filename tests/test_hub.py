@@ -165,7 +165,9 @@ def test_the_card_says_what_it_is_and_what_the_user_states(run: Any, made: Path,
     assert "| hidden size | 48 |" in card and "| compressed+adapter | 7 | answer_f1 12.50 ± 1.25 |" in card
     run("push", "corpus", "stories", "./a/y")
     assert "| licence | not stated |" in (tmp_path / "a/y/README.md").read_text()
-    assert "licence identifier" in run("push", "corpus", "stories", "./a/z", "--license", "mine: yes\n- x", code=1)
+    assert "licence must be an identifier" in run(
+        "push", "corpus", "stories", "./a/z", "--license", "mine: yes\n- x", code=1
+    )
     (tmp_path / "bad.json").write_text("[]")
     assert "results of" in run("push", "corpus", "stories", "./a/z", "--results", "bad.json", code=1)
     assert not (tmp_path / "./a/z").exists()
@@ -173,7 +175,7 @@ def test_the_card_says_what_it_is_and_what_the_user_states(run: Any, made: Path,
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_what_cannot_be_used_is_not_pushed(run: Any, made: Path, tmp_path: Path) -> None:
-    assert "wanted corpus .absent." in run("push", "corpus", "absent", "x/y/z", code=1).replace("'", ".")
+    assert "no corpus .absent." in run("push", "corpus", "absent", "x/y/z", code=1).replace("'", ".")
     assert "it is a plain language model" in run("push", "compressor", plain(made, tmp_path), "x/y/z", code=1)
     assert "adapter" in run("push", "adapter", made / "compressor", "x/y/z", code=1)
     bins = tmp_path / "bins"
@@ -208,19 +210,19 @@ RECORD = {"num_bytes": 1, "sha256": "0" * 64}
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda one: one["files"].update({"../evil.json": RECORD}), "'../evil.json', which none has"),
-        (lambda one: one["files"].update({"/etc/passwd": RECORD}), "'/etc/passwd', which none has"),
+        (lambda one: one["files"].update({"../evil.json": RECORD}), "'../evil.json', which is no file of"),
+        (lambda one: one["files"].update({"/etc/passwd": RECORD}), "'/etc/passwd', which is no file of"),
         (lambda one: one["files"].update({"adapter_model.bin": RECORD}), "pickles, code and paths"),
-        (lambda one: one["files"].update({"modeling.py": RECORD}), "'modeling.py', which none has"),
-        (lambda one: one["files"].update({"adapter_config.json": {"num_bytes": "1"}}), "size and digest"),
-        (lambda one: one.update(kind="dataset"), "a compressor, adapter, corpus was wanted"),
-        (lambda one: one.update(kind=["adapter"]), "a compressor, adapter, corpus was wanted"),
-        (lambda one: one.update(format="other"), "something that `lloco push` wrote was wanted"),
+        (lambda one: one["files"].update({"modeling.py": RECORD}), "'modeling.py', which is no file of"),
+        (lambda one: one["files"].update({"adapter_config.json": {"num_bytes": "1"}}), "lacks size or digest"),
+        (lambda one: one.update(kind="dataset"), "kind must be one of compressor, adapter, corpus"),
+        (lambda one: one.update(kind=["adapter"]), "kind must be one of compressor, adapter, corpus"),
+        (lambda one: one.update(format="other"), "was not written by `lloco push`"),
         (lambda one: one.update(format_version=2), "upgrade this one"),
-        (lambda one: one.update(files={}), "a list of files was wanted"),
+        (lambda one: one.update(files={}), "has no list of files"),
         (lambda one: one["files"]["adapter_model.safetensors"].update(num_bytes=1 << 50), "--max-gigabytes"),
         (lambda one: one["files"]["adapter_model.safetensors"].update(sha256="0" * 64), "damaged or changed"),
-        (lambda one: one["files"].update({"LICENSE": RECORD}), "it is not there"),
+        (lambda one: one["files"].update({"LICENSE": RECORD}), "does not have it"),
     ],
 )
 def test_a_manifest_that_lies_is_refused_and_nothing_is_written(

@@ -166,7 +166,7 @@ def test_the_rhythm_of_checkpoints_may_change(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, num_bytes: int) -> None:
     run(tmp_path)
     (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:num_bytes])
-    with pytest.raises(LlocoError, match=rf"{CHECKPOINT} is none that can be read \(.+\): remove it"):
+    with pytest.raises(LlocoError, match=rf"{CHECKPOINT} cannot be read as a training checkpoint \(.+\): remove it"):
         run(tmp_path)
 
 

@@ -281,7 +281,7 @@ def test_other_processes_let_the_first_one_speak(run: Run, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"ACCELERATE_USE_FSDP": "true"}, "fsdp_version 2 was wanted"),
+        ({"ACCELERATE_USE_FSDP": "true"}, "fsdp_version must be 2"),
         ({**FSDP2, "FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params .*share among more processes"),
         ({**FSDP2, "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "fsdp_cpu_ram_efficient_loading"),
         ({**FSDP2, "FSDP_ACTIVATION_CHECKPOINTING": "true"}, "give --gradient-checkpointing"),

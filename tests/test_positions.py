@@ -156,7 +156,7 @@ def test_positions_that_end_stay_a_wall(kind: str) -> None:
     assert compressor.max_document_tokens == 11 * 20
     with pytest.raises(DocumentError, match="segment_len must be between 1 and 60, got 61"):
         compressor.compress_ids(random_ids(8), segment_len=61)
-    with pytest.raises(DocumentError, match="a ratio above 1 and up to 15 was wanted"):
+    with pytest.raises(DocumentError, match="ratio must be above 1 and at most 15"):
         segment_len_for(16, compressor)
     with pytest.raises(CheckpointError, match="segments of 61 tokens and 4 summary tokens do not fit the 64 positions"):
         AutoCompressor(decoder, torch.ones(4, 48), segment_len=61)

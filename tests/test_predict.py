@@ -467,7 +467,7 @@ def test_options_are_worded_as_multiple_choice_and_others_are_not(engine: Transf
     worded = [tokenizer.decode(prompt.pieces[0]) for prompt in counting.prompts]
     assert "(A) yes\n(B) no\n" in worded[0]
     assert worded[1].endswith("Answer:") and "(A)" not in worded[1]
-    with pytest.raises(LlocoError, match=r"no \{options\}"):
+    with pytest.raises(LlocoError, match=r"no place for \{options\}"):
         predict(choice, engine, DEFAULT_TEMPLATE, options("none"))
 
 
@@ -569,7 +569,7 @@ def test_what_cannot_be_predicted_is_said(tiny: AutoCompressor, engine: Transfor
         predict(asked, engine, None, options("compressed"))
     with pytest.raises(LlocoError, match="context budget"):
         predict(asked, engine, None, options("retrieval"))
-    with pytest.raises(DataError, match="none came"):
+    with pytest.raises(DataError, match="no samples to predict"):
         predict([], engine, None, options("none"))
     with pytest.raises(DataError, match="occurs twice"):
         predict([asked[0], asked[0]], engine, None, options("none"))

@@ -247,7 +247,7 @@ def test_a_tokenizer_of_other_texts_is_not_taken_over(tmp_path: Path) -> None:
     first = kept_tokenizer(tmp_path / "tokenizer", ["Ada lives in Rome."], 300)
     assert kept_tokenizer(tmp_path / "tokenizer", ["Ada lives in Rome."], 300).get_vocab() == first.get_vocab()
     for texts, vocab_size in ((["Bob lives in Oslo."], 300), (["Ada lives in Rome."], 280)):
-        with pytest.raises(LlocoError, match="holds another run's"):
+        with pytest.raises(LlocoError, match="holds the tokenizer of another run"):
             kept_tokenizer(tmp_path / "tokenizer", texts, vocab_size)
 
 

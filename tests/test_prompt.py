@@ -193,9 +193,9 @@ def test_options_are_lettered_lines_and_braces_in_values_stay() -> None:
 
 
 def test_options_without_a_place_and_a_place_without_options_are_refused() -> None:
-    with pytest.raises(LlocoError, match=r"'default' has no \{options\} and 2 options came"):
+    with pytest.raises(LlocoError, match=r"'default' has no place for \{options\}, got 2 options"):
         build_prompt(DEFAULT_TEMPLATE, TOKENIZER, "Which?", options=["a", "b"])
-    with pytest.raises(LlocoError, match="'multiple_choice' wants options and no options came"):
+    with pytest.raises(LlocoError, match="'multiple_choice' needs options, got no options"):
         build_prompt(Template.packaged("multiple_choice"), TOKENIZER, "Which?")
     with pytest.raises(LlocoError, match="at most 26"):
         build_prompt(Template.packaged("multiple_choice"), TOKENIZER, "Which?", options=["x"] * 27)
@@ -309,7 +309,7 @@ def test_embeds_are_cast_and_gradients_reach_the_soft_prompt() -> None:
 
 
 def test_a_soft_prompt_of_another_width_or_with_nan_is_refused() -> None:
-    with pytest.raises(MismatchError, match="4 wide came, the decoder reads embeddings 3 wide"):
+    with pytest.raises(MismatchError, match="4 wide, the decoder reads embeddings 3 wide"):
         collate([Prompt((torch.ones(2, 4),))], NamingEmbedder(), padding_side="left")
     for wrong in (float("nan"), float("inf")):
         broken = torch.ones(2, 3)
@@ -321,7 +321,7 @@ def test_a_soft_prompt_of_another_width_or_with_nan_is_refused() -> None:
 def test_empty_and_misshapen_prompts_are_refused() -> None:
     with pytest.raises(LlocoError, match="it is empty"):
         build_prompt(replace(DEFAULT_TEMPLATE, question="{question}"), TOKENIZER, "")
-    with pytest.raises(LlocoError, match="0 came: compress"):
+    with pytest.raises(LlocoError, match="got 0: compress"):
         build_prompt(DEFAULT_TEMPLATE, TOKENIZER, "?", soft_prompts=[torch.ones(0, 8)])
     for piece in (torch.ones(1, 2, 3), torch.ones(4), torch.ones(2, 3, dtype=torch.int64)):
         with pytest.raises(LlocoError, match="without a batch dimension"):

@@ -138,13 +138,16 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "has no embed_summary.weight: it is a plain language model",
     ),
     "a tensor less": (lambda f: rewrite(f, lambda one: one.pop("model.norm.weight")), "first model.norm.weight"),
-    "a tensor more": (lambda f: rewrite(f, lambda one: one.update(extra=torch.ones(1))), "extra is none of them"),
-    "wrong width": (lambda f: reconfigure(f, hidden_size=128), "(50, 128) was wanted"),
-    "wrong length": (lambda f: reconfigure(f, summary_length=20), "(20, 64) was wanted"),
+    "a tensor more": (
+        lambda f: rewrite(f, lambda one: one.update(extra=torch.ones(1))),
+        "extra, which is no tensor of",
+    ),
+    "wrong width": (lambda f: reconfigure(f, hidden_size=128), "must have shape (50, 128)"),
+    "wrong length": (lambda f: reconfigure(f, summary_length=20), "must have shape (20, 64)"),
     "wrong inner width": (lambda f: reconfigure(f, intermediate_size=32), "of shape"),
     "NaN": (
         lambda f: rewrite(f, lambda one: one["embed_summary.weight"].fill_(float("nan"))),
-        "finite weights were wanted",
+        "holds NaN",
     ),
     "not Llama": (lambda f: (f / "config.json").write_text('{"model_type": "opt"}'), "is built on opt"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json of"),
@@ -256,7 +259,7 @@ def test_an_adapter_of_another_width_or_without_a_wording_or_damaged_is_refused(
     run("compress", tmp_path / "mill.txt", "--corpus", "mill")
     flags = ("--template", "lloco_hotpotqa")
     message = run("import", "adapter", source, "--corpus", "mill", "--out", tmp_path / "w", *flags, code=1)
-    assert "a model 192 wide was wanted" in message and "64 wide" in message
+    assert "for a model 192 wide" in message and "64 wide" in message
     assert run("corpus", "show", "mill")["adapter_digest"] is None
     wide = ("--model", Path(lloco.__file__).parent / "bundled" / "model")
     assert "is 192 wide" in run("import", "adapter", source, "--out", out, *flags, *wide, code=1)
@@ -270,7 +273,7 @@ def test_an_adapter_of_another_width_or_without_a_wording_or_damaged_is_refused(
     assert not (tmp_path / "trace").exists()
     (source / "adapter_config.json").write_text(json.dumps(tiny_release.ADAPTER_CONFIG | {"r": 4}))
     weights.write_bytes(data)
-    assert "rank 4 was wanted" in run("import", "adapter", source, "--out", out, *flags, code=1)
+    assert "must have rank 4" in run("import", "adapter", source, "--out", out, *flags, code=1)
     assert not out.exists() and not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
 
 
@@ -355,22 +358,22 @@ def nan(vectors: Tensor) -> Tensor:
 
 
 BAD_EMBEDDINGS: dict[str, tuple[Callable[[Tensor], object], str]] = {
-    "NaN": (lambda one: {"a": nan(one)}, "finite vectors that are not zero were wanted"),
-    "zero row": (lambda one: {"a": torch.zeros_like(one)}, "finite vectors that are not zero were wanted"),
-    "width": (lambda one: {"a": one[:, :32]}, "vectors 64 wide were wanted"),
-    "segments": (lambda one: {"a": one[:49]}, "(segments x 50, 64) vectors were wanted"),
-    "no rows": (lambda one: {"a": one[:0]}, "(segments x 50, 64) vectors were wanted"),
-    "3-D": (lambda one: {"a": one[None]}, "(segments x 50, 64) vectors were wanted"),
-    "integers": (lambda one: {"a": one.int()}, "floating point vectors were wanted"),
+    "NaN": (lambda one: {"a": nan(one)}, "vectors must be finite and not zero"),
+    "zero row": (lambda one: {"a": torch.zeros_like(one)}, "vectors must be finite and not zero"),
+    "width": (lambda one: {"a": one[:, :32]}, "vectors must be 64 wide"),
+    "segments": (lambda one: {"a": one[:49]}, "must be (segments x 50, 64) vectors"),
+    "no rows": (lambda one: {"a": one[:0]}, "must be (segments x 50, 64) vectors"),
+    "3-D": (lambda one: {"a": one[None]}, "must be (segments x 50, 64) vectors"),
+    "integers": (lambda one: {"a": one.int()}, "must be floating point vectors"),
     "needle text": (
         lambda one: {"a": one, "a_needle": "Doha"},
-        "'a_needle': floating point vectors were wanted, a str",
+        "'a_needle': must be floating point vectors, got a str",
     ),
-    "list": (lambda one: [one], "a dict from document id to vectors was wanted"),
+    "list": (lambda one: [one], "must hold a dict from document id to vectors"),
     "empty": (lambda one: {}, "an empty dict"),
-    "ids": (lambda one: {1: one, "1": one}, "ids that differ were wanted"),
-    "blank id": (lambda one: {" ": one}, "an id of printable characters was wanted"),
-    "terminal id": (lambda one: {"a\x1b[2J": one}, "an id of printable characters was wanted"),
+    "ids": (lambda one: {1: one, "1": one}, "ids must differ"),
+    "blank id": (lambda one: {" ": one}, "an id must have printable characters"),
+    "terminal id": (lambda one: {"a\x1b[2J": one}, "an id must have printable characters"),
 }
 
 
@@ -399,8 +402,10 @@ def test_an_embeddings_file_with_code_or_cut_short_is_refused_and_runs_nothing(
     data = file.read_bytes()
     for keep in (0, 10, len(data) // 2, len(data) - 20):
         file.write_bytes(data[:keep])
-        assert "cannot be read as one" in run("import", "embeddings", file, *flags, code=1)
-    assert "cannot be read as one" in run("import", "embeddings", tmp_path / "absent.pth", *flags, code=1)
+        assert "cannot be read as an embeddings file" in run("import", "embeddings", file, *flags, code=1)
+    assert "cannot be read as an embeddings file" in run(
+        "import", "embeddings", tmp_path / "absent.pth", *flags, code=1
+    )
     assert run("corpus", "list")["corpora"] == []
 
 
@@ -422,7 +427,7 @@ def test_texts_that_do_not_belong_to_the_vectors_are_refused(
     file = tiny_release.write_embeddings(tmp_path / "e.pth", {"mill.txt": torch.cat([vectors, vectors])})
     assert "they are of another text" in run("import", "embeddings", file, *flags, code=1)
     tiny_release.write_embeddings(file, {"mill.txt": vectors, "other": vectors})
-    assert "have none, first 'other'" in run("import", "embeddings", file, *flags, code=1)
+    assert "have no text, first 'other'" in run("import", "embeddings", file, *flags, code=1)
     assert run("corpus", "list")["corpora"] == []
 
 

@@ -145,7 +145,7 @@ def test_gradients_that_are_not_finite_leave_the_document_out_with_the_reason(
 
 def test_wrong_numbers_of_steps_and_places_without_refinement_are_refused(store: Store, compressor: Path) -> None:
     loaded = load_compressor(compressor)
-    with pytest.raises(DocumentError, match="0 or more refine_steps were wanted, -1 came"):
+    with pytest.raises(DocumentError, match="refine_steps must be at least 0, got -1"):
         compress_into(store.corpus("c"), [LEASE_DOCUMENT], loaded, CompressOptions(refine_steps=-1))
     with pytest.raises(LlocoError, match="pass what comes on to `refine`"):
         next(compress_documents(loaded, [LEASE_DOCUMENT], CompressOptions(refine_steps=1)))

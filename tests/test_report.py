@@ -266,5 +266,5 @@ def test_paths_that_are_not_utf_8_are_written_as_escapes(tmp_path: Path) -> None
 
 
 def test_no_results_are_no_report() -> None:
-    with pytest.raises(DataError, match="at least one task"):
+    with pytest.raises(DataError, match="no results to report"):
         render_report([])

@@ -83,9 +83,9 @@ def test_chat_asks_each_question_where_it_belongs(two: Run, monkeypatch: pytest.
 
 
 def test_what_cannot_be_routed_is_refused(two: Run) -> None:
-    assert "none of farms, ships has a word of it" in two.fails("ask", "What about zebras?")
+    assert "none of farms, ships has a word of" in two.fails("ask", "What about zebras?")
     message = two.fails("ask", "--strict", "Is the brig a bridge, or has it masts?")
-    assert "passages of several fit it (" in message and "--corpus" in message
+    assert "passages of several corpora fit" in message and "--corpus" in message
     assert "in one corpus" in two.fails("ask", "Who?", "--document", "0.txt", code=2)
     with lloco.Store() as store, pytest.raises(NothingFoundError):
         route([store.corpus(name) for name in ("farms", "ships")], "What about zebras?")

@@ -68,7 +68,7 @@ def test_it_serves_until_it_is_told_to_end_and_finishes_what_runs(store: Path) -
     ("flags", "message"),
     [
         (["--host", "0.0.0.0"], "--api-key-file"),
-        (["--corpus", "absent"], "wanted corpus 'absent'"),
+        (["--corpus", "absent"], "no corpus 'absent'"),
         (["--api-key-file", "no-such-file.json"], "API keys"),
         (["--engine", "vllm"], "the vLLM engine needs vLLM"),
         (["--host", "no.such.host.invalid", "--no-auth"], "could not listen"),
@@ -91,7 +91,7 @@ def test_a_port_that_is_taken_is_an_error_that_names_it(store: Path, capsys: pyt
 
 def test_a_port_that_no_machine_has_is_wrong_usage(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--port", "99999", "--store", str(store)]) == 2
-    assert "from 0 to 65535 was wanted, 99999 came" in " ".join(capsys.readouterr().err.split())
+    assert "from 0 to 65535, got 99999" in " ".join(capsys.readouterr().err.split())
 
 
 def test_keys_may_let_other_machines_in(

@@ -441,7 +441,7 @@ def test_a_prompt_that_cannot_be_read_fails_alone(engine: StreamingEngine) -> No
         for prompt, listener in zip((good[0], wide, unknown, good[1]), listeners, strict=True):
             engine.submit(prompt, GREEDY, listener)
     assert isinstance(listeners[1].error(), MismatchError)
-    assert "failed on it (IndexError" in str(listeners[2].error())
+    assert "failed on this prompt (IndexError" in str(listeners[2].error())
     assert [listeners[index].generation() for index in (0, 3)] == alone(tiny_decoder(), good)
 
 
@@ -492,7 +492,7 @@ def test_closing_finishes_what_runs_and_what_waits() -> None:
     engine.close()
     assert all(listener.has_ended.is_set() for listener in listeners)
     assert [listener.generation() for listener in listeners] == alone(tiny_decoder(), prompts)
-    with pytest.raises(LlocoError, match="after the engine was closed"):
+    with pytest.raises(LlocoError, match="the engine is closed"):
         engine.submit(prompts[0], GREEDY, Listener())
     engine.close()
 

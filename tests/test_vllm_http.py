@@ -167,7 +167,7 @@ def test_a_server_that_ends_in_the_middle_ends_the_answer_with_an_error_and_is_a
 
 def test_an_answer_that_is_given_up_is_no_answer(engine: VllmServerEngine, there: StandIn) -> None:
     there.ends_after = 4
-    with pytest.raises(EngineUnavailableError, match="ended it early, after 4 tokens: give it more memory"):
+    with pytest.raises(EngineUnavailableError, match="ended the answer early, after 4 tokens: give it more memory"):
         engine.generate(prompts()[:1], GREEDY)
 
 
@@ -223,7 +223,7 @@ def test_an_adapter_that_cannot_be_had_there_is_an_error_before_it_is_used(
 ) -> None:
     there.loads_adapters = False
     folder = save_random_adapter(tmp_path / "a", seed=1)
-    with pytest.raises(EngineUnavailableError, match=r"adapter lloco-\w{64} was wanted .*404: Not Found; 404: The mod"):
+    with pytest.raises(EngineUnavailableError, match=r"has no adapter lloco-\w{64} .*404: Not Found; 404: The mod"):
         engine.add_adapter("a", folder)
     with pytest.raises(LlocoError, match="no adapter is named 'a'"):
         engine.generate(prompts()[:1], GREEDY, adapters=["a"])
@@ -338,7 +338,7 @@ def test_another_kind_of_server_is_named_as_such() -> None:
     ["gpu-machine:8000", "ftp://gpu-machine", "http://", "http://host:99999", "http://u@h", "http://a\tb", "http://["],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(LlocoError, match="the address of a vLLM server was wanted"):
+    with pytest.raises(LlocoError, match="the address of a vLLM server must be"):
         HttpVllm(url)
 
 

@@ -56,7 +56,7 @@ def test_an_adapter_that_vllm_would_apply_wrongly_is_not_found(
     with Store(store) as opened:
         digest = opened.corpus("ships").set_adapter(tmp_path / "adapter")
     assert find_adapter(store, f"lloco-{digest}") is None
-    assert "has patterns, which vLLM ignores" in caplog.text
+    assert "has patterns of ranks or scales, which vLLM ignores" in caplog.text
 
 
 def test_what_vllm_would_die_of_is_said_at_its_start() -> None:

@@ -86,7 +86,9 @@ class KeptKeys:
         """Read what stands before the question, unless the last prompt began with it, and keep what is to be kept."""
         pieces = prompt.pieces[:-1]
         if any(piece.is_floating_point() for piece in pieces) or not pieces:
-            raise LlocoError("text before a question was wanted to keep keys and values of, none came: read it in full")
+            raise LlocoError(
+                "the prompt has no text before the question whose keys and values could be kept: read it in full"
+            )
         text = torch.cat(pieces)
         if self._text is None or not torch.equal(text, self._text):
             self._prefix = self._read(decoder, text, prompt)

@@ -57,7 +57,7 @@ class QuestionLikelihood:
     def __init__(self, decoder: Decoder, passages: Sequence[PassageText]) -> None:
         tokenizer = decoder.require_tokenizer()
         self._decoder, self._passages = decoder, passages
-        self._prompts = [Prompt((token_ids(tokenizer, f"{one.text.strip()}\n"),)) for one in passages]
+        self._prompts = [Prompt((token_ids(tokenizer, f"{passage.text.strip()}\n"),)) for passage in passages]
 
     def search(self, question: str, top_k: int) -> list[Hit]:
         """Best passages first; a score is the mean log P of the question's tokens."""
@@ -65,8 +65,8 @@ class QuestionLikelihood:
         groups = [self._prompts[start : start + _TOGETHER] for start in range(0, len(self._prompts), _TOGETHER)]
         scores = torch.cat([self._scores(group, asked) for group in groups])
         best = scores.argsort(descending=True, stable=True)[:top_k].tolist()
-        found = ((self._passages[place], float(scores[place])) for place in best)
-        return [Hit(one.document_id, one.start, one.end, one.text, score) for one, score in found]
+        found = ((self._passages[index], float(scores[index])) for index in best)
+        return [Hit(passage.document_id, passage.start, passage.end, passage.text, score) for passage, score in found]
 
     def _scores(self, prompts: Sequence[Prompt], asked: Tensor) -> Tensor:
         with torch.no_grad():
@@ -103,7 +103,7 @@ def surprisals(decoder: Decoder, ids: Tensor) -> Tensor:
 
     The first token of a window has nothing before it and is as surprising as the average one.
     """
-    return torch.cat([_window_surprisals(decoder, one) for one in torch.split(ids, min(WINDOW, decoder.max_len))])
+    return torch.cat([_window_surprisals(decoder, part) for part in torch.split(ids, min(WINDOW, decoder.max_len))])
 
 
 def words_of(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:

@@ -80,18 +80,18 @@ def measure_rivals(
     longest = max(len(token_ids(decoder.require_tokenizer(), group[0].document.text)) for group in documents)
     ways = [
         Way(
-            one.name,
-            _answers(one, documents, template or (own if one.adapter else None), options.max_tokens).__next__,
-            cost.reading_bytes(min(longest, decoder.max_len) if one.reads_whole else _ROOM),
-            one.skipped,
+            rival.name,
+            _answers(rival, documents, template or (own if rival.adapter else None), options.max_tokens).__next__,
+            cost.reading_bytes(min(longest, decoder.max_len) if rival.reads_whole else _ROOM),
+            rival.skipped,
         )
-        for one in rivals
+        for rival in rivals
     ]
     machine = measure_machine(device, decoder.dtype, cost.read_bytes)
     take_turns(ways, len(documents), device, count_runs(on_run, len(ways), len(documents)))
     machine = machine.best(measure_machine(device, decoder.dtype, cost.read_bytes))
     ordered = [sample for group in documents for sample in group]
-    rows = [_row(one, way, ordered, options) for one, way in zip(rivals, ways, strict=True)]
+    rows = [_row(rival, way, ordered, options) for rival, way in zip(rivals, ways, strict=True)]
     whole = rows[0]
     for row in rows:
         row["ratio"] = ratio(whole["answer_seconds"], row["answer_seconds"])
@@ -124,18 +124,18 @@ def _answers(
 
 def _row(rival: RivalWay, way: Way[DocumentAnswers], samples: Sequence[Sample], options: RivalsOptions) -> Row:
     """Return one line of the results; means and medians are over questions, what is prepared and stored by document."""
-    timings = [one for document in way.measured for one in document.timings]
-    searches = [one for document in way.measured for one in document.search_seconds]
+    timings = [timing for document in way.measured for timing in document.timings]
+    searches = [seconds for document in way.measured for seconds in document.search_seconds]
     seconds = list(zip(searches, timings, strict=True))
     return {
         "mode": rival.name,
         "wanted_ratio": rival.ratio,
         **(_answered(way, samples, options) if way.measured else dict.fromkeys(_ANSWERED)),
         **spread_fields("search_seconds", searches),
-        **spread_fields("first_token_seconds", [search + one.first_token_seconds for search, one in seconds]),
-        **spread_fields("answer_seconds", [search + one.answer_seconds for search, one in seconds]),
-        **spread_fields("prepare_seconds", [one.prepare_seconds for one in way.measured]),
-        "stored_bytes": mean(one.num_bytes for one in way.measured) if way.measured else None,
+        **spread_fields("first_token_seconds", [search + timing.first_token_seconds for search, timing in seconds]),
+        **spread_fields("answer_seconds", [search + timing.answer_seconds for search, timing in seconds]),
+        **spread_fields("prepare_seconds", [document.prepare_seconds for document in way.measured]),
+        "stored_bytes": mean(document.num_bytes for document in way.measured) if way.measured else None,
         "working_memory_bytes": way.working_memory_bytes,
         "skipped": way.skipped,
     }
@@ -149,16 +149,18 @@ _ANSWERED = (
 
 def _answered(way: Way[DocumentAnswers], samples: Sequence[Sample], options: RivalsOptions) -> Row:
     """Return how good the answers are and what was read for them, a question on average."""
-    predictions = tuple(one for document in way.measured for one in document.predictions)
-    timings = [one for document in way.measured for one in document.timings]
-    scores = score(options.task, samples, {one.id: one.text for one in predictions}, seed=options.seed)
+    predictions = tuple(prediction for document in way.measured for prediction in document.predictions)
+    timings = [timing for document in way.measured for timing in document.timings]
+    scores = score(
+        options.task, samples, {prediction.id: prediction.text for prediction in predictions}, seed=options.seed
+    )
     result = ModeResult(way.name, scores, predictions)
     metric = Results(options.task, (result,), tuple(samples), {}, {}).main_metric
-    positions = result.tokens_read - mean(one.num_dropped for one in timings)
+    positions = result.tokens_read - mean(timing.num_dropped for timing in timings)
     values = (
         scores.num_samples[metric], metric, scores.metrics[metric], scores.stderr[metric], scores.metrics,
         scores.stderr, result.document_tokens, positions, result.document_tokens / positions,
-        mean(one.new_tokens for one in timings), result.num_cut,
+        mean(timing.new_tokens for timing in timings), result.num_cut,
     )  # fmt: skip
     return dict(zip(_ANSWERED, values, strict=True))
 

@@ -42,8 +42,8 @@ def attach_adapter(decoder: Decoder, options: LoraOptions, start: Path | None = 
     missing = sorted(set(options.target_modules) - set(names))
     if missing or not options.target_modules:
         raise LlocoError(
-            f"an adapter on {', '.join(missing) or 'no module'} was wanted, {decoder.name} has the linear modules "
-            f"{', '.join(names)}: set target_modules to some of these"
+            f"{decoder.name} has no linear module named {', '.join(missing) or 'as asked for'}: set target_modules to "
+            f"some of {', '.join(names)}"
         )
     config = LoraConfig(
         r=options.r,
@@ -92,8 +92,8 @@ def load_adapter(decoder: Decoder, folder: Path, adapter_name: str) -> Decoder:
 def _check_has_no_adapter(decoder: Decoder) -> None:
     if any(isinstance(module, BaseTunerLayer) for module in decoder.model.modules()):
         raise LlocoError(
-            f"a model without an adapter was wanted, {decoder.name} carries one: use the decoder that load_adapter "
-            "returned, or load the decoder again"
+            f"{decoder.name} carries an adapter already: use the decoder that load_adapter returned, or load the "
+            "decoder again"
         )
 
 

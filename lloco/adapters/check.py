@@ -50,7 +50,7 @@ def other_model_named(folder: Path, decoder: Decoder) -> str | None:
         MismatchError: its weights are another model's.
     """
     name = str(read_json(folder / CONFIG_FILE).get("base_model_name_or_path") or "")
-    last, own = (one.rstrip("/").rpartition("/")[2].lower() for one in (name, decoder.name))
+    last, own = (name_or_path.rstrip("/").rpartition("/")[2].lower() for name_or_path in (name, decoder.name))
     if last in ("", own) or read_origin(folder) is not None:
         return None
     check_adapter(folder, decoder)

@@ -49,6 +49,4 @@ def weight_file(folder: Path) -> Path:
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
-    raise CheckpointError(
-        f"an adapter was wanted in {folder}, it has none of {', '.join(WEIGHT_FILES)}: check the path"
-    )
+    raise CheckpointError(f"{folder} has no adapter, none of {', '.join(WEIGHT_FILES)} is in it: check the path")

@@ -111,7 +111,7 @@ def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
         rank = tensor.shape[0 if ".lora_A." in key else 1]
         if rank != wanted:
             raise CheckpointError(
-                f"rank {wanted} was wanted for {module} as {folder / CONFIG_FILE} says, its weights have {rank}: fetch "
+                f"the weights of {module} must have rank {wanted}, as {folder / CONFIG_FILE} says, got {rank}: fetch "
                 "it again"
             )
     return config, weights
@@ -126,13 +126,13 @@ def lora_config(folder: Path) -> LoraConfig:
     """Read the LoRA options, refusing PEFT features that would change the base model or need code of their own."""
     values = read_json(folder / CONFIG_FILE)
     if values.get("peft_type") != "LORA":
-        raise CheckpointError(f"a LoRA adapter was wanted, {folder} is {values.get('peft_type')}: finetune again")
+        raise CheckpointError(f"the adapter must be LoRA, {folder} is {values.get('peft_type')}: finetune again")
     defaults = LoraConfig()
     for key, value in values.items():
         is_plain = not value or key in _DESCRIPTIVE_OPTIONS or key in _LORA_OPTIONS
         if not is_plain and value != getattr(defaults, key, None) and (key, value) != ("init_lora_weights", "gaussian"):
             raise CheckpointError(
-                f"plain LoRA was wanted, {folder / CONFIG_FILE} sets {key} to {value!r}: finetune again"
+                f"the adapter must be plain LoRA, {folder / CONFIG_FILE} sets {key} to {value!r}: finetune again"
             )
     options = {key: values[key] for key in _LORA_OPTIONS if key in values}
     name = values.get("base_model_name_or_path")
@@ -154,17 +154,17 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         reason = str(error).splitlines()[0][:200]
         raise CheckpointError(f"{file} cannot be read as adapter weights ({reason}): fetch or save it again") from error
     if not all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in weights.items()):
-        raise CheckpointError(f"tensors by name were wanted, {file} holds other values: fetch or save it again")
+        raise CheckpointError(f"{file} must hold tensors by name, it holds other values: fetch or save it again")
     for key, tensor in weights.items():
         module, _, matrix = key.rpartition(".lora_")
         other = weights.get(f"{module}.lora_{'B' if matrix.startswith('A') else 'A'}.weight")
         is_pair = matrix in ("A.weight", "B.weight") and other is not None and tensor.ndim == other.ndim == 2
         if not is_pair or not key.startswith("base_model.model."):
-            raise CheckpointError(f"pairs of LoRA matrices were wanted, {file} holds {key}: finetune again")
+            raise CheckpointError(f"{file} must hold pairs of LoRA matrices, got {key}: finetune again")
         if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"finite weights were wanted, {key} in {file} holds NaN or infinity: finetune again")
+            raise CheckpointError(f"{key} in {file} holds NaN or infinity: finetune again")
     if not weights:
-        raise CheckpointError(f"LoRA weights were wanted, {file} holds none: fetch or save it again")
+        raise CheckpointError(f"{file} holds no LoRA weights: fetch or save it again")
     return weights
 
 
@@ -175,7 +175,7 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"an adapter folder needs {file.name}, {file} cannot be read ({error})") from error
     if not isinstance(values, dict):
-        raise CheckpointError(f"a JSON object was wanted, {file} holds a {type(values).__name__}: fetch it again")
+        raise CheckpointError(f"{file} must hold a JSON object, got a {type(values).__name__}: fetch it again")
     return values
 
 

@@ -35,8 +35,8 @@ def read_origin(folder: Path) -> AdapterOrigin | None:
         origin = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"the model of adapter {folder} was wanted, {ORIGIN_FILE} there cannot be read ({error}): fetch the "
-            "adapter again, or finetune again"
+            f"{ORIGIN_FILE} of adapter {folder}, which names its model, cannot be read ({error}): fetch the adapter "
+            "again, or finetune again"
         ) from error
     if not isinstance(origin, dict) or not {"base_model", "base_model_digest"} <= set(origin):
         return None

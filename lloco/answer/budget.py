@@ -56,10 +56,10 @@ class Room:
         room = max(self.for_text, self.num_vectors_beyond) if self.for_text >= 0 else self.for_text
         return room if self.max_virtual_tokens is None else min(room, self.max_virtual_tokens)
 
-    def error(self, wanted: str) -> NoRoomError:
+    def error(self, need: str) -> NoRoomError:
         """Say that this does not fit, and what takes the room."""
         if self.max_virtual_tokens is not None and self.for_vectors == self.max_virtual_tokens:
-            return NoRoomError(f"{wanted}, {self.max_virtual_tokens:,} may be read", "limit")
+            return NoRoomError(f"{need}, {self.max_virtual_tokens:,} may be read", "limit")
         takers: dict[Taker, int] = {
             "question": self.question_len,
             "history": self.history_len,
@@ -69,7 +69,7 @@ class Room:
         if self.history_len:
             taken += f", what was said before takes {self.history_len:,}"
         reason = (
-            f"{wanted}, {max(self.for_text, 0):,} are left of the {self.num_positions:,} positions of {self.decoder} "
+            f"{need}, {max(self.for_text, 0):,} are left of the {self.num_positions:,} positions of {self.decoder} "
             f"({taken})"
         )
-        return NoRoomError(reason, max(takers, key=lambda one: takers[one]))
+        return NoRoomError(reason, max(takers, key=lambda taker: takers[taker]))

@@ -22,9 +22,9 @@ def check_decoder(decoder: Decoder, compressor: Compressor, adapter: Path | None
         return
     raise MismatchError(
         f"{compressor.name} makes soft prompts for its own weights ({compressor.hidden_size} wide, digest "
-        f"{compressor.digest[:12]}), they were to be read by {decoder.name} ({decoder.hidden_size} wide, digest "
-        f"{decoder.digest[:12]}): use a compressor that was made for this model, or an adapter that `lloco finetune "
-        "--model` trained on it"
+        f"{compressor.digest[:12]}), {decoder.name} ({decoder.hidden_size} wide, digest {decoder.digest[:12]}) cannot "
+        "read them: use a compressor that was made for this model, or an adapter that `lloco finetune --model` "
+        "trained on it"
     )
 
 
@@ -74,8 +74,7 @@ def load_corpus_decoder(
     summary = corpus.summary()
     if not summary.num_documents or summary.compressor is None:
         raise LlocoError(
-            f"a corpus with documents was wanted, {corpus.name!r} has none: fill it with "
-            f"`lloco compress PATH... --corpus {corpus.name}`"
+            f"corpus {corpus.name!r} has no documents: fill it with `lloco compress PATH... --corpus {corpus.name}`"
         )
     if compressor is not None:
         _check_is_compressor_of(summary, compressor)

@@ -37,17 +37,17 @@ def read_text(
     """
     tokenizer = decoder.require_tokenizer()
     if room.for_text < 1:
-        raise room.error("text of documents was to be read")
+        raise room.error("text of documents needs at least 1 position")
     separator = token_ids(tokenizer, "\n")
     if (whole := _all_of(evidence, tokenizer, separator, room.for_text)) is not None:
         return whole, list(evidence), True
     texts = _passage_texts(corpus, evidence)
-    found = [(rank, place, hit.start) for place, one in enumerate(evidence) for rank, hit in enumerate(one.hits)]
-    best_first = [(place, start) for _, place, start in sorted(found)]
+    found = [(rank, index, hit.start) for index, found in enumerate(evidence) for rank, hit in enumerate(found.hits)]
+    best_first = [(index, start) for _, index, start in sorted(found)]
     taken = pack_passages(
-        [*best_first, *texts], lambda place: token_ids(tokenizer, texts[place]), separator, room.for_text
+        [*best_first, *texts], lambda where: token_ids(tokenizer, texts[where]), separator, room.for_text
     )
-    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
+    ids = join_pieces([taken[where] for where in sorted(taken)], separator)
     return ids, _read_parts(evidence, taken), False
 
 
@@ -63,7 +63,7 @@ def read_passages(
     """
     tokenizer = decoder.require_tokenizer()
     if room.for_text < 1:
-        raise room.error("passages of documents were to be read")
+        raise room.error("passages of documents need at least 1 position")
     limit = min(budget, room.for_text)
     separator = token_ids(tokenizer, "\n")
     if (whole := _all_of(evidence, tokenizer, separator, limit)) is not None:
@@ -136,12 +136,12 @@ def pack_passages(
     """Return token ids of the best passages, `limit` at most with separators; the last that is taken may be cut."""
     chosen: dict[Place, Tensor] = {}
     room = limit
-    for place in dict.fromkeys(best_first):
+    for where in dict.fromkeys(best_first):
         room -= len(separator) if chosen else 0
         if room < 1:
             break
-        if len(taken := ids_of(place)[:room]):
-            chosen[place] = taken
+        if len(taken := ids_of(where)[:room]):
+            chosen[where] = taken
             room -= len(taken)
     return chosen
 
@@ -181,19 +181,21 @@ def _ids_up_to(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> Ten
 
 def _passage_texts(corpus: Corpus, evidence: Sequence[Evidence]) -> dict[Place, str]:
     """Return the passages that may be read: those found, and where documents are to be read all others after them."""
-    texts = {(place, hit.start): hit.text for place, one in enumerate(evidence) for hit in one.hits}
-    for place, one in enumerate(evidence):
-        if not one.is_for_passages:
-            texts |= {(place, each.start): each.text for each in corpus.document_passages(one.document.id)}
+    texts = {(index, hit.start): hit.text for index, found in enumerate(evidence) for hit in found.hits}
+    for number, document_evidence in enumerate(evidence):
+        if not document_evidence.is_for_passages:
+            texts |= {
+                (number, each.start): each.text for each in corpus.document_passages(document_evidence.document.id)
+            }
     return texts
 
 
 def _read_parts(evidence: Sequence[Evidence], taken: Iterable[Place]) -> list[Evidence]:
     """Keep the documents and hits of which something is read."""
     read = set(taken)
-    places = {place for place, _ in read}
+    places = {index for index, _ in read}
     return [
-        replace(one, hits=tuple(hit for hit in one.hits if (place, hit.start) in read))
-        for place, one in enumerate(evidence)
-        if place in places
+        replace(found, hits=tuple(hit for hit in found.hits if (index, hit.start) in read))
+        for index, found in enumerate(evidence)
+        if index in places
     ]

@@ -44,21 +44,21 @@ def read_vectors(
         if room.for_vectors < (num_rows := _num_rows(soft_prompt, 0)):
             id = soft_prompt.provenance.document_id
             raise room.error(f"the first segment of {id!r} takes {num_rows:,} virtual tokens")
-    is_wanted_whole = not any(one.is_for_passages for one in evidence)
-    if is_wanted_whole and sum(one.num_virtual_tokens for one in soft_prompts) <= room.for_vectors:
-        read = [_read_stored(*one, decoder) for one in zip(evidence, soft_prompts, strict=True)]
-        return [one.embeds for one in soft_prompts], read
+    is_wanted_whole = not any(found.is_for_passages for found in evidence)
+    if is_wanted_whole and sum(soft_prompt.num_virtual_tokens for soft_prompt in soft_prompts) <= room.for_vectors:
+        read = [_read_stored(*found, decoder) for found in zip(evidence, soft_prompts, strict=True)]
+        return [soft_prompt.embeds for soft_prompt in soft_prompts], read
     segments = _segments_of_hits(evidence, soft_prompts, decoder)
     chosen = _chosen_segments(segments, soft_prompts, room.for_vectors)
-    vectors = [rows_of_segments(soft_prompts[place], chosen[place]) for place in sorted(chosen)]
-    return vectors, [_read_part(evidence[place], segments[place], chosen[place]) for place in sorted(chosen)]
+    vectors = [rows_of_segments(soft_prompts[index], chosen[index]) for index in sorted(chosen)]
+    return vectors, [_read_part(evidence[index], segments[index], chosen[index]) for index in sorted(chosen)]
 
 
 def _checked_soft_prompts(
     corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, adapter: Path | None
 ) -> list[SoftPrompt]:
     """Return each document's soft prompt, made for this decoder or read by an adapter that was trained on it."""
-    soft_prompts = [corpus.soft_prompt(one.document.id) for one in evidence]
+    soft_prompts = [corpus.soft_prompt(found.document.id) for found in evidence]
     is_learned = decoder_digest_of(adapter) == decoder.digest
     for soft_prompt in soft_prompts:
         if soft_prompt.hidden_size != decoder.hidden_size or not is_learned:
@@ -70,10 +70,10 @@ def _segments_of_hits(evidence: Sequence[Evidence], soft_prompts: Sequence[SoftP
     """Find the segments of every hit; those that a truncated soft prompt does not reach are left out."""
     tokenizer = decoder.require_tokenizer()
     segments = []
-    for one, soft_prompt in zip(evidence, soft_prompts, strict=True):
-        starts = token_starts(tokenizer, one.document.text) if one.hits else []
+    for found, soft_prompt in zip(evidence, soft_prompts, strict=True):
+        starts = token_starts(tokenizer, found.document.text) if found.hits else []
         end = _num_segments(soft_prompt)
-        within = (segments_of_span(starts, hit.start, hit.end, one.document.segment_len) for hit in one.hits)
+        within = (segments_of_span(starts, hit.start, hit.end, found.document.segment_len) for hit in found.hits)
         segments.append([range(part.start, min(part.stop, end)) for part in within])
     return segments
 
@@ -97,20 +97,24 @@ def best_rows(soft_prompt: SoftPrompt, starts: list[int], best_first: Iterable[P
 def _chosen_segments(segments: _Segments, soft_prompts: Sequence[SoftPrompt], room: int) -> dict[int, set[int]]:
     """Return which segments of which documents fit: best passages of each first; where none was found, beginnings."""
     ranked = [
-        (rank, place, segment)
-        for place, hits in enumerate(segments)
+        (rank, number, segment)
+        for number, hits in enumerate(segments)
         for rank, within in enumerate(hits)
         for segment in within
-    ] or [(segment, place, segment) for place, one in enumerate(soft_prompts) for segment in range(_num_segments(one))]
+    ] or [
+        (segment, index, segment)
+        for index, soft_prompt in enumerate(soft_prompts)
+        for segment in range(_num_segments(soft_prompt))
+    ]
     chosen: dict[int, set[int]] = {}
-    for _, place, segment in sorted(ranked):
-        size = _num_rows(soft_prompts[place], segment)
-        if segment in chosen.get(place, ()):
+    for _, index, segment in sorted(ranked):
+        size = _num_rows(soft_prompts[index], segment)
+        if segment in chosen.get(index, ()):
             continue
         if size > room:
             break
         room -= size
-        chosen.setdefault(place, set()).add(segment)
+        chosen.setdefault(index, set()).add(segment)
     return chosen
 
 
@@ -143,10 +147,10 @@ def token_starts(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     if tokenizer.is_fast:
         return [start for piece in token_pieces(tokenizer, text) for start in piece.starts]
     # Without offsets, the text that the first n tokens spell is as long as the place of the next one, or nearly so.
-    starts, place = [], 0
+    starts, position = [], 0
     for token_id in text_ids(tokenizer, text):
-        starts.append(min(place, max(len(text) - 1, 0)))
-        place += len(str(tokenizer.decode([token_id], clean_up_tokenization_spaces=False)))
+        starts.append(min(position, max(len(text) - 1, 0)))
+        position += len(str(tokenizer.decode([token_id], clean_up_tokenization_spaces=False)))
     return starts
 
 

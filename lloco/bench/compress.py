@@ -135,7 +135,7 @@ def compress_work(
             )
             rows = [min(compressor.segment_len, own - start) for own in group if own > start]
             works = [cost.encode(earlier + row + compressor.summary_length) for row in rows]
-            work += Work(sum(one.flops for one in works), works[0].num_bytes)
+            work += Work(sum(work.flops for work in works), works[0].num_bytes)
     return work
 
 
@@ -156,12 +156,12 @@ def _row(
         "batch_size": batch_size,
         "documents": options.documents,
         "n": len(way.measured),
-        **spread_fields("tokens_per_second", [num_tokens / one for one in way.measured]),
+        **spread_fields("tokens_per_second", [num_tokens / seconds for seconds in way.measured]),
         "floor_flops": work.flops,
         "floor_bytes": work.num_bytes,
         "floor_tokens_per_second": num_tokens / work.seconds(machine),
     }
-    naive_speed = spread_fields("speed", [num_tokens / one for one in naive.measured])["speed"]
+    naive_speed = spread_fields("speed", [num_tokens / seconds for seconds in naive.measured])["speed"]
     return row | {
         "floor_fraction": ratio(row["tokens_per_second"], row["floor_tokens_per_second"]),
         "working_memory_bytes": way.working_memory_bytes,

@@ -78,7 +78,7 @@ class FinetuneBenchOptions:
                 f"question and answer take up to {ROOM} positions, {decoder.name} reads {decoder.max_len}: name "
                 "another model"
             )
-        return self.contexts or tuple(sorted({min(one, room) for one in DEFAULT_CONTEXTS}))
+        return self.contexts or tuple(sorted({min(context, room) for context in DEFAULT_CONTEXTS}))
 
     def recipe(self) -> FinetuneOptions:
         """Return the options of the training that is measured."""
@@ -184,12 +184,12 @@ def _row(
         "virtual_tokens": 0 if way.name == "full" else num_rows,
         "positions": seq_len,
         "n": len(way.measured),
-        **spread_fields("samples_per_second", [1 / one for one in way.measured]),
+        **spread_fields("samples_per_second", [1 / seconds for seconds in way.measured]),
         "floor_samples_per_second": options.micro_batch_size / work.seconds(machine),
         "peak_memory_bytes": None if way.working_memory_bytes is None else cost.weight_bytes + way.working_memory_bytes,
         "working_memory_bytes": way.working_memory_bytes,
     }
-    full_speed = spread_fields("speed", [1 / one for one in full.measured])["speed"]
+    full_speed = spread_fields("speed", [1 / seconds for seconds in full.measured])["speed"]
     return row | {
         "floor_fraction": ratio(row["samples_per_second"], row["floor_samples_per_second"]),
         "ratio": ratio(row["samples_per_second"], full_speed),

@@ -76,7 +76,7 @@ class LatencyOptions:
             )
         if self.contexts is not None:
             return self.contexts
-        return tuple(sorted({min(one, room - room % min(256, room)) for one in DEFAULT_CONTEXTS}))
+        return tuple(sorted({min(context, room - room % min(256, room)) for context in DEFAULT_CONTEXTS}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ def _times(way: Way[Answer]) -> Row:
     names = ("first_token_seconds", "per_token_seconds", "answer_seconds")
     fields: Row = {}
     for name in names:
-        fields |= spread_fields(name, [getattr(one, name) for one in way.measured])
+        fields |= spread_fields(name, [getattr(measured, name) for measured in way.measured])
     return fields
 
 

@@ -292,15 +292,19 @@ def said(routed: RoutedAnswer) -> str:
 
 def _sources(answer: "Answer") -> list[str]:
     lines = []
-    for one in answer.documents:
-        name = printable(one.document_id if one.title in ("", one.document_id) else f"{one.document_id} ({one.title})")
-        if one.start is None:
+    for document in answer.documents:
+        name = printable(
+            document.document_id
+            if document.title in ("", document.document_id)
+            else f"{document.document_id} ({document.title})"
+        )
+        if document.start is None:
             lines.append(f"from {name}")
             continue
-        snippet = " ".join(printable(one.text).split())
+        snippet = " ".join(printable(document.text).split())
         snippet = snippet if len(snippet) <= SNIPPET_LEN else f"{snippet[:SNIPPET_LEN].rsplit(' ', 1)[0]} ..."
-        page = "" if one.page is None else f", page {one.page}"
-        lines.append(f"from {name}{page}, characters {one.start}-{one.end}: {snippet}")
+        page = "" if document.page is None else f", page {document.page}"
+        lines.append(f"from {name}{page}, characters {document.start}-{document.end}: {snippet}")
     return lines
 
 

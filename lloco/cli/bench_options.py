@@ -34,7 +34,7 @@ def _ratio(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 1 <= value < float("inf"):
-        raise typer.BadParameter(f"context tokens per virtual token, at least 1, were wanted, {text} came")
+        raise typer.BadParameter(f"must be at least 1 context token per virtual token, got {text}")
     return value
 
 
@@ -97,10 +97,10 @@ def numbers(text: str, flag: str) -> tuple[int, ...]:
     """Read a list of whole numbers from 1 on, each given once."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise typer.BadParameter(f"whole numbers of at least 1 were wanted, {text} came", param_hint=f"'{flag}'")
+        raise typer.BadParameter(f"must be whole numbers of at least 1, got {text}", param_hint=f"'{flag}'")
     found = tuple(map(int, parts))
     if len(set(found)) != len(found):
-        raise typer.BadParameter(f"each number once was wanted, {text} came", param_hint=f"'{flag}'")
+        raise typer.BadParameter(f"must have each number once, got {text}", param_hint=f"'{flag}'")
     return found
 
 
@@ -112,7 +112,9 @@ def chosen_decoder(model: str | None, random_weights: Path | None, place: Place,
     if random_weights is None:
         return load_named_decoder(model, device=place.device, dtype=place.dtype)
     if model is not None:
-        raise typer.BadParameter(f"a shape or weights were wanted, {model} came too", param_hint="'--random-weights'")
+        raise typer.BadParameter(
+            f"is for a shape without weights, got {model} too: leave one out", param_hint="'--random-weights'"
+        )
     return random_decoder(
         random_weights, device=place.device, dtype=place.dtype, seed=place.seed, num_positions=num_positions
     )

@@ -158,7 +158,9 @@ def _budgets(
 
 def warn_of_cuts(output: Output, mode: str, predictions: "Sequence[Prediction]") -> None:
     """Say how many contexts the mode could not read whole, and how much of them was read."""
-    lens = [one.num_context_tokens + one.num_virtual_tokens for one in predictions if one.is_cut]
+    lens = [
+        prediction.num_context_tokens + prediction.num_virtual_tokens for prediction in predictions if prediction.is_cut
+    ]
     if lens:
         read = f"{min(lens):,}" if min(lens) == max(lens) else f"{min(lens):,} to {max(lens):,}"
         output.warn(
@@ -235,7 +237,7 @@ def _source(
     from lloco.compressors.compressor import CompressOptions
 
     made = CompressOptions(segment_len=flags.segment_len, batch_size=flags.batch_size)
-    source = SoftPromptSource([one.document for one in samples], compressor, made, corpus=corpus)
+    source = SoftPromptSource([sample.document for sample in samples], compressor, made, corpus=corpus)
     if corpus is not None:
         others = f"; the others are compressed {source.made_as}" if source.num_stored < source.num_documents else ""
         output.say(f"corpus {corpus.name} holds {source.num_stored} of the {source.num_documents} documents{others}")

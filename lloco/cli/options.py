@@ -45,7 +45,7 @@ LARGEST = 2**31 - 1
 
 def at_least(smallest: int, largest: int = LARGEST) -> Callable[[str], int]:
     """Return a parser that takes whole numbers from this one on, up to the largest."""
-    wanted = f"of at least {smallest}" if largest == LARGEST else f"from {smallest} to {largest}"
+    allowed = f"of at least {smallest}" if largest == LARGEST else f"from {smallest} to {largest}"
 
     def parse(value: str) -> int:
         try:
@@ -55,7 +55,7 @@ def at_least(smallest: int, largest: int = LARGEST) -> Callable[[str], int]:
         if number > LARGEST == largest:
             raise typer.BadParameter(f"must be at most {LARGEST:,}, got {value}")
         if not smallest <= number <= largest:
-            raise typer.BadParameter(f"a whole number {wanted} was wanted, {value} came")
+            raise typer.BadParameter(f"must be a whole number {allowed}, got {value}")
         return number
 
     return parse

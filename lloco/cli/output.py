@@ -80,7 +80,7 @@ class _WarningLines(logging.Handler):
 def show_warnings() -> None:
     """Print what the models' loading and reading warns of as a verb's own warnings; again changes nothing."""
     log = logging.getLogger("lloco.models")
-    if not any(isinstance(one, _WarningLines) for one in log.handlers):
+    if not any(isinstance(handler, _WarningLines) for handler in log.handlers):
         log.addHandler(_WarningLines())
 
 
@@ -139,7 +139,7 @@ def _bar(what: str, unit: str) -> Iterator[Advance]:
 
 def printable(text: str) -> str:
     """Return text that does nothing to a terminal but show itself; documents and answers may hold anything."""
-    return "".join(one if _is_harmless(one) else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return "".join(char if _is_harmless(char) else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _is_harmless(character: str) -> bool:

@@ -42,7 +42,7 @@ class Retrieval:
 
         method = self.method or ("bm25" if self.embedder is None else "hybrid")
         if (method == "bm25") != (self.embedder is None):
-            wanted = "it searches by words alone" if method == "bm25" else "it needs one"
-            raise typer.BadParameter(f"--retrieval {method}: {wanted}", param_hint="'--embedder'")
+            reason = "it searches by words alone" if method == "bm25" else "it needs one"
+            raise typer.BadParameter(f"--retrieval {method}: {reason}", param_hint="'--embedder'")
         embedder = None if self.embedder is None else load_embedder(self.embedder, device)
         return partial(Retriever.of_corpus, method=cast("Method", method), embedder=embedder)

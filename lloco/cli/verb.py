@@ -104,22 +104,25 @@ def _spread(function: Callable[..., None]) -> Callable[..., None]:
     """Return the function with every parameter that is a dataclass replaced by that class's fields."""
     signature = inspect.signature(function)
     groups: dict[str, Any] = {
-        name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if is_dataclass(parameter.annotation)
     }
 
     @functools.wraps(function)
     def call(**flags: Any) -> None:
         _check_finite(flags)
         made = {
-            name: group(**{one.name: flags.pop(one.name) for one in fields(group)}) for name, group in groups.items()
+            name: group(**{field.name: flags.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
         }
         function(**flags, **made)
 
     parameters: list[Parameter] = []
-    for name, one in signature.parameters.items():
-        parameters += map(_parameter, fields(groups[name])) if name in groups else [one]
+    for name, parameter in signature.parameters.items():
+        parameters += map(_parameter, fields(groups[name])) if name in groups else [parameter]
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {one.name: one.annotation for one in parameters}
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
 
 
@@ -160,15 +163,15 @@ def _end_too() -> typer.Exit:
 
 def _is_of_lost_process(error: Exception) -> bool:
     """Return whether the error is that another process of the same run cannot be reached any more."""
-    names = {one.__name__ for one in type(error).__mro__}
+    names = {kind.__name__ for kind in type(error).__mro__}
     return is_one_of_several() and ("DistError" in names or "gloo" in str(error).lower())
 
 
 def _os_message(error: OSError) -> str:
-    place = f" ({error.filename})" if error.filename is not None else ""
+    file_name = f" ({error.filename})" if error.filename is not None else ""
     is_other_kind = isinstance(error, (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError))
     advice = "name another place" if is_other_kind else "free space or allow access there, then run the same again"
-    return f"{error.strerror or error}{place}: {advice}"
+    return f"{error.strerror or error}{file_name}: {advice}"
 
 
 def _close_stdout() -> None:

@@ -46,8 +46,8 @@ def check_compressor(corpus: Corpus, compressor: Compressor) -> None:
         summary = corpus.summary()
         raise MismatchError(
             f"corpus {corpus.name!r} holds soft prompts of {summary.compressor} ({summary.hidden_size} wide, digest "
-            f"{str(summary.compressor_digest)[:12]}), {compressor.name} ({compressor.hidden_size} wide, digest "
-            f"{compressor.digest[:12]}) was to be used: name {summary.compressor}, or use another corpus"
+            f"{str(summary.compressor_digest)[:12]}), not of {compressor.name} ({compressor.hidden_size} wide, digest "
+            f"{compressor.digest[:12]}): name {summary.compressor}, or use another corpus"
         )
 
 
@@ -62,7 +62,7 @@ def check_made_for(compressor: Compressor, model: str | Path) -> None:
     digest, width = checkpoint_digest(folder), checkpoint_width(folder)
     if digest != compressor.digest:
         raise MismatchError(
-            f"soft prompts for {model} ({width} wide, digest {digest[:12]}) were wanted, {compressor.name} makes them "
-            f"for its own weights ({compressor.hidden_size} wide, digest {compressor.digest[:12]}): name with "
-            "--compressor the one that was made for this model, or leave --model out"
+            f"{compressor.name} makes soft prompts for its own weights ({compressor.hidden_size} wide, digest "
+            f"{compressor.digest[:12]}), not for {model} ({width} wide, digest {digest[:12]}): name with --compressor "
+            "the one that was made for this model, or leave --model out"
         )

@@ -41,7 +41,11 @@ class SoftPromptSource:
         self._compressor = compressor
         options = options or CompressOptions()
         self._corpus, self._wanted_len = corpus, options.segment_len
-        self._stored = {} if corpus is None else {one.digest: one for one in corpus.documents() if self._is_usable(one)}
+        self._stored = (
+            {}
+            if corpus is None
+            else {document.digest: document for document in corpus.documents() if self._is_usable(document)}
+        )
         self._storage_dtype: str | None = None
         if corpus is not None and corpus.compressor_digest == compressor.digest:
             options, self._storage_dtype = as_in_corpus(corpus, compressor, options)

@@ -131,9 +131,9 @@ def _check_options(compressor: Compressor, options: CompressOptions) -> None:
     if options.segment_len is not None:
         _check_segment_len(compressor, options.segment_len)
     if options.batch_size < 1:
-        raise DocumentError(f"a batch_size of at least 1 was wanted, {options.batch_size} came")
+        raise DocumentError(f"batch_size must be at least 1, got {options.batch_size}: give a higher one")
     if options.refine_steps is not None and options.refine_steps < 0:
-        raise DocumentError(f"0 or more refine_steps were wanted, {options.refine_steps} came: 0 refines nothing")
+        raise DocumentError(f"refine_steps must be at least 0, got {options.refine_steps}: 0 refines nothing")
 
 
 def _check_segment_len(compressor: Compressor, segment_len: int) -> None:
@@ -167,7 +167,7 @@ def _tokenize_within(
     except DocumentError:
         return torch.empty(0), "it has no text"
     is_too_long = len(ids) > max_tokens
-    return ids, f"a document of up to {max_tokens:,} tokens was wanted, it has more: {advice}" if is_too_long else ""
+    return ids, f"a document must have at most {max_tokens:,} tokens, it has more: {advice}" if is_too_long else ""
 
 
 def _is_whole(corpus: Corpus, document: Document, compressor: Compressor) -> bool:
@@ -188,8 +188,8 @@ def segment_len_for(ratio: float, compressor: Compressor) -> int:
     segment_len = round(ratio * compressor.summary_length) if 1 < ratio <= longest else 0
     if not segment_len or not compressor.reach(segment_len):
         raise DocumentError(
-            f"a ratio above 1 and up to {longest / compressor.summary_length:g} was wanted for {compressor.name} "
-            f"({compressor.summary_length} virtual tokens a segment), {ratio:g} came: choose one in this range"
+            f"ratio must be above 1 and at most {longest / compressor.summary_length:g} for {compressor.name} "
+            f"({compressor.summary_length} virtual tokens a segment), got {ratio:g}: choose one in this range"
         )
     return segment_len
 
@@ -198,6 +198,6 @@ def _learned_segment_len(ratio: float, compressor: Compressor) -> int:
     """Return the learned segment length of this ratio, where only those that were learned can be read."""
     ratios = {length / compressor.summary_length: length for length in compressor.segment_lens}
     if ratio not in ratios:
-        listed = ", ".join(f"{one:g}" for one in sorted(ratios))
+        listed = ", ".join(f"{ratio:g}" for ratio in sorted(ratios))
         raise DocumentError(f"--ratio must be one that {compressor.name} learned, {listed}, got {ratio:g}")
     return ratios[ratio]

@@ -15,8 +15,12 @@ def remove_absent(corpus: Corpus, documents: Iterable[Document], skipped: Sequen
     Whatever came from a skipped file, or lies in a skipped folder, may still be there and is kept.
     """
     present = {document.id for document in documents}
-    unread = {place for one in skipped for place in _skipped_places(one.source)}
-    gone = [one.id for one in corpus.documents() if one.id not in present and not _is_unread(one.source, unread)]
+    unread = {path for left_out in skipped for path in _skipped_places(left_out.source)}
+    gone = [
+        document.id
+        for document in corpus.documents()
+        if document.id not in present and not _is_unread(document.source, unread)
+    ]
     for document_id in gone:
         corpus.remove_document(document_id)
     return gone
@@ -24,8 +28,8 @@ def remove_absent(corpus: Corpus, documents: Iterable[Document], skipped: Sequen
 
 def _is_unread(source: str, unread: set[Path]) -> bool:
     """Whether a document's source is one of these places, or lies under one."""
-    return any(place == one or place.is_relative_to(one) for place in _places(source) for one in unread) or any(
-        _ends_with(one, part) for part in _relative_parts(source) for one in unread
+    return any(path == folder or path.is_relative_to(folder) for path in _places(source) for folder in unread) or any(
+        _ends_with(end, part) for part in _relative_parts(source) for end in unread
     )
 
 

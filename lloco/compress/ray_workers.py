@@ -50,8 +50,8 @@ class Worker:
         self._compressor = self._compressor or self._load()
         if self._compressor.digest != self._digest:
             raise MismatchError(
-                f"{self._compressor.name} of digest {self._digest[:12]} was wanted, a worker finds "
-                f"{self._compressor.digest[:12]} there: put the same weights in the same place on every machine"
+                f"{self._compressor.name} must have digest {self._digest[:12]} on every machine, a worker finds "
+                f"{self._compressor.digest[:12]}: put the same weights in the same place on every machine"
             )
         return compress_batch(self._compressor, batch, options, None)
 
@@ -134,8 +134,8 @@ def _compressed(
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[0]
             raise LlocoError(
-                f"a worker that compresses was wanted, they die again and again ({reason}): look for what Ray says of "
-                "their memory; the batches stored so far are kept"
+                f"workers die again and again ({reason}): look for what Ray says of their memory; the batches stored "
+                "so far are kept"
             ) from error
         give(worker)
         yield number, result
@@ -147,7 +147,7 @@ def _cluster() -> Iterator[Any]:
     try:
         import ray
     except ImportError as error:
-        raise LlocoError(f"Ray was to be used, it is not installed ({error}): pip install 'lloco[ray]'") from error
+        raise LlocoError(f"Ray is not installed ({error}): pip install 'lloco[ray]'") from error
     is_joined = ray.is_initialized()
     if not is_joined:
         address = os.environ.get("RAY_ADDRESS")
@@ -159,7 +159,7 @@ def _cluster() -> Iterator[Any]:
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             where = f"RAY_ADDRESS={address}" if address else "this machine"
-            raise LlocoError(f"a Ray cluster was wanted at {where}, it cannot be reached ({reason})") from error
+            raise LlocoError(f"the Ray cluster at {where} cannot be reached ({reason})") from error
     try:
         yield ray
     finally:

@@ -139,7 +139,7 @@ def _instruction(compressor: Compressor) -> Tensor:
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     """Have no gradient reach the weights inside the block, so that nothing is kept for one."""
-    trainable: Sequence[nn.Parameter] = [one for one in model.parameters() if one.requires_grad]
+    trainable: Sequence[nn.Parameter] = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:

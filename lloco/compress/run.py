@@ -148,8 +148,8 @@ def compress_batch(
     except DocumentError as error:
         if len(batch) == 1:
             return [], [Skipped(documents[0].source or documents[0].id, str(error))]
-    parts = [compress_batch(compressor, [one], options, on_progress) for one in batch]
-    return [pair for made, _ in parts for pair in made], [one for _, refused in parts for one in refused]
+    parts = [compress_batch(compressor, [document], options, on_progress) for document in batch]
+    return [pair for made, _ in parts for pair in made], [skipped for _, refused in parts for skipped in refused]
 
 
 def compress_and_refine(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lloco.compressors.compressor import LongDocuments, as_ids, check_batch_size, windows_of
+from lloco.compressors.compressor import LongDocuments, windows_of
 from lloco.compressors.decoder_based import (
     DecoderBased,
     declared,
@@ -22,9 +22,8 @@ from lloco.compressors.decoder_based import (
     read_summaries,
     reading_alone,
     save_with_decoder,
-    vocab_size,
 )
-from lloco.errors import CheckpointError, DocumentError
+from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder, find_tensor
 from lloco.models.decoder import Decoder, load_decoder
 from lloco.models.positions import PUBLISHED_MAX_SEGMENTS
@@ -157,22 +156,18 @@ class AutoCompressor(DecoderBased):
                 on_progress(sum(len(part) for part in running))
         return [torch.cat(row) for row in finished]
 
-    @torch.no_grad()
-    def compress_ids(
+    def _compress_checked(
         self,
-        documents: Sequence[Sequence[int] | Tensor],
-        *,
-        segment_len: int | None = None,
-        batch_size: int = 8,
-        long_documents: LongDocuments = "refuse",
-        on_progress: Progress | None = None,
+        documents: Sequence[Tensor],
+        segment_len: int,
+        batch_size: int,
+        long_documents: LongDocuments,
+        on_progress: Progress | None,
     ) -> list[Tensor]:
-        """Compress documents of token ids, a recursion for each window, as `Compressor.compress_ids` says."""
-        segment_len = self._checked_segment_len(segment_len)
-        check_batch_size(batch_size)
+        """Read windows of all documents together, the longest first, a recursion for each."""
         made: list[Tensor] = []
         windows: list[tuple[Tensor, Tensor]] = []
-        for ids in (as_ids(document, vocab_size(self.decoder)) for document in documents):
+        for ids in documents:
             parts = [ids[start:end] for start, end in windows_of(len(ids), self.reach(segment_len), long_documents)]
             num_rows = [self.num_virtual_tokens(len(part), segment_len) for part in parts]
             made.append(torch.empty(sum(num_rows), self.hidden_size, dtype=self.decoder.dtype))
@@ -186,14 +181,6 @@ class AutoCompressor(DecoderBased):
             for (_, rows), vectors in zip(group, read, strict=True):
                 rows.copy_(vectors)
         return made
-
-    def _checked_segment_len(self, segment_len: int | None) -> int:
-        segment_len = self.segment_len if segment_len is None else segment_len
-        if not self.reach(segment_len):
-            raise DocumentError(
-                f"segment_len must be between 1 and {self.max_segment_len}, got {segment_len}: choose one in this range"
-            )
-        return segment_len
 
     @contextmanager
     def _reading(self, row_len: int) -> Iterator[None]:

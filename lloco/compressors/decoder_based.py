@@ -16,12 +16,13 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from lloco.adapters.base_model import adapter_disabled
-from lloco.compressors.compressor import compress_documents
+from lloco.compressors.compressor import LongDocuments, as_ids, check_batch_size, compress_documents
 from lloco.documents.document import Document
-from lloco.errors import CheckpointError, LlocoError
+from lloco.errors import CheckpointError, DocumentError, LlocoError
 from lloco.models.checkpoint import iter_tensors, write_checkpoint
 from lloco.models.decoder import Decoder
 from lloco.models.quiet import quiet_transformers
+from lloco.models.tokenize import Progress
 from lloco.prompts.soft_prompt import SoftPrompt
 
 TENSOR_PREFIX = "compressor."
@@ -68,6 +69,27 @@ class DecoderBased(nn.Module):
         made = self.read_documents([documents[index] for index in order], segment_len)
         of_index = dict(zip(order, made, strict=True))
         return [of_index[index] for index in range(len(order))]
+
+    @torch.no_grad()
+    def compress_ids(
+        self: Any,
+        documents: Sequence[Sequence[int] | Tensor],
+        *,
+        segment_len: int | None = None,
+        batch_size: int = 8,
+        long_documents: LongDocuments = "refuse",
+        on_progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """Compress documents of token ids, as `Compressor.compress_ids` says."""
+        check_batch_size(batch_size)
+        segment_len = self.segment_len if segment_len is None else segment_len
+        if not self.reach(segment_len):
+            raise DocumentError(
+                f"segment_len must be between 1 and {self.max_segment_len}, got {segment_len}: choose one in this range"
+            )
+        ids = [as_ids(document, vocab_size(self.decoder)) for document in documents]
+        made: list[Tensor] = self._compress_checked(ids, segment_len, batch_size, long_documents, on_progress)
+        return made
 
     def compress(self: Any, document: Document) -> SoftPrompt:
         """Compress one document's text, a long one whole.

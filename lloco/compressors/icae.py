@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lloco.compressors.compressor import LongDocuments, as_ids, check_batch_size, windows_of
+from lloco.compressors.compressor import LongDocuments, windows_of
 from lloco.compressors.decoder_based import (
     TENSOR_PREFIX,
     DecoderBased,
@@ -23,10 +23,9 @@ from lloco.compressors.decoder_based import (
     read_summaries,
     reading_alone,
     save_with_decoder,
-    vocab_size,
 )
 from lloco.compressors.local import ANY_LENGTH
-from lloco.errors import CheckpointError, DocumentError
+from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
 from lloco.models.tokenize import Progress
@@ -107,28 +106,19 @@ class IcaeCompressor(DecoderBased):
         """Return the length of the soft prompt of a whole document: the last segment has as many as the others."""
         return -(-num_tokens // (segment_len or self.segment_len)) * self.summary_length
 
-    @torch.no_grad()
-    def compress_ids(
+    def _compress_checked(
         self,
-        documents: Sequence[Sequence[int] | Tensor],
-        *,
-        segment_len: int | None = None,
-        batch_size: int = 8,
-        long_documents: LongDocuments = "refuse",
-        on_progress: Progress | None = None,
+        documents: Sequence[Tensor],
+        segment_len: int,
+        batch_size: int,
+        long_documents: LongDocuments,
+        on_progress: Progress | None,
     ) -> list[Tensor]:
-        """Compress documents of token ids, none too long, as `Compressor.compress_ids` says."""
-        check_batch_size(batch_size)
-        segment_len = self.segment_len if segment_len is None else segment_len
-        if not self.reach(segment_len):
-            raise DocumentError(
-                f"segment_len must be between 1 and {self.max_segment_len}, got {segment_len}: choose one in this range"
-            )
+        """Read segments of all documents together, the longest first; no document is too long."""
         segments: list[tuple[int, Tensor]] = []
-        for place, document in enumerate(documents):
-            ids = as_ids(document, vocab_size(self.decoder))
+        for index, ids in enumerate(documents):
             windows_of(len(ids), ANY_LENGTH, long_documents)
-            segments += ((place, part) for part in torch.split(ids, segment_len))
+            segments += ((index, part) for part in torch.split(ids, segment_len))
         order = sorted(range(len(segments)), key=lambda number: -len(segments[number][1]))
         vectors: dict[int, Tensor] = {}
         for start in range(0, len(order), batch_size):
@@ -138,8 +128,8 @@ class IcaeCompressor(DecoderBased):
             if on_progress is not None:
                 on_progress(sum(map(len, parts)))
         of_documents: list[list[Tensor]] = [[] for _ in documents]
-        for number, (place, _) in enumerate(segments):
-            of_documents[place].append(vectors[number])
+        for number, (index, _) in enumerate(segments):
+            of_documents[index].append(vectors[number])
         return [torch.cat(rows) for rows in of_documents]
 
     def _read(self, segments: Sequence[Tensor]) -> Tensor:

@@ -84,9 +84,7 @@ def read_documents(
             path.stat()
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise DocumentError(
-                f"a file or folder of documents was wanted, {_printable(path)} cannot be found: {why}; check the path"
-            ) from error
+            raise DocumentError(f"{_printable(path)} cannot be found: {why}; check the path") from error
     return _read_all(paths, on_skip, on_files, max_bytes)
 
 
@@ -240,8 +238,8 @@ def _parse_line(line: bytes, path: Path, number: int, source: str) -> Document:
     for name in ("id", "text", "title"):
         value = fields.get(name)
         if not isinstance(value, str):
-            came = "is missing" if name not in fields else f"is a {type(value).__name__}, not a string"
-            raise _broken(path, number, f'the field "{name}" {came}')
+            fault = "is missing" if name not in fields else f"is a {type(value).__name__}, not a string"
+            raise _broken(path, number, f'the field "{name}" {fault}')
         if (at := lone_surrogate(value)) is not None:
             raise _broken(path, number, f'the field "{name}" has a lone surrogate (\\ud800..\\udfff) at character {at}')
     if not fields["id"].strip():
@@ -251,8 +249,7 @@ def _parse_line(line: bytes, path: Path, number: int, source: str) -> Document:
 
 def _broken(path: Path, number: int, what: str) -> DocumentError:
     return DocumentError(
-        f'a JSON object {{"id", "title", "text"}} per line was wanted, in {path} line {number} {what}: '
-        "repair or remove that line"
+        f'{path}, line {number} must be a JSON object {{"id", "title", "text"}}, {what}: repair or remove that line'
     )
 
 

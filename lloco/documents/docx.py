@@ -66,7 +66,7 @@ class _Reader:
         headers = self._margins("header")
         lines = list(self._blocks(body))
         notes = [note for notes in self._notes.values() for note in notes.values()]
-        comments = [f"[Comment{self._author(one)}: {self._flat(one)}]" for one in self._comments.values()]
+        comments = [f"[Comment{self._author(comment)}: {self._flat(comment)}]" for comment in self._comments.values()]
         rest = [line for note in notes for line in self._blocks(note) if line.strip()]
         ends = [*self._told_notes, *rest, *comments, *self._margins("footer")]
         return "\n".join([*headers, *lines, *ends, ""])

@@ -57,7 +57,7 @@ class DecodeBatch:
         """
         num_new = num_read(prompts, prefixes)
         with torch.no_grad(), decoder.lock:
-            embeds = collate([_last(one, num_new) for one in prompts], decoder, padding_side="left").inputs_embeds
+            embeds = collate([_last(prompt, num_new) for prompt in prompts], decoder, padding_side="left").inputs_embeds
         cache = _filled_cache(prefixes, [max(prompt.length - num_new, 0) for prompt in prompts])
         mask = _left_padded([prompt.length for prompt in prompts], decoder.device)
         batch = cls(cache, mask, peft_names)
@@ -152,7 +152,7 @@ def num_read(prompts: Sequence[Prompt], prefixes: Sequence[Prefix]) -> int:
 
     So all rows end together with no padding but on the left, and shorter rows read some of their prefix again.
     """
-    behind = [one.length - (prefixes[place].length if prefixes else 0) for place, one in enumerate(prompts)]
+    behind = [prompt.length - (prefixes[index].length if prefixes else 0) for index, prompt in enumerate(prompts)]
     return max(behind)
 
 
@@ -186,7 +186,7 @@ def _filled_cache(prefixes: Sequence[Prefix], lengths: Sequence[int]) -> Growing
                     for states, length in zip(kind, lengths, strict=True)
                 ]
             )
-            for kind in ([one.keys for one in prefixes], [one.values for one in prefixes])
+            for kind in ([prefix.keys for prefix in prefixes], [prefix.values for prefix in prefixes])
         )
         cache.update(keys, values, layer)
     return cache

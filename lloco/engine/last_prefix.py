@@ -58,8 +58,10 @@ def num_shared(prompt: Prompt, earlier: Prompt) -> int:
 
 def find_earlier(request: Request, earlier: Sequence[Request]) -> tuple[Request, int] | None:
     """Return the request whose beginning this one shares most of, and how many positions; None where none shares."""
-    same = [one for one in earlier if (one.tenant, one.adapter) == (request.tenant, request.adapter)]
-    best = max(((num_shared(request.prompt, one.prompt), one) for one in same), key=lambda pair: pair[0], default=None)
+    same = [other for other in earlier if (other.tenant, other.adapter) == (request.tenant, request.adapter)]
+    best = max(
+        ((num_shared(request.prompt, other.prompt), other) for other in same), key=lambda pair: pair[0], default=None
+    )
     return (best[1], best[0]) if best is not None and best[0] else None
 
 

@@ -77,7 +77,7 @@ def known_names(num_prompts: int, names: Sequence[str | None] | None, known: Col
     """
     names = [None] * num_prompts if names is None else names
     if len(names) != num_prompts:
-        raise LlocoError(f"one adapter name (or None) per prompt was wanted, {len(names)} came for {num_prompts}")
+        raise LlocoError(f"there must be one adapter name (or None) per prompt, got {len(names)} for {num_prompts}")
     if unknown := sorted({name for name in names if name is not None} - set(known)):
         there = ", ".join(sorted(known)) or "none"
         raise LlocoError(f"no adapter is named {unknown[0]!r} (there are: {there}): add it to the engine first")

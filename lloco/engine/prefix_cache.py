@@ -31,11 +31,11 @@ class Prefix:
     @property
     def num_bytes(self) -> int:
         """Memory that it takes."""
-        return sum(one.nbytes for one in (*self.keys, *self.values))
+        return sum(key.nbytes for key in (*self.keys, *self.values))
 
     def first(self, length: int) -> "Prefix":
         """Return the first so many positions, in the same memory."""
-        return Prefix([one[:, :length] for one in self.keys], [one[:, :length] for one in self.values])
+        return Prefix([key[:, :length] for key in self.keys], [value[:, :length] for value in self.values])
 
 
 class PrefixCache:
@@ -68,7 +68,7 @@ class PrefixCache:
         self._tenants[tenant] += prefix.num_bytes
         while self.num_bytes > self.max_bytes:
             [(largest, _)] = self._tenants.most_common(1)
-            oldest = next(one for one in self._prefixes if one[0] == largest)
+            oldest = next(prefix for prefix in self._prefixes if prefix[0] == largest)
             self._tenants[largest] -= self._prefixes.pop(oldest).num_bytes
 
 

@@ -29,7 +29,7 @@ class QueueFullError(LlocoError):
 
 
 class EngineUnavailableError(LlocoError):
-    """What generates elsewhere cannot be reached or used now: its operator can mend that, or time."""
+    """The remote engine is unavailable; retry later."""
 
 
 class Ticket(Protocol):
@@ -131,8 +131,8 @@ def fail_all(requests: Sequence[Request], error: Exception, decoder: Decoder) ->
     if not isinstance(error, LlocoError):
         _log.error("the decoder failed on %d requests", len(requests), exc_info=error)
         error = LlocoError(
-            f"an answer was wanted, {decoder.name} failed on it ({type(error).__name__}: {error}): try again, "
-            "with a shorter prompt if memory ran out"
+            f"{decoder.name} failed on this prompt ({type(error).__name__}: {error}): try again, with a shorter "
+            "prompt if memory ran out"
         )
     for request in requests:
         request.emit(error.with_traceback(None))

@@ -174,7 +174,7 @@ class StreamingEngine:
             else:
                 firsts.append(request)
         read = self._read_together(firsts, [], {earlier for earlier, _ in shared.values()})
-        known |= {one: read[earlier].first(length) for one, (earlier, length) in shared.items() if earlier in read}
+        known |= {later: read[earlier].first(length) for later, (earlier, length) in shared.items() if earlier in read}
         self._read_together([request for request in shared if request not in known], [])  # the first one failed
         self._read_together(list(known), list(known.values()))
 
@@ -185,7 +185,7 @@ class StreamingEngine:
         culprit fails."""
         if not arrivals:
             return {}
-        prompts, peft_names = [one.prompt for one in arrivals], [one.adapter for one in arrivals]
+        prompts, peft_names = [arrival.prompt for arrival in arrivals], [arrival.adapter for arrival in arrivals]
         batch = None
         try:
             batch, logits = DecodeBatch.read(self.decoder, prompts, peft_names, prefixes)

@@ -132,8 +132,8 @@ class DocumentContext:
             made_from = self._soft_prompt.provenance.text_digest
             if made_from != self.document.digest:
                 raise MismatchError(
-                    f"a soft prompt of document {self.document.id!r} (text {self.document.digest[:12]}) was wanted, "
-                    f"one made from text {made_from[:12]} came: compress the document again"
+                    f"the soft prompt of document {self.document.id!r} must be made from text "
+                    f"{self.document.digest[:12]}, got one made from {made_from[:12]}: compress the document again"
                 )
         return self._soft_prompt
 
@@ -156,9 +156,9 @@ class Passages:
         search_of: SearchOf,
     ) -> None:
         spans = split_passages(document.text, max_words)
-        texts = [PassageText(document.id, one.start, one.end, document.text[one.start : one.end]) for one in spans]
+        texts = [PassageText(document.id, span.start, span.end, document.text[span.start : span.end]) for span in spans]
         self._spans = {(0, span.start): span for span in spans}
-        self._ids = {(0, one.start): token_ids(tokenizer, one.text.strip()) for one in texts}
+        self._ids = {(0, text.start): token_ids(tokenizer, text.text.strip()) for text in texts}
         self._separator = token_ids(tokenizer, "\n")
         self._search = search_of(texts)
 
@@ -173,5 +173,5 @@ class Passages:
         """
         ranked = dict.fromkeys([*((0, hit.start) for hit in self._search.search(question, len(self._ids))), *self._ids])
         taken = pack_passages(ranked, self._ids.__getitem__, self._separator, limit)
-        ids = join_pieces([taken[place] for place in sorted(taken)], self._separator)
-        return ids, [self._spans[place] for place in ranked if place not in taken]
+        ids = join_pieces([taken[where] for where in sorted(taken)], self._separator)
+        return ids, [self._spans[where] for where in ranked if where not in taken]

@@ -60,7 +60,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         if not self.modes:
-            raise LlocoError(f"at least one mode was wanted, none came: choose some of {', '.join(MODES)}")
+            raise LlocoError(f"there must be at least one mode, got none: choose some of {', '.join(MODES)}")
         if unknown := [mode for mode in self.modes if mode.removesuffix(ADAPTER_SUFFIX) not in MODES]:
             raise LlocoError(f"there is no mode {unknown[0]!r}: choose some of {', '.join(MODES)}")
         if len(set(self.modes)) != len(self.modes):
@@ -195,7 +195,12 @@ class _Run:
             out=None if out is None else out / PREDICTIONS_FOLDER / f"{row}.json",
             on_progress=None if on_progress is None else partial(on_progress, row),
         )
-        scores = score(self.task, self.samples, {one.id: one.text for one in predictions}, seed=self.options.seed)
+        scores = score(
+            self.task,
+            self.samples,
+            {prediction.id: prediction.text for prediction in predictions},
+            seed=self.options.seed,
+        )
         return ModeResult(row, scores, tuple(predictions))
 
     def provenance(self) -> Provenance | None:
@@ -244,8 +249,12 @@ class _Run:
         """Return everything that a reader needs to make the numbers again, resolved."""
         options, decoder = self.options, self.engine.decoder
         by_task = sorted({template_for(self._tokenizer, sample).name for sample in self.samples})
-        names = {row: ", ".join(by_task) if one is None else one.name for row, one in self.templates.items()}
-        answer_lens = sorted({options.max_tokens or find_task(self.task).answer_tokens(one) for one in self.samples})
+        names = {
+            row: ", ".join(by_task) if template is None else template.name for row, template in self.templates.items()
+        }
+        answer_lens = sorted(
+            {options.max_tokens or find_task(self.task).answer_tokens(sample) for sample in self.samples}
+        )
         return {
             "modes": list(options.rows),
             "num_questions": len(self.samples),

@@ -73,17 +73,17 @@ def quality_plot(results: Results) -> Plot:
                 names.setdefault(key, f"{row.mode}, {run.name}")
     modes = [mode for mode, _ in points]
     lines = []
-    for place, (key, found) in enumerate(points.items()):
+    for index, (key, found) in enumerate(points.items()):
         name = key[0] if modes.count(key[0]) == 1 else names[key]
-        ordered = tuple(sorted(found, key=lambda one: (one.x, one.y)))
-        lines.append(Line(name, ordered, colour_of(name, place), marker_of(name, place)))
+        ordered = tuple(sorted(found, key=lambda point: (point.x, point.y)))
+        lines.append(Line(name, ordered, colour_of(name, index), marker_of(name, index)))
     every = [point for line in lines for point in line.points]
     label = metric.replace("_", " ")
     return Plot(
         "tokens",
         results.task,
-        symlog_axis("tokens or vectors that stand for a document (mean)", [one.x for one in every]),
-        linear_axis(label, [one.high for one in every]),
+        symlog_axis("tokens or vectors that stand for a document (mean)", [point.x for point in every]),
+        linear_axis(label, [point.high for point in every]),
         tuple(lines),
     )
 

@@ -108,7 +108,7 @@ def predict(
     contexts = _Contexts(engine.decoder, options, soft_prompt_of, budget_of, reading_of)
     log = None if out is None else WorkLog(out, _settings(samples, ordered[0], engine, contexts, template))
     with nullcontext() if log is None else log.claimed():
-        done = {} if log is None else {one.id: one for one in log.begin()}
+        done = {} if log is None else {prediction.id: prediction for prediction in log.begin()}
         if on_progress is not None and done:
             on_progress(len(done))
         adapter = _add_adapter(engine, options.adapter)
@@ -117,7 +117,7 @@ def predict(
             predictions = _answer(batch, engine, adapter)
             if log is not None:
                 log.append(predictions)
-            done |= {one.id: one for one in predictions}
+            done |= {prediction.id: prediction for prediction in predictions}
             if on_progress is not None:
                 on_progress(len(predictions))
         in_order = [done[sample.id] for sample in samples]
@@ -179,7 +179,7 @@ def _check(
     reading_of: Callable[[Document], DocumentReading] | None,
 ) -> None:
     if not samples:
-        raise DataError("samples to predict were wanted, none came: check --data and --limit")
+        raise DataError("there are no samples to predict: check --data and --limit")
     seen: set[str] = set()
     for sample in samples:
         if sample.id in seen:

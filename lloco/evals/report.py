@@ -108,8 +108,8 @@ def render_report(results: Sequence[Results], *, title: str = "lloco: results", 
         DataError: there are no results to show.
     """
     if not results:
-        raise DataError("a report shows the results of at least one task, none came: evaluate a task first")
-    sections = [_section(one) for one in results]
+        raise DataError("there are no results to report: evaluate a task first")
+    sections = [_section(result) for result in results]
     return render_page("evals/report.html.j2", title=title, command=command, sections=sections)
 
 
@@ -169,7 +169,7 @@ def _compared(results: Results) -> tuple[str, ...]:
     first = _headline_row(results).mode
     others = [row.mode for row in results.rows if row.mode != first]
     texts = [f"full{ADAPTER_SUFFIX}", "full"] if first.endswith(ADAPTER_SUFFIX) else ["full"]
-    return (first, next(one for one in [*texts, *others] if one in others)) if others else (first,)
+    return (first, next(text for text in [*texts, *others] if text in others)) if others else (first,)
 
 
 def _section(results: Results) -> Section:
@@ -222,7 +222,11 @@ def _reading_note(row: ModeResult) -> str:
 def _questions(results: Results) -> tuple[Question, ...]:
     """Return the first questions, as many as leave the page small."""
     answers = [
-        (row.mode, {one.id: one for one in row.predictions}, {one.id: one for one in row.scores.per_sample})
+        (
+            row.mode,
+            {prediction.id: prediction for prediction in row.predictions},
+            {sample_score.id: sample_score for sample_score in row.scores.per_sample},
+        )
         for row in results.rows
     ]
     places: dict[tuple[str, str], int] = {}
@@ -270,10 +274,10 @@ def _documents(samples: Sequence[Sample]) -> tuple[DocumentText, ...]:
     return tuple(
         DocumentText(
             document.title or document.id,
-            _shortened(document.text, MAX_DOCUMENT_CHARS) if place < MAX_DOCUMENTS else "",
+            _shortened(document.text, MAX_DOCUMENT_CHARS) if index < MAX_DOCUMENTS else "",
             counts[key],
         )
-        for place, (key, document) in enumerate(found.items())
+        for index, (key, document) in enumerate(found.items())
     )
 
 

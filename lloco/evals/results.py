@@ -30,17 +30,17 @@ class ModeResult:
     @property
     def context_tokens(self) -> float:
         """Mean number of document tokens that were read as text."""
-        return _mean([one.num_context_tokens for one in self.predictions])
+        return _mean([prediction.num_context_tokens for prediction in self.predictions])
 
     @property
     def virtual_tokens(self) -> float:
         """Mean number of virtual tokens that were read."""
-        return _mean([one.num_virtual_tokens for one in self.predictions])
+        return _mean([prediction.num_virtual_tokens for prediction in self.predictions])
 
     @property
     def document_tokens(self) -> float:
         """Mean number of tokens that the documents have."""
-        return _mean([one.num_document_tokens for one in self.predictions])
+        return _mean([prediction.num_document_tokens for prediction in self.predictions])
 
     @property
     def tokens_read(self) -> float:
@@ -50,18 +50,18 @@ class ModeResult:
     @property
     def compression_ratio(self) -> float | None:
         """Document tokens per virtual token, of soft prompts as they are before a cut; None where none was read."""
-        num_virtual = _mean([one.num_soft_prompt_tokens for one in self.predictions])
+        num_virtual = _mean([prediction.num_soft_prompt_tokens for prediction in self.predictions])
         return self.document_tokens / num_virtual if num_virtual else None
 
     @property
     def num_cut(self) -> int:
         """Questions whose context was shortened because the decoder has too few positions."""
-        return sum(one.is_cut for one in self.predictions)
+        return sum(prediction.is_cut for prediction in self.predictions)
 
     @property
     def seconds(self) -> float:
         """Time that generating took, over all questions."""
-        return sum(one.seconds for one in self.predictions)
+        return sum(prediction.seconds for prediction in self.predictions)
 
     def means(self) -> ResultRow:
         """Return the row of tables and of `results.json`."""
@@ -77,8 +77,8 @@ class ModeResult:
             compression_ratio=self.compression_ratio,
             seconds=self.seconds,
             num_cut=self.num_cut,
-            num_empty=sum(not one.text for one in self.predictions),
-            num_answers_cut=sum(one.is_answer_cut for one in self.predictions),
+            num_empty=sum(not prediction.text for prediction in self.predictions),
+            num_answers_cut=sum(prediction.is_answer_cut for prediction in self.predictions),
         )
 
     def value(self, metric: str) -> str:

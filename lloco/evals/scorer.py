@@ -96,14 +96,14 @@ def score(task: str, samples: Sequence[Sample], predictions: Mapping[str, Any], 
 
 def _check_ids(task: Task, samples: Sequence[Sample], answers: Mapping[str, str]) -> None:
     if not samples:
-        raise DataError(f"task {task.name}: wanted samples to score, got none")
+        raise DataError(f"task {task.name}: there are no samples to score")
     wanted = {sample.id for sample in samples}
     missing = [sample.id for sample in samples if sample.id not in answers]
     extra = [name for name in answers if name not in wanted]
     if missing and (task.on_missing == "error" or len(missing) == len(samples)):
         raise DataError(
-            f"task {task.name}: wanted a prediction for each of {len(samples)} samples, {len(missing)} are missing: "
-            f"{_some(missing)}: predict them, or score the same --data and --limit that were predicted"
+            f"task {task.name}: {len(missing)} of {len(samples)} samples have no prediction: {_some(missing)}: "
+            "predict them, or score the same --data and --limit that were predicted"
         )
     if extra and task.on_extra == "error":
         raise DataError(
@@ -113,8 +113,8 @@ def _check_ids(task: Task, samples: Sequence[Sample], answers: Mapping[str, str]
     unanswered = [sample.id for sample in samples if not sample.references]
     if unanswered:
         raise DataError(
-            f"task {task.name}: wanted reference answers, {len(unanswered)} samples have none: {_some(unanswered)}: "
-            "this looks like a split published without answers"
+            f"task {task.name}: {len(unanswered)} samples have no reference answers: {_some(unanswered)}: this looks "
+            "like a split published without answers"
         )
 
 

@@ -96,8 +96,8 @@ class LlamaForward:
         # The rotated half is subtracted where it comes from behind: the sign goes into the sine, once for all layers.
         rotation = (cos[:, :, None], torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[:, :, None])
         hidden = inputs_embeds.clone(memory_format=torch.contiguous_format).view(batch_size * num_new, hidden_size)
-        for place, layer in enumerate(self._layers):
-            hidden = layer(hidden, (batch_size, num_new), rotation, view, cache, place)
+        for index, layer in enumerate(self._layers):
+            hidden = layer(hidden, (batch_size, num_new), rotation, view, cache, index)
         return hidden.view(batch_size, num_new, hidden_size)
 
 
@@ -249,7 +249,7 @@ class _Layer:
         rotation: tuple[Tensor, Tensor],
         view: "_View",
         cache: Cache | None,
-        place: int,
+        index: int,
     ) -> Tensor:
         """Map hidden states (batch * num_new, hidden_size), which are lost, to those behind this layer.
 
@@ -265,7 +265,7 @@ class _Layer:
         query, key = _rotate(query, rotation), _rotate(key, rotation)
         keys, values = key.transpose(1, 2), value.transpose(1, 2)
         if cache is not None:
-            keys, values = cache.update(keys, values, place)
+            keys, values = cache.update(keys, values, index)
         attended = view.attend(query.transpose(1, 2), keys, values, self.scale)
         hidden = self.output.add(hidden, attended.transpose(1, 2).reshape(hidden.shape[0], -1), num_new)
         inputs = self.mlp_norm(hidden)

@@ -27,7 +27,7 @@ def can_read(model: nn.Module) -> bool:
     config = base.config
     if type(base).__module__ not in _SOURCES or type(body).__name__.removesuffix("Model") not in _FAMILIES:
         return False
-    if isinstance(model, PeftModel) and any(type(one) is not LoraConfig for one in model.peft_config.values()):
+    if isinstance(model, PeftModel) and any(type(lora) is not LoraConfig for lora in model.peft_config.values()):
         return False
     # Rotations of other types turn with the length.
     is_plain_attention = (

@@ -35,7 +35,7 @@ def read_archived_values(archive: Path, member: str) -> Iterator[tuple[str, Any]
         with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
             yield from _values(file, f"{archive}, {member}")
     except KeyError as error:
-        raise DataError(f"{archive}: wanted a member {member}, there is none: is it another data set?") from error
+        raise DataError(f"{archive} has no member {member}: is it another data set?") from error
     except _READ_ERRORS as error:
         raise _unreadable(str(archive), error) from error
 
@@ -61,8 +61,10 @@ def parse(data: bytes, name: str, line: int | None = None) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: wanted UTF-8, got byte {error.object[error.start]:#04x} at offset {error.start}: "
-                        "convert the file to UTF-8") from error  # fmt: skip
+        raise DataError(
+            f"{where} is not UTF-8 (byte {error.object[error.start]:#04x} at offset {error.start}): convert the file "
+            "to UTF-8"
+        ) from error  # fmt: skip
     except RecursionError as error:
         raise DataError(f"{where}: JSON nested too deeply to read: this is not the asked-for format") from error
     except json.JSONDecodeError as error:
@@ -97,7 +99,7 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
     lines = ((number, line) for number, line in all_lines if line.strip())
     number, first = next(lines, (0, b""))
     if not number:
-        raise DataError(f"{name} is empty: wanted JSON lines or a JSON array")
+        raise DataError(f"{name} is empty: it must hold JSON lines or a JSON array")
     if _spans_lines(name, first):
         whole = bytearray(b"\n" * (number - 1) + first)
         for _, line in all_lines:

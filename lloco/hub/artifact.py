@@ -59,11 +59,14 @@ class Artifact:
     @property
     def num_bytes(self) -> int:
         """Size of all files together."""
-        return sum(one.num_bytes for one in self.files.values())
+        return sum(file.num_bytes for file in self.files.values())
 
     def to_json(self) -> bytes:
         """Return the manifest's bytes; the same artifact gives the same bytes."""
-        files = {name: {"num_bytes": one.num_bytes, "sha256": one.sha256} for name, one in sorted(self.files.items())}
+        files = {
+            name: {"num_bytes": record.num_bytes, "sha256": record.sha256}
+            for name, record in sorted(self.files.items())
+        }
         values = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": self.kind}
         text = json.dumps({**values, "summary": dict(self.summary), "files": files}, indent=2, ensure_ascii=False)
         return (text + "\n").encode()
@@ -73,12 +76,12 @@ class Artifact:
         for name, record in self.files.items():
             file = folder / name
             if not file.is_file():
-                raise CheckpointError(f"{name} was wanted in {source}, which lists it, it is not there: push it again")
+                raise CheckpointError(f"{source} lists {name} and does not have it: push it again")
             found = record_of(file)
             if found != record:
                 raise CheckpointError(
-                    f"{name} of {record.num_bytes:,} bytes with digest {record.sha256[:12]} was wanted in {source}, it "
-                    f"has {found.num_bytes:,} bytes and {found.sha256[:12]}: it is damaged or changed, push it again"
+                    f"{name} of {source} must have {record.num_bytes:,} bytes and digest {record.sha256[:12]}, got "
+                    f"{found.num_bytes:,} bytes and {found.sha256[:12]}: it is damaged or changed, push it again"
                 )
 
 
@@ -122,31 +125,32 @@ def read_artifact(file: Path, source: str) -> Artifact:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
-            f"something that `lloco push` wrote was wanted, {MANIFEST} of {source} cannot be read ({reason}): check "
-            "the name, or push it again"
+            f"{MANIFEST} of {source} cannot be read ({reason}): check the name, or push it again"
         ) from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise CheckpointError(f"something that `lloco push` wrote was wanted, {source} is not: check the name")
+        raise CheckpointError(f"{source} was not written by `lloco push`: check the name")
     if values.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"format version {FORMAT_VERSION} was wanted, {source} has {values.get('format_version')!r}: a newer lloco "
+            f"format version must be {FORMAT_VERSION}, {source} has {values.get('format_version')!r}: a newer lloco "
             "may have written it, upgrade this one"
         )
     kind, summary, files = (values.get(key) for key in ("kind", "summary", "files"))
     if not isinstance(kind, str) or kind not in KINDS:
-        raise CheckpointError(f"a {', '.join(KINDS)} was wanted, {source} is a {kind!r}: a newer lloco may know it")
+        raise CheckpointError(
+            f"kind must be one of {', '.join(KINDS)}, {source} is a {kind!r}: a newer lloco may know it"
+        )
     if not isinstance(summary, dict) or not isinstance(files, dict) or not files:
-        raise CheckpointError(f"a list of files was wanted in {MANIFEST} of {source}, it has none: push it again")
-    return Artifact(kind, summary, {name: _record(kind, name, one, source) for name, one in files.items()})
+        raise CheckpointError(f"{MANIFEST} of {source} has no list of files: push it again")
+    return Artifact(kind, summary, {name: _record(kind, name, record, source) for name, record in files.items()})
 
 
 def _record(kind: str, name: str, value: object, source: str) -> FileRecord:
     if not KINDS[kind].fullmatch(name):
         raise CheckpointError(
-            f"files of a {kind} were wanted in {source}, it lists {name[:200]!r}, which none has (pickles, code and "
-            "paths out of the folder are never fetched): do not use it"
+            f"{source} lists {name[:200]!r}, which is no file of a {kind} (pickles, code and paths out of the folder "
+            "are never fetched): do not use it"
         )
     match value:
         case {"num_bytes": int(num_bytes), "sha256": str(digest)} if num_bytes >= 0 and len(digest) == 64:
             return FileRecord(num_bytes, digest)
-    raise CheckpointError(f"size and digest of {name} were wanted in {MANIFEST} of {source}: push it again")
+    raise CheckpointError(f"{MANIFEST} of {source} lacks size or digest of {name}: push it again")

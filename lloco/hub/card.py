@@ -23,7 +23,7 @@ _USE = {
 }
 
 
-def card_of(artifact: Artifact, place: str, licence: str | None, results: Path | None) -> bytes:
+def card_of(artifact: Artifact, source: str, licence: str | None, results: Path | None) -> bytes:
     """Return the card; its last line holds a digest of the others, which tells whether it was edited since.
 
     Raises:
@@ -31,7 +31,7 @@ def card_of(artifact: Artifact, place: str, licence: str | None, results: Path |
     """
     if licence is not None and not _LICENCE.fullmatch(licence):
         raise DataError(
-            f"a licence identifier such as apache-2.0 was wanted, {licence!r} came: name it so, or leave it out"
+            f"licence must be an identifier such as apache-2.0, got {licence!r}: name it so, or leave it out"
         )
     summary = artifact.summary
     base = str(summary.get("base_model", ""))
@@ -51,7 +51,7 @@ def card_of(artifact: Artifact, place: str, licence: str | None, results: Path |
         f"| | |\n|---|---|\n| kind | {artifact.kind} |",
         *table,
         f"| licence | {licence or 'not stated'} |",
-        f"\n```sh\n{_USE[artifact.kind].format(place=place)}\n```",
+        f"\n```sh\n{_USE[artifact.kind].format(source=source)}\n```",
     ]
     written = "\n".join([*text, *_results_lines(artifact, results)]) + "\n\n"
     return (written + _mark(written)).encode()
@@ -105,9 +105,7 @@ def _results_lines(artifact: Artifact, path: Path | None) -> list[str]:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or repr(error)
-        raise DataError(
-            f"results of `lloco evaluate` were wanted, {path} cannot be read ({reason}): check it"
-        ) from error
+        raise DataError(f"results of `lloco evaluate` in {path} cannot be read ({reason}): check it") from error
     return lines
 
 

@@ -35,16 +35,14 @@ def fill_texts(folder: Path, out: Path, documents: Mapping[str, Document]) -> No
     lines = []
     for line in _lines(folder):
         if not isinstance(line, dict) or not {"id", "passages", "soft_prompt", "text_digest"} == set(line):
-            raise StoreError(
-                f"documents without texts were wanted in {folder / DOCUMENTS}, it has others: push it again"
-            )
+            raise StoreError(f"{folder / DOCUMENTS} must hold documents without texts, it has others: push it again")
         empty = Document(str(line["id"]), "")
         document = empty if line["text_digest"] == empty.digest else documents.get(str(line["text_digest"]))
         if document is None:
             raise StoreError(
-                f"the text of document {line['id']!r} with digest {str(line['text_digest'])[:12]} was wanted, this "
-                f"corpus was pushed without texts and none of the {len(documents)} given has it: name the files it was "
-                "made from with --documents"
+                f"this corpus was pushed without texts, and none of the {len(documents)} documents given has the text "
+                f"of {line['id']!r} (digest {str(line['text_digest'])[:12]}): name the files it was made from with "
+                "--documents"
             )
         taken = {key: line[key] for key in ("id", "passages", "soft_prompt")}
         lines.append(taken | {"title": document.title, "source": document.source, "text": document.text})
@@ -66,9 +64,7 @@ def _lines(folder: Path) -> list[Any]:
         with (folder / DOCUMENTS).open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"documents were wanted, {folder / DOCUMENTS} cannot be read ({error}): push it again"
-        ) from error
+        raise StoreError(f"{folder / DOCUMENTS} cannot be read ({error}): push it again") from error
 
 
 def _write(folder: Path, lines: list[dict[str, Any]]) -> None:

@@ -62,7 +62,9 @@ def place_of(name: str, *, revision: str | None = None, is_private: bool = False
     path = Path(name).expanduser()
     if path.is_dir() or not _HUB_ID.fullmatch(name):
         if revision is not None or is_private:
-            raise CheckpointError(f"a hub id such as owner/name was wanted, {name} is a folder: leave the flags out")
+            raise CheckpointError(
+                f"flags of the hub need a hub id such as owner/name, {name} is a folder: leave the flags out"
+            )
         return FolderPlace(name, path)
     if path.parent.is_dir():
         raise CheckpointError(
@@ -93,8 +95,7 @@ class FolderPlace:
                 write_durably(old_card, card)
                 return True
             raise CheckpointError(
-                f"a new folder was wanted for the {artifact.kind}, {self.name} exists and holds something else: choose "
-                "another, or remove it"
+                f"{self.name} exists and holds something else than this {artifact.kind}: choose another, or remove it"
             )
         with new_folder(self.path) as temporary:
             copy_files(artifact, folder, temporary, self.name)
@@ -128,14 +129,13 @@ class HubPlace:
             info = api.model_info(self.name, revision=self.revision)
             if self.is_private and info.private is False:
                 raise CheckpointError(
-                    f"a private repository was wanted, {self.name} is there and public: make it private on the Hub, or "
-                    "choose another name"
+                    f"{self.name} is there and public, not private: make it private on the Hub, or choose another name"
                 )
-            there = {one.rfilename for one in info.siblings or []}
+            there = {sibling.rfilename for sibling in info.siblings or []}
             if (others := there - {".gitattributes", CARD}) and MANIFEST not in there:
                 raise CheckpointError(
-                    f"an empty repository or one of `lloco push` was wanted, {self.name} holds {sorted(others)[0]} and "
-                    f"no {MANIFEST}: choose another name, so that nothing there is lost"
+                    f"{self.name} holds {sorted(others)[0]} and no {MANIFEST}, so it is not of `lloco push`: choose "
+                    "another name, so that nothing there is lost"
                 )
             added: list[CommitOperationAdd] = []
             gone: list[CommitOperationDelete] = []
@@ -166,19 +166,19 @@ class HubPlace:
         with _hub(f"pull {self.name}"):
             api = HfApi()
             info = api.model_info(self.name, revision=self.revision, files_metadata=True)
-            sizes = {one.rfilename: one.size for one in info.siblings or []}
+            sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or []}
             if (sizes.get(MANIFEST) or 0) > MAX_MANIFEST_BYTES:
                 raise CheckpointError(f"{MANIFEST} of {self.name} has {sizes[MANIFEST]:,} bytes: do not use it")
             if MANIFEST not in sizes:
                 raise CheckpointError(
-                    f"something that `lloco push` wrote was wanted, {self.name} has no {MANIFEST}: a published "
-                    "checkpoint or adapter is fetched by `lloco import`"
+                    f"{self.name} has no {MANIFEST}, so `lloco push` did not write it: a published checkpoint or "
+                    "adapter is fetched by `lloco import`"
                 )
             artifact = read_artifact(self._file(api, MANIFEST, info.sha), self.name)
         for name, record in artifact.files.items():
             if sizes.get(name) not in (None, record.num_bytes):
                 raise CheckpointError(
-                    f"{name} of {record.num_bytes:,} bytes was wanted, {self.name} has {sizes[name]:,}: do not use it"
+                    f"{name} of {self.name} must have {record.num_bytes:,} bytes, got {sizes[name]:,}: do not use it"
                 )
         return artifact
 
@@ -186,7 +186,7 @@ class HubPlace:
         """Download the files that the manifest lists into the client's cache."""
         with _hub(f"pull {self.name}"):
             # Every file of the repository is compared with every pattern: the many files of a corpus get one.
-            names = {f"{SOFT_PROMPTS}*" if one.startswith(SOFT_PROMPTS) else one for one in artifact.files}
+            names = {f"{SOFT_PROMPTS}*" if file.startswith(SOFT_PROMPTS) else file for file in artifact.files}
             patterns = [MANIFEST, CARD, *sorted(names)]
             return Path(snapshot_download(self.name, revision=self.revision, allow_patterns=patterns))
 
@@ -251,7 +251,7 @@ def copy_files(artifact: Artifact, folder: Path, out: Path, source: str) -> None
     """Copy the artifact's files and write its manifest; the copies are checked against it."""
     for name in artifact.files:
         if not (folder / name).is_file():
-            raise CheckpointError(f"{name} was wanted in {source}, which lists it, it is not there: push it again")
+            raise CheckpointError(f"{source} lists {name} and does not have it: push it again")
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, out / name)
     artifact.check_files(out, source)

@@ -31,8 +31,8 @@ def find_artifact(place: Place, max_bytes: int = MAX_BYTES) -> Artifact:
     artifact = place.find()
     if artifact.num_bytes > max_bytes:
         raise CheckpointError(
-            f"at most {max_bytes:,} bytes were wanted, {place.name} has {artifact.num_bytes:,}: raise --max-gigabytes "
-            "if you trust it"
+            f"{place.name} has {artifact.num_bytes:,} bytes, more than {max_bytes:,}: raise --max-gigabytes if you "
+            "trust it"
         )
     return artifact
 
@@ -47,8 +47,7 @@ def pull_folder(artifact: Artifact, place: Place, out: Path) -> bool:
         manifest = out / MANIFEST
         if not manifest.is_file() or manifest.read_bytes() != artifact.to_json():
             raise CheckpointError(
-                f"a new folder was wanted for {place.name}, {out} exists and holds something else: choose another "
-                "--out, or remove it"
+                f"{out} exists and holds something else than {place.name}: choose another --out, or remove it"
             )
         artifact.check_files(out, str(out))
         return False
@@ -63,7 +62,7 @@ def _check_loads(artifact: Artifact, folder: Path, source: str) -> None:
     if artifact.kind == "adapter":
         read_adapter(folder)
     if artifact.kind == "compressor" and weights_digest(folder) != artifact.summary.get("weights_digest"):
-        raise CheckpointError(f"the weights that {source} tells of were wanted, it holds others: push it again")
+        raise CheckpointError(f"{source} holds other weights than it names: push it again")
 
 
 def pull_corpus(
@@ -95,7 +94,7 @@ def pull_corpus(
             return chosen, len(store.corpus(chosen).document_ids()), False
         if artifact.summary.get("has_text") is not True:
             filled.mkdir()
-            fill_texts(listed, filled, {one.digest: one for one in documents})
+            fill_texts(listed, filled, {document.digest: document for document in documents})
             folder = filled
         return (*import_corpus(store, folder, chosen, replace=replace), True)
 
@@ -106,8 +105,8 @@ def _holds(store: Store, name: str, artifact: Artifact, folder: Path) -> bool:
     if corpus.summary().adapter_digest != artifact.summary.get("adapter_digest"):
         return False
     if artifact.summary.get("has_text") is True and pushed_titles(folder) != [
-        (one.id, one.title, one.source) for one in corpus.documents()
+        (document.id, document.title, document.source) for document in corpus.documents()
     ]:
         return False
-    held = sorted(file_digest(corpus.soft_prompt(one).to_bytes()) for one in corpus.document_ids())
+    held = sorted(file_digest(corpus.soft_prompt(document_id).to_bytes()) for document_id in corpus.document_ids())
     return held == sorted(Path(file).stem for file in artifact.files if file.startswith(SOFT_PROMPTS))

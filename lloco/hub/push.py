@@ -76,20 +76,20 @@ def _compressor_summary(folder: Path) -> dict[str, Any]:
     design = design_of(folder)
     if design is None:
         raise CheckpointError(
-            f"a compressor was wanted, {folder} has neither {SUMMARY_KEY} nor a compressor_design: it is a plain "
-            "language model"
+            f"{folder} is a plain language model, not a compressor: it has neither {SUMMARY_KEY} nor a "
+            "compressor_design"
         )
     if is_delta(folder):
         return _delta_summary(folder, design)
     own = {"autocompressor": SUMMARY_KEY, "icae": TENSOR_PREFIX + SUMMARIES}.get(design, f"{TENSOR_PREFIX}scale")
     if find_tensor(folder, own) is None:
         raise CheckpointError(
-            f"a compressor was wanted, {folder} is of design {design} and has no {TENSOR_PREFIX}* tensors: it was "
-            "saved as a plain language model; push the folder that was trained"
+            f"{folder} is of design {design} and has no {TENSOR_PREFIX}* tensors: it was saved as a plain language "
+            "model; push the folder that was trained"
         )
     if weight_files(folder)[0].suffix != ".safetensors":
         raise CheckpointError(
-            f"a compressor in safetensors was wanted, {folder} holds pickles: convert it with `lloco import "
+            f"the compressor must be in safetensors, {folder} holds pickles: convert it with `lloco import "
             f"autocompressor {folder} --out DIR` first"
         )
     return {
@@ -129,7 +129,7 @@ def _shape(folder: Path) -> dict[str, int]:
     config = read_value(folder / "config.json")
     shape = {key: config.get(key) for key in ("hidden_size", "summary_length")}
     if not all(type(value) is int for value in shape.values()):
-        raise CheckpointError(f"hidden_size and summary_length were wanted in {folder / 'config.json'}, {shape} came")
+        raise CheckpointError(f"{folder / 'config.json'} must have hidden_size and summary_length, got {shape}")
     return shape
 
 
@@ -148,7 +148,7 @@ def _adapter_summary(folder: Path) -> dict[str, Any]:
 def _check_is_no_pickle(adapter: Path) -> None:
     if weight_file(adapter).name != WEIGHT_FILES[0]:
         raise CheckpointError(
-            f"an adapter in safetensors was wanted, {adapter} holds a pickle: convert it with `lloco import adapter "
+            f"the adapter must be in safetensors, {adapter} holds a pickle: convert it with `lloco import adapter "
             f"{adapter} --out DIR` first"
         )
 
@@ -163,7 +163,7 @@ def _corpus(corpus: Corpus, folder: Path, with_text: bool) -> Artifact:
         _check_is_no_pickle(adapter)
     num_documents = export_corpus(corpus, folder)
     if not num_documents:
-        raise CheckpointError(f"a corpus with documents was wanted, {corpus.name!r} has none: compress some first")
+        raise CheckpointError(f"corpus {corpus.name!r} has no documents: compress some first")
     if not with_text:
         strip_texts(folder)
     summary = corpus.summary()

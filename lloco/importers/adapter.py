@@ -43,7 +43,7 @@ def published_wording(source: str | Path) -> Template | None:
 
 def adapter_width(weights: Mapping[str, Tensor]) -> int | None:
     """Return the width of the model that an adapter's weights are for; None where it adapts no query projection."""
-    return next((one.shape[1] for name, one in weights.items() if name.endswith("q_proj.lora_A.weight")), None)
+    return next((weight.shape[1] for name, weight in weights.items() if name.endswith("q_proj.lora_A.weight")), None)
 
 
 def import_adapter(
@@ -64,8 +64,8 @@ def import_adapter(
     wording = template or Template.of_adapter(folder) or published_wording(source)
     if wording is None:
         raise CheckpointError(
-            f"an adapter with its wording was wanted, {source} has no {TEMPLATE_FILE} and is none of the released "
-            f"{', '.join(WORDINGS)}: name the wording it was trained with by --template"
+            f"{source} has no {TEMPLATE_FILE} and is none of the released {', '.join(WORDINGS)}: name the wording it "
+            "was trained with by --template"
         )
     temporary = out.with_name(f".{out.name}.{os.getpid()}{TEMP_SUFFIX}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -88,8 +88,7 @@ def import_adapter(
             fsync_folder(out.parent)
         elif not (out / CONFIG_FILE).is_file() or adapter_digest(out) != digest:
             raise CheckpointError(
-                f"a new folder was wanted for the adapter {source}, {out} exists and holds something else: choose "
-                "another --out, or remove it"
+                f"{out} exists and holds something else than adapter {source}: choose another --out, or remove it"
             )
         elif (temporary / ORIGIN_FILE).is_file():
             _keep_origin(out / ORIGIN_FILE, (temporary / ORIGIN_FILE).read_bytes())
@@ -116,8 +115,7 @@ def _origin(model: str | Path, width: int | None, source: str | Path) -> bytes:
         raise CheckpointError(f"config.json of {model} must have hidden_size: check it")
     if width not in (None, wide):
         raise MismatchError(
-            f"the model that {source} was trained on was wanted, {width} wide, {model} is {wide} wide: name the "
-            "adapter's own model"
+            f"{source} was trained on a model {width} wide, {model} is {wide} wide: name the adapter's own model"
         )
     name = str(folder.resolve()) if Path(model).expanduser().is_dir() else str(model)
     values = {
@@ -139,7 +137,7 @@ def set_corpus_adapter(corpus: Corpus, folder: Path) -> str:
     width, wanted = adapter_width(weights), corpus.summary().hidden_size
     if None not in (width, wanted) and width != wanted:
         raise MismatchError(
-            f"an adapter for a model {wanted} wide was wanted, as the soft prompts of corpus {corpus.name!r} are, "
-            f"{folder} is for one {width} wide: use the adapter of the corpus's own model"
+            f"the soft prompts of corpus {corpus.name!r} are for a model {wanted} wide, {folder} is an adapter for "
+            f"one {width} wide: use the adapter of the corpus's own model"
         )
     return corpus.set_adapter(folder)

@@ -57,8 +57,8 @@ def import_autocompressor(source: str | Path, out: Path, *, max_shard_bytes: int
         digest = weights_digest(folder)
         if not (out / "config.json").is_file() or weights_digest(out) != digest:
             raise CheckpointError(
-                f"a new folder was wanted for the weights of {source}, {out} exists and holds something else: choose "
-                "another --out, or remove it"
+                f"{out} exists and holds something else than the weights of {source}: choose another --out, or remove "
+                "it"
             )
     return Imported(out, digest, len(sizes), len(shards), summaries[0], summaries[1], is_new)
 
@@ -71,18 +71,18 @@ def _check(folder: Path, source: str | Path) -> tuple[dict[str, int], tuple[int,
     for name, tensor in iter_tensors(folder):
         shapes[name], sizes[name] = tuple(tensor.shape), tensor.nbytes
         if name == SUMMARY_KEY and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"finite weights were wanted, {name} of {source} holds NaN: fetch it again")
+            raise CheckpointError(f"{name} of {source} holds NaN: fetch it again")
     summaries = shapes.pop(SUMMARY_KEY, None)
     if summaries is None:
         raise CheckpointError(
-            f"an AutoCompressor was wanted and {source} has no {SUMMARY_KEY}: it is a plain language model, or a shard "
-            "is missing; name an AutoCompressor checkpoint"
+            f"{source} has no {SUMMARY_KEY}: it is a plain language model, or a shard is missing; name an "
+            "AutoCompressor checkpoint"
         )
     length = getattr(config, "summary_length", None)
     if len(summaries) != 2 or summaries[1] != config.hidden_size or length not in (None, summaries[0]):
         raise CheckpointError(
-            f"{SUMMARY_KEY} of shape ({length or 'summary_length'}, {config.hidden_size}) was wanted as {folder}/"
-            f"config.json says, it has {summaries}: the files are of two models, fetch them again"
+            f"{SUMMARY_KEY} must have shape ({length or 'summary_length'}, {config.hidden_size}), as "
+            f"{folder}/config.json says, got {summaries}: the files are of two models, fetch them again"
         )
     _check_complete(config, shapes, source)
     return sizes, (summaries[0], summaries[1])
@@ -98,8 +98,9 @@ def _llama_config(folder: Path, source: str | Path) -> PreTrainedConfig:
         ) from error
     if config.model_type != "llama":
         raise CheckpointError(
-            f"an AutoCompressor on Llama was wanted, {source} is built on {config.model_type}, whose summary tokens "
-            "are read in another way: name a Llama checkpoint, such as princeton-nlp/AutoCompressor-Llama-2-7b-6k"
+            f"the AutoCompressor must be built on Llama, {source} is built on {config.model_type}, whose summary "
+            "tokens are read in another way: name a Llama checkpoint, such as "
+            "princeton-nlp/AutoCompressor-Llama-2-7b-6k"
         )
     return config
 
@@ -108,7 +109,7 @@ def _check_complete(config: PreTrainedConfig, shapes: dict[str, tuple[int, ...]]
     """Compare names and shapes with those of the config's model, which is built without memory for weights."""
     model_class: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        wanted = {name: tuple(one.shape) for name, one in model_class.from_config(config).state_dict().items()}
+        wanted = {name: tuple(tensor.shape) for name, tensor in model_class.from_config(config).state_dict().items()}
     if config.tie_word_embeddings:
         wanted.pop("lm_head.weight", None)
     if missing := sorted(wanted.keys() - shapes.keys()):
@@ -119,13 +120,12 @@ def _check_complete(config: PreTrainedConfig, shapes: dict[str, tuple[int, ...]]
     unknown = [name for name in shapes if name not in wanted and not name.endswith(_IGNORED_END)]
     if unknown and unknown != ["lm_head.weight"]:
         raise CheckpointError(
-            f"a Llama model's tensors were wanted in {source}, {unknown[0]} is none of them: this is another kind of "
-            "checkpoint"
+            f"{source} has {unknown[0]}, which is no tensor of a Llama model: this is another kind of checkpoint"
         )
     for name in sorted(wanted):
         if shapes[name] != wanted[name]:
             raise CheckpointError(
-                f"{name} of shape {wanted[name]} was wanted as the config of {source} says, it has {shapes[name]}: the "
+                f"{name} must have shape {wanted[name]}, as the config of {source} says, got {shapes[name]}: the "
                 "files are of two models, fetch them again"
             )
 

@@ -53,7 +53,9 @@ def made_by(name: str, folder: Path, *, segment_len: int | None = None, base_mod
     """
     summaries = find_tensor(folder, SUMMARY_KEY)
     if summaries is None:
-        raise CheckpointError(f"a compressor was wanted, {name} has no {SUMMARY_KEY}: name the one that made the file")
+        raise CheckpointError(
+            f"{name} has no {SUMMARY_KEY}, so it is not a compressor: name the one that made the file"
+        )
     length, width = int(summaries.shape[0]), int(summaries.shape[1])
     segment_len = segment_len or _declared_segment_len(folder) or PUBLISHED_SEGMENT_LEN
     return MadeBy(name, folder, weights_digest(folder), length, width, segment_len, base_model or name)
@@ -63,7 +65,7 @@ def _declared_segment_len(folder: Path) -> int | None:
     try:
         value = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("segment_len")
     except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"config.json of a compressor was wanted, {folder} has none to read: {error}") from error
+        raise CheckpointError(f"{folder} has no config.json of a compressor that can be read: {error}") from error
     return value if isinstance(value, int) and value > 0 else None
 
 
@@ -81,37 +83,37 @@ def read_embeddings(path: Path, compressor: MadeBy) -> dict[str, Tensor]:
         if not isinstance(error, OSError | RuntimeError):  # the unpickler's own words advise to run the code
             reason = "it is damaged, of another kind, or holds more than tensors"
         raise DataError(
-            f"an embeddings file with tensors alone was wanted, {path} cannot be read as one ({reason}): copy it "
-            "again, or do not use it where it holds code"
+            f"{path} cannot be read as an embeddings file with tensors alone ({reason}): copy it again, or do not use "
+            "it where it holds code"
         ) from error
     if not isinstance(found, dict) or not found:
-        came = f"a {type(found).__name__}" if found or not isinstance(found, dict) else "an empty dict"
-        raise DataError(f"a dict from document id to vectors was wanted, {path} holds {came}: name an embeddings file")
+        kind = f"a {type(found).__name__}" if found or not isinstance(found, dict) else "an empty dict"
+        raise DataError(f"{path} must hold a dict from document id to vectors, got {kind}: name an embeddings file")
     vectors = {str(key): _checked(str(key), value, path, compressor) for key, value in found.items()}
     if len(vectors) != len(found):
-        raise DataError(f"ids that differ were wanted, {path} has one as text and as a number: write it once")
+        raise DataError(f"ids must differ, {path} has one as text and as a number: write it once")
     return vectors
 
 
 def _checked(id: str, value: object, path: Path, compressor: MadeBy) -> Tensor:
     where = f"{path}: {id!r}"
     if not isinstance(value, Tensor) or not value.is_floating_point():
-        came = f"{value.dtype} numbers" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise DataError(f"{where}: floating point vectors were wanted, {came} came: keep the vectors alone")
+        kind = f"{value.dtype} numbers" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise DataError(f"{where}: must be floating point vectors, got {kind}: keep the vectors alone")
     if value.ndim != 2 or not len(value) or len(value) % compressor.summary_length:
         raise MismatchError(
-            f"{where}: (segments x {compressor.summary_length}, {compressor.hidden_size}) vectors were wanted as "
-            f"{compressor.name} makes them, {tuple(value.shape)} came: name the compressor that made the file"
+            f"{where}: must be (segments x {compressor.summary_length}, {compressor.hidden_size}) vectors, as "
+            f"{compressor.name} makes them, got {tuple(value.shape)}: name the compressor that made the file"
         )
     if value.shape[1] != compressor.hidden_size:
         raise MismatchError(
-            f"{where}: vectors {compressor.hidden_size} wide were wanted as {compressor.name} makes them, they are "
-            f"{value.shape[1]} wide: name the compressor that made the file"
+            f"{where}: vectors must be {compressor.hidden_size} wide, as {compressor.name} makes them, got "
+            f"{value.shape[1]}: name the compressor that made the file"
         )
     if not bool(torch.isfinite(value).all()) or bool((value == 0).all(dim=1).any()):
-        raise DataError(f"{where}: finite vectors that are not zero were wanted, some are not: make the file again")
+        raise DataError(f"{where}: vectors must be finite and not zero, some are not: make the file again")
     if dtype_name(value.dtype) not in STORAGE_DTYPES:
-        raise DataError(f"{where}: float32, bfloat16 or float16 was wanted, {value.dtype} came: convert the vectors")
+        raise DataError(f"{where}: must be float32, bfloat16 or float16, got {value.dtype}: convert the vectors")
     return value
 
 
@@ -125,8 +127,8 @@ def texts_by_key(path: Path, keys: Iterable[str], documents: Mapping[str, Docume
     if missing := [key for key in keys if key not in documents]:
         some = ", ".join(map(repr, list(documents)[:3]))
         raise DataError(
-            f"the text of every document was wanted, {len(missing)} of the {len(keys)} ids in {path} have none, first "
-            f"{missing[0]!r}; there are {some}: give all the texts, or none"
+            f"{len(missing)} of the {len(keys)} ids in {path} have no text, first {missing[0]!r}; there are {some}: "
+            "give all the texts, or none"
         )
     return {key: documents[key] for key in keys}
 
@@ -145,14 +147,10 @@ def soft_prompts_of(
         document = documents.get(id) or Document(id, "")
         if document.id in made:
             if not torch.equal(made[document.id][1].embeds, embeds):
-                raise DocumentError(
-                    f"one soft prompt a document was wanted, {document.id!r} has two, the second is {id!r}"
-                )
+                raise DocumentError(f"document {document.id!r} has two soft prompts, the second is {id!r}")
             continue
         if not document.id.strip() or not document.id.isprintable():
-            raise DocumentError(
-                f"an id of printable characters was wanted, {document.id!r} came: rename it in the file"
-            )
+            raise DocumentError(f"an id must have printable characters, got {document.id!r}: rename it in the file")
         num_most = len(embeds) // compressor.summary_length * compressor.segment_len
         num_tokens = num_most
         if tokenizer is not None:
@@ -160,9 +158,9 @@ def soft_prompts_of(
             slack = _SLACK_TOKENS * (1 + len(document.text) // _CUT_CHARACTERS)
             if num_tokens + slack <= num_most - compressor.segment_len:
                 raise DocumentError(
-                    f"document {id!r}: vectors of at most {num_tokens} tokens were wanted, {len(embeds)} came, which "
-                    f"stand for more than {num_most - compressor.segment_len}: they are of another text, or of another "
-                    "segment length"
+                    f"document {id!r}: vectors must stand for at most {num_tokens} tokens, got {len(embeds)}, which "
+                    f"stand for more than {num_most - compressor.segment_len}: they are of another text, or of "
+                    "another segment length"
                 )
         provenance = Provenance(
             document_id=document.id,

@@ -51,7 +51,7 @@ def import_icae(file: Path, base: str | Path, out: Path) -> ImportedIcae:
         CheckpointError: not ICAE's weights, not for this base, or `out` exists.
     """
     if out.exists():
-        raise CheckpointError(f"a new folder was wanted, {out} exists: choose another --out, or remove it")
+        raise CheckpointError(f"{out} exists: choose another --out, or remove it")
     embeddings, lora = _read(file)
     folder = checkpoint_folder(base)
     dtype = getattr(AutoConfig.from_pretrained(folder, trust_remote_code=False), "dtype", None)
@@ -72,19 +72,19 @@ def _read(file: Path) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
     try:
         tensors = load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"ICAE weights in safetensors were wanted, {file} cannot be read ({error})") from error
+        raise CheckpointError(f"{file} cannot be read as ICAE weights in safetensors ({error})") from error
     embeddings = tensors.pop(EMBEDDINGS, None)
     sides: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if (found := _LORA.fullmatch(name)) is None or tensor.ndim != 2:
-            raise CheckpointError(f"LoRA matrices and {EMBEDDINGS} were wanted in {file}, it holds {name}: no ICAE v2")
+            raise CheckpointError(f"{file} must hold LoRA matrices and {EMBEDDINGS}, got {name}: it is no ICAE v2")
         sides.setdefault(found["module"], {})[found["side"]] = tensor
     if embeddings is None or embeddings.ndim != 2 or len(embeddings) <= NUM_SPECIAL or not sides:
-        raise CheckpointError(f"LoRA matrices and {EMBEDDINGS} were wanted in {file}, some are missing: no ICAE v2")
+        raise CheckpointError(f"{file} lacks LoRA matrices or {EMBEDDINGS}: it is no ICAE v2")
     if lone := [module for module, pair in sides.items() if len(pair) != 2]:
-        raise CheckpointError(f"pairs of LoRA matrices were wanted in {file}, {lone[0]} has one: fetch it again")
+        raise CheckpointError(f"{file} must hold pairs of LoRA matrices, {lone[0]} has one: fetch it again")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in (embeddings, *tensors.values())):
-        raise CheckpointError(f"finite weights were wanted, {file} holds NaN or infinity: fetch it again")
+        raise CheckpointError(f"{file} holds NaN or infinity: fetch it again")
     return embeddings, {module: (pair["A"], pair["B"]) for module, pair in sides.items()}
 
 

@@ -56,7 +56,7 @@ def checkpoint_folder(path_or_hub_id: str | Path) -> Path:
             raise CheckpointError(f"no GGUF file at {name}: check the path")
         return gguf_folder(path, weights_digest)
     if path.exists():
-        raise CheckpointError(f"a checkpoint folder was wanted, {name} is a file: name the folder that it is in")
+        raise CheckpointError(f"{name} is a file, not a checkpoint folder: name the folder that it is in")
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise CheckpointError(
             f"no checkpoint at {name}: give an existing folder or a hub id such as owner/name, a .gguf file, or a name "
@@ -76,9 +76,9 @@ def _download(hub_id: str) -> Path:
     folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
     modules = [path for path in folder.glob(MODULE_FOLDERS) if path.is_dir()]
     pickles = [
-        pattern if place == folder else f"{place.name}/{pattern}"
-        for place in (folder, *modules)
-        if not any(place.glob("*.safetensors"))
+        pattern if module == folder else f"{module.name}/{pattern}"
+        for module in (folder, *modules)
+        if not any(module.glob("*.safetensors"))
         for pattern in HUB_PICKLES
     ]
     return Path(snapshot_download(hub_id, allow_patterns=pickles)) if pickles else folder
@@ -106,9 +106,7 @@ def weight_files(folder: Path) -> list[Path]:
             if missing := [shard for shard in shards if not (folder / shard).is_file()]:
                 raise CheckpointError(f"{folder} lacks {', '.join(missing)}, which its index names: fetch them again")
             return [folder / shard for shard in shards]
-    raise CheckpointError(
-        f"weights were wanted in {folder}, none of {', '.join(WEIGHT_FILES)} (or their index) is there"
-    )
+    raise CheckpointError(f"{folder} has no weights: none of {', '.join(WEIGHT_FILES)} (or their index) is there")
 
 
 def iter_tensors(folder: Path, is_wanted: IsWanted = lambda name: True) -> Iterator[tuple[str, Tensor]]:
@@ -138,7 +136,7 @@ def _iter_pickle(file: Path, is_wanted: IsWanted) -> Iterator[tuple[str, Tensor]
     # Files from before PyTorch 1.6 are no zip archives and cannot be mapped into memory.
     state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"tensors by name were wanted, {file} holds other things: save the state dict alone")
+        raise CheckpointError(f"{file} must hold tensors by name, it holds other things: save the state dict alone")
     for name in sorted(state):
         if is_wanted(name):
             yield name, state[name]
@@ -168,7 +166,7 @@ def write_checkpoint(folder: Path, write: Callable[[Path], None]) -> str:
         CheckpointError: `folder` is a file.
     """
     if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"a folder for the checkpoint was wanted, {folder} is a file: name another place")
+        raise CheckpointError(f"{folder} is a file, not a folder for the checkpoint: name another")
     make_folder_durably(folder.parent)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}{TEMP_SUFFIX}")
     shutil.rmtree(temporary, ignore_errors=True)

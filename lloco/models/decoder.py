@@ -206,9 +206,9 @@ def load_decoder(
     folder = checkpoint_folder(path_or_hub_id)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"a checkpoint needs config.json and {folder} has none: name the model's own folder")
-    place = resolve_device(device)
+    target = resolve_device(device)
     digest, made_from = checked_digest(folder)
-    model = _load_model(folder, resolve_dtype(dtype, place), place)
+    model = _load_model(folder, resolve_dtype(dtype, target), target)
     decoder = Decoder(model, load_tokenizer(folder), str(path_or_hub_id), digest, made_from)
     return with_max_positions(decoder, max_positions)
 
@@ -242,7 +242,7 @@ def checked_digest(folder: Path) -> tuple[str, str]:
 
 def _load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     model_class: Any = AutoModelForCausalLM
-    with loading_from(folder, "a causal language model was wanted"):
+    with loading_from(folder, "a causal language model"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         loaded, loading = model_class.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, weights_only=True, trust_remote_code=False
@@ -270,13 +270,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
 
 
 @contextmanager
-def loading_from(folder: Path, wanted: str) -> Iterator[None]:
-    """Load a model quietly; whatever goes wrong is a `CheckpointError` that says what was wanted of the folder."""
+def loading_from(folder: Path, kind: str) -> Iterator[None]:
+    """Load a model quietly; whatever goes wrong is a `CheckpointError` that names the kind of model."""
     try:
         with quiet_transformers():
             yield
     except Exception as error:  # transformers raises a dozen kinds for a bad folder; each becomes one message
         reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{wanted}, {folder} cannot be loaded as one: {reason}; check config.json, or fetch the checkpoint again"
+            f"{folder} cannot be loaded as {kind}: {reason}; check config.json, or fetch the checkpoint again"
         ) from error

@@ -106,8 +106,8 @@ def _convert(file: Path, folder: Path, name: str, sha256: str, digest_weights: D
             header.num_parameters,
             digest_weights(temporary),
             {
-                one.name: {"num_bytes": one.stat().st_size, "sha256": file_sha256(one)}
-                for one in sorted(temporary.iterdir())
+                path.name: {"num_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+                for path in sorted(temporary.iterdir())
             },
             __version__,
         )
@@ -167,7 +167,7 @@ def _read_header(file: Path) -> _Header:
         ) from error
     if not kinds:
         raise CheckpointError(f"{file} must hold the weights of a model, got none: fetch the file of the model itself")
-    named = {one.value: one.name.removeprefix("MOSTLY_").removeprefix("ALL_") for one in LlamaFileType}
+    named = {kind.value: kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in LlamaFileType}
     return _Header(
         str(values.get("general.architecture", "")),
         named.get(values.get("general.file_type", -1), max(kinds, key=kinds.count)),

@@ -26,8 +26,8 @@ def declared_positions(config: Any) -> int | None:
 def rotations(config: Any) -> list[str]:
     """Return the kinds of rotary positions that a text model has, none where it has others."""
     parameters = getattr(config, "rope_parameters", None) or {}
-    nested = [one for one in parameters.values() if isinstance(one, Mapping)]
-    return [str(one.get("rope_type", "default")) for one in nested or ([parameters] if parameters else [])]
+    nested = [parameter for parameter in parameters.values() if isinstance(parameter, Mapping)]
+    return [str(rope.get("rope_type", "default")) for rope in nested or ([parameters] if parameters else [])]
 
 
 def are_endless(config: Any) -> bool:

@@ -36,7 +36,7 @@ def load_shell(
     kept_in = resolve_dtype(dtype, torch.device("cpu"))
     digest, made_from = checked_digest(folder)
     model_class: Any = AutoModelForCausalLM
-    with loading_from(folder, "the embeddings of a causal language model were wanted"):
+    with loading_from(folder, "the embeddings of a causal language model"):
         config, cut = (AutoConfig.from_pretrained(folder, trust_remote_code=False) for _ in range(2))
         _cut_layers(cut.get_text_config())
         outside, loading = model_class.from_pretrained(

@@ -74,20 +74,20 @@ class _Encoded:
         part = text[begin : begin + length]
         encoded = encode_text(tokenizer, part)
         words = encoded.word_ids
-        is_word_start = [one != before for one, before in zip(words, [None, *words], strict=False)]
+        is_word_start = [word != before for word, before in zip(words, [None, *words], strict=False)]
         return cls(begin, begin + len(part), encoded.ids, encoded.spans, is_word_start)
 
     def next_begin(self) -> int:
         """Where the piece after this one is to begin: where a word of this one does, or a token, before its end."""
         earliest = (self.end - self.begin) * (_OVERLAP_SHARE - 1) // _OVERLAP_SHARE
-        late = [place for place, (start, _) in enumerate(self.spans) if start >= earliest]
-        chosen = next((place for place in late if self.is_word_start[place]), late[0] if late else None)
+        late = [index for index, (start, _) in enumerate(self.spans) if start >= earliest]
+        chosen = next((index for index in late if self.is_word_start[index]), late[0] if late else None)
         return self.begin + (earliest if chosen is None else self.spans[chosen][0])
 
-    def token(self, place: int) -> tuple[int, int, int, bool]:
+    def token(self, index: int) -> tuple[int, int, int, bool]:
         """Return all that must be the same in two pieces."""
-        start, end = self.spans[place]
-        return self.begin + start, self.begin + end, self.ids[place], self.is_word_start[place]
+        start, end = self.spans[index]
+        return self.begin + start, self.begin + end, self.ids[index], self.is_word_start[index]
 
     def between(self, first: int, last: int) -> TokenPiece:
         """Return the tokens from `first` to `last`, exclusive."""
@@ -99,7 +99,7 @@ class _Encoded:
 def _joint(piece: _Encoded, following: _Encoded, is_byte_pair: bool) -> tuple[int, int] | None:
     """Return a place in either piece from which on the following one is right; at a word's start if there is one."""
     begin = following.begin - piece.begin
-    places = {piece.token(place): place for place, (start, _) in enumerate(piece.spans) if start >= begin}
+    places = {piece.token(index): index for index, (start, _) in enumerate(piece.spans) if start >= begin}
     found: tuple[int, int] | None = None
     num_equal, before = 0, -1
     for here in range(len(following.ids)):

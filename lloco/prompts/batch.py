@@ -64,8 +64,11 @@ def collate(
         LlocoError: there are no prompts, or not one target per prompt.
     """
     if not prompts or (targets is not None and len(targets) != len(prompts)):
-        came = f"{len(prompts)} prompts and {'no' if targets is None else len(targets)} targets came"
-        raise LlocoError(f"prompts with one target each were wanted, {came}: pass a batch of at least one")
+        num_targets = "no" if targets is None else len(targets)
+        raise LlocoError(
+            f"there must be at least one prompt and one target for each, got {len(prompts)} prompts and {num_targets} "
+            "targets"
+        )
     rows = [prompt.pieces for prompt in prompts]
     for piece in (piece for row in rows for piece in row if piece.is_floating_point()):
         _check_embeds(piece, decoder.hidden_size)
@@ -106,11 +109,10 @@ def _labels(prompts: Sequence[Prompt], targets: Sequence[Tensor], gaps: Sequence
 def _check_embeds(embeds: Tensor, hidden_size: int) -> None:
     if embeds.shape[1] != hidden_size:
         raise MismatchError(
-            f"a soft prompt {embeds.shape[1]} wide came, the decoder reads embeddings {hidden_size} wide: "
-            "compress the document with this decoder's compressor"
+            f"the soft prompt is {embeds.shape[1]} wide, the decoder reads embeddings {hidden_size} wide: compress "
+            "the document with this decoder's compressor"
         )
     if not bool(torch.isfinite(embeds).all()):
         raise MismatchError(
-            f"a soft prompt of {len(embeds)} virtual tokens holds NaN or infinity where finite numbers were wanted: "
-            "compress the document again"
+            f"a soft prompt of {len(embeds)} virtual tokens holds NaN or infinity: compress the document again"
         )

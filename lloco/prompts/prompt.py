@@ -47,13 +47,13 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if not self.length:
-            raise LlocoError("a prompt of at least one token was wanted, it is empty: give a question or a context")
+            raise LlocoError("the prompt is empty: give a question or a context")
         for piece in self.pieces:
             is_ids = piece.ndim == 1 and piece.dtype == torch.int64
             if not is_ids and not (piece.ndim == 2 and piece.is_floating_point()):
                 raise LlocoError(
-                    f"a prompt holds 1-D int64 token ids and 2-D float embeds, {tuple(piece.shape)} {piece.dtype} "
-                    "came: pass one document's ids or soft prompt, without a batch dimension"
+                    f"a prompt must hold 1-D int64 token ids and 2-D float embeds, got {tuple(piece.shape)} "
+                    f"{piece.dtype}: pass one document's ids or soft prompt, without a batch dimension"
                 )
 
     @property
@@ -78,7 +78,7 @@ def build_prompt(
         LlocoError: nothing to read, options without a place for them or the reverse, no chat template, no BOS.
     """
     if any(len(embeds) == 0 for embeds in soft_prompts):
-        raise LlocoError("a soft prompt of at least one virtual token was wanted, 0 came: compress the document again")
+        raise LlocoError("a soft prompt must have at least one virtual token, got 0: compress the document again")
     context = list(soft_prompts)
     if context_ids is not None and len(context_ids):
         context.append(context_ids)
@@ -220,20 +220,21 @@ def _history_text(template: Template, history: History) -> str:
     said = [history.instructions] if history.instructions else []
     for question, answer in history.turns:
         said.append(_question_text(template, question, ()) + fill(template.answer, {"answer": answer}))
-    return "".join(f"{one}\n" for one in said)
+    return "".join(f"{line}\n" for line in said)
 
 
 def _question_text(template: Template, question: str, options: Sequence[str]) -> str:
     has_place = "{options}" in template.question
     if has_place != bool(options):
-        came = f"{len(options)} options came" if options else "no options came"
-        wanted = "wants options" if has_place else "has no {options}"
-        raise LlocoError(f"template {template.name!r} {wanted} and {came}: use a template made for this task")
+        needs = "needs options" if has_place else "has no place for {options}"
+        raise LlocoError(
+            f"template {template.name!r} {needs}, got {len(options) or 'no'} options: use a template made for this task"
+        )
     if len(options) > 26:
-        raise LlocoError(f"at most 26 options can be lettered, {len(options)} came: split the question")
+        raise LlocoError(f"at most 26 options can be lettered, got {len(options)}: split the question")
     lines = [
-        template.option.replace("{letter}", chr(ord("A") + index)).replace("{option}", one)
-        for index, one in enumerate(options)
+        template.option.replace("{letter}", chr(ord("A") + index)).replace("{option}", option)
+        for index, option in enumerate(options)
     ]
     return fill(template.question, {"question": question, "options": "\n".join(lines)})
 

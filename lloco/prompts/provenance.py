@@ -68,9 +68,9 @@ def parse_header(data: bytes, source: str) -> Provenance:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise damaged(source, f"it is a safetensors file without the header of {FORMAT}")
     if metadata.get("format_version") != FORMAT_VERSION:
-        came = metadata.get("format_version")
+        version = metadata.get("format_version")
         raise damaged(
-            source, f"wanted format version {FORMAT_VERSION}, it says {came!r}; a newer lloco may have written it"
+            source, f"format version must be {FORMAT_VERSION}, got {version!r}; a newer lloco may have written it"
         )
     return _parse_provenance({key: value for key, value in metadata.items() if not key.startswith("format")}, source)
 
@@ -102,6 +102,4 @@ def _parse_provenance(metadata: dict[str, str], source: str) -> Provenance:
 
 def damaged(source: str, reason: str) -> StoreError:
     """Return the error of a file that is no soft prompt, or a broken one."""
-    return StoreError(
-        f"wanted a soft prompt file, {source} is none that can be read: {reason}; compress the document again"
-    )
+    return StoreError(f"{source} cannot be read as a soft prompt: {reason}; compress the document again")

@@ -39,13 +39,14 @@ class SoftPrompt:
         if self.embeds.ndim != 2 or not self.embeds.is_floating_point():
             shape, dtype = tuple(self.embeds.shape), self.embeds.dtype
             raise MismatchError(
-                f"soft prompt of document {self.provenance.document_id!r}: wanted floating point vectors "
+                f"soft prompt of document {self.provenance.document_id!r}: must be floating point vectors "
                 f"(num_virtual_tokens, hidden_size), got {dtype} of shape {shape}: pass the compressor's output on"
             )
         if self.embeds.shape[0] == 0 or self.embeds.shape[1] != self.provenance.hidden_size:
             raise MismatchError(
-                f"soft prompt of document {self.provenance.document_id!r}: wanted at least one vector "
-                f"{self.provenance.hidden_size} wide, got shape {tuple(self.embeds.shape)}: compress the document again"
+                f"soft prompt of document {self.provenance.document_id!r}: must have at least one vector "
+                f"{self.provenance.hidden_size} wide, got shape {tuple(self.embeds.shape)}: compress the document "
+                "again"
             )
         if self.provenance.dtype not in STORAGE_DTYPES:
             raise _unknown_dtype(self.provenance.dtype)
@@ -79,7 +80,7 @@ class SoftPrompt:
             return
         raise MismatchError(
             f"soft prompt of document {made_by.document_id!r} was made for {made_by.compressor} "
-            f"({made_by.hidden_size} wide, digest {made_by.compressor_digest[:12]}), it was to be read by {name} "
+            f"({made_by.hidden_size} wide, digest {made_by.compressor_digest[:12]}), but {name} is to read it "
             f"({hidden_size} wide, digest {digest[:12]}): compress the document again with {name}"
         )
 
@@ -148,13 +149,13 @@ class SoftPrompt:
             tensors = safetensors.torch.load(data)
         except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
             raise damaged(source, f"its tensors cannot be read ({error})") from error
-        wanted = {"embeds", "scales"} if provenance.dtype == "int8" else {"embeds"}
-        if set(tensors) != wanted or tensors["embeds"].dtype != STORAGE_DTYPES[provenance.dtype]:
-            came = ", ".join(
+        names = {"embeds", "scales"} if provenance.dtype == "int8" else {"embeds"}
+        if set(tensors) != names or tensors["embeds"].dtype != STORAGE_DTYPES[provenance.dtype]:
+            found = ", ".join(
                 f"{key} {str(tensor.dtype).removeprefix('torch.')}" for key, tensor in sorted(tensors.items())
             )
             raise damaged(
-                source, f"wanted {provenance.dtype} vectors ({', '.join(sorted(wanted))}), it holds {came or 'none'}"
+                source, f"it must hold {provenance.dtype} vectors ({', '.join(sorted(names))}), got {found or 'none'}"
             )
         shape = tuple(tensors["embeds"].shape)
         if len(shape) != 2 or shape[0] == 0 or shape[1] != provenance.hidden_size:
@@ -194,7 +195,7 @@ def _check_values(embeds: Tensor, name: str) -> None:
         if is_wrong.any():
             row = int(is_wrong.nonzero()[0, 0])
             raise VectorsError(
-                f"{name}: wanted finite vectors that are not zero, {int(is_wrong.sum())} of {len(is_wrong)} are {what} "
+                f"{name}: vectors must be finite and not zero, {int(is_wrong.sum())} of {len(is_wrong)} are {what} "
                 f"(first: row {row}): compress the document again, in a wider dtype if it is float16"
             )
 
@@ -210,4 +211,4 @@ def _with_sorted_header(data: bytes) -> bytes:
 
 
 def _unknown_dtype(dtype: str) -> MismatchError:
-    return MismatchError(f"wanted a storage dtype of {', '.join(STORAGE_DTYPES)}, got {dtype!r}: choose one of them")
+    return MismatchError(f"storage dtype must be one of {', '.join(STORAGE_DTYPES)}, got {dtype!r}")

@@ -94,7 +94,7 @@ class Template:
         try:
             text = file.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"a template was wanted, {file} cannot be read ({error}): check the path") from error
+            raise DataError(f"template {file} cannot be read ({error}): check the path") from error
         return _parse_template(text, str(file))
 
     @staticmethod
@@ -169,7 +169,7 @@ def _parse_template(text: str, where: str) -> Template:
     try:
         values: dict[str, Any] = json.loads(text)
     except ValueError as error:
-        raise DataError(f"a template in JSON was wanted, {where} is not ({error}): correct it") from error
+        raise DataError(f"{where} is not a template in JSON ({error}): correct it") from error
     if not isinstance(values, dict):
         raise DataError(f"a template is a JSON object, {where} holds a {type(values).__name__}: correct it")
     known = {field.name: field for field in fields(Template)}

@@ -81,7 +81,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
         found = [factor * 10.0**exponent for exponent in exponents for factor in factors]
-        inside = [one for one in found if low <= one <= high] or [low, high]
+        inside = [tick for tick in found if low <= tick <= high] or [low, high]
         if len(inside) <= _MAX_TICKS:
             break
     return inside[:: -(-len(inside) // _MAX_TICKS)]

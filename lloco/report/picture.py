@@ -54,11 +54,11 @@ def _draw(axes: Axes, line: Line) -> None:
     if line.is_bound:
         axes.plot(xs, ys, linestyle="--", linewidth=1.2, color=line.colour.light, label=line.name)
         return
-    errors = [[one.y - one.low for one in line.points], [one.high - one.y for one in line.points]]
+    errors = [[point.y - point.low for point in line.points], [point.high - point.y for point in line.points]]
     axes.errorbar(xs, ys, yerr=errors, marker=line.marker, capsize=3, label=line.name, color=line.colour.light)
-    for one in line.points:
-        if one.label:
-            axes.annotate(one.label, (one.x, one.y), xytext=(-5, 4), textcoords="offset points", ha="right")
+    for marker in line.points:
+        if marker.label:
+            axes.annotate(marker.label, (marker.x, marker.y), xytext=(-5, 4), textcoords="offset points", ha="right")
 
 
 def _scale(axes: Axes, axis: Axis, side: str) -> None:

@@ -82,7 +82,11 @@ class Plot:
     def csv(self) -> str:
         """Return a row a point."""
         columns = ["line", self.x.label, self.y.label, "low", "high", "label"]
-        rows = [[line.name, one.x, one.y, one.low, one.high, one.label] for line in self.lines for one in line.points]
+        rows = [
+            [line.name, point.x, point.y, point.low, point.high, point.label]
+            for line in self.lines
+            for point in line.points
+        ]
         return csv_text(columns, rows)
 
 

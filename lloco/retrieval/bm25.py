@@ -90,7 +90,7 @@ class TantivyIndex:
             document_id, start, end, text = (fields[name][0] for name in ("document_id", "start", "end", "text"))
             passage = PassageText(document_id, start, end, bytes(text).decode("utf-8", "surrogatepass"))
             found.append((-score, fields["position"][0], passage))
-        return [(passage, -negative) for negative, _, passage in sorted(found, key=lambda one: one[:2])]
+        return [(passage, -negative) for negative, _, passage in sorted(found, key=lambda scored: scored[:2])]
 
 
 class Fts5Index:
@@ -112,7 +112,10 @@ class Fts5Index:
         )
         connection.executemany(
             "INSERT INTO passages VALUES (?, ?, ?, ?, ?)",
-            ((search_text(one.text), one.text, one.document_id, one.start, one.end) for one in passages),
+            (
+                (search_text(passage.text), passage.text, passage.document_id, passage.start, passage.end)
+                for passage in passages
+            ),
         )
         connection.commit()
         return cls(connection)

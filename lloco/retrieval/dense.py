@@ -39,13 +39,13 @@ class DenseIndex:
     ) -> "DenseIndex":
         """Index the passages in `folder`, or in memory; `older` lends the vectors of passages that it has too."""
         rows = list(passages)
-        digests = [_digest(one.text) for one in rows]
+        digests = [_digest(row.text) for row in rows]
         known = {} if older is None else older._vectors_by_digest()
-        new = [place for place, digest in enumerate(digests) if digest not in known]
+        new = [index for index, digest in enumerate(digests) if digest not in known]
         for start in range(0, len(new), _TOGETHER):
             places = new[start : start + _TOGETHER]
-            vectors = embedder.embed_passages([normalize("NFC", rows[place].text) for place in places])
-            known.update((digests[place], vector) for place, vector in zip(places, vectors, strict=True))
+            vectors = embedder.embed_passages([normalize("NFC", rows[index].text) for index in places])
+            known.update((digests[index], vector) for index, vector in zip(places, vectors, strict=True))
         table = _table(rows, digests, [known[digest] for digest in digests])
         if folder is not None:
             _write(table, folder / _FILE)
@@ -95,10 +95,10 @@ def _table(rows: Sequence[PassageText], digests: Sequence[bytes], vectors: Seque
     matrix = np.stack(vectors) if vectors else np.empty((0, 1), np.float32)
     return pyarrow.table(
         {
-            "document_id": pyarrow.array([one.document_id for one in rows], pyarrow.large_string()),
-            "start": pyarrow.array([one.start for one in rows], pyarrow.int64()),
-            "end": pyarrow.array([one.end for one in rows], pyarrow.int64()),
-            "text": pyarrow.array([one.text for one in rows], pyarrow.large_string()),
+            "document_id": pyarrow.array([row.document_id for row in rows], pyarrow.large_string()),
+            "start": pyarrow.array([row.start for row in rows], pyarrow.int64()),
+            "end": pyarrow.array([row.end for row in rows], pyarrow.int64()),
+            "text": pyarrow.array([row.text for row in rows], pyarrow.large_string()),
             "digest": pyarrow.array(digests, pyarrow.binary(16)),
             "vector": pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(matrix.reshape(-1)), matrix.shape[1]),
         }

@@ -46,9 +46,7 @@ class Embedder:
         with self._lock:
             vectors: Vectors = np.asarray(encode(spelled, show_progress_bar=False, convert_to_numpy=True), np.float32)
         if not np.isfinite(vectors).all():
-            raise LlocoError(
-                f"vectors of numbers were wanted, {self.name} made some that are none: use another embedder"
-            )
+            raise LlocoError(f"{self.name} returned non-finite vectors: use another embedder")
         # A text without any token that the model knows has no direction: it stays 0 and fits nothing.
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
@@ -81,8 +79,8 @@ def load_embedder(path_or_hub_id: str | Path, device: str | None = None) -> Embe
     except Exception as error:  # the libraries raise whatever their files' parsers raise
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"a sentence-transformers or model2vec model was wanted, {path_or_hub_id} cannot be read as one "
-            f"({reason}): name another with --embedder"
+            f"{path_or_hub_id} cannot be read as a sentence-transformers or model2vec model ({reason}): name another "
+            "with --embedder"
         ) from error
     return Embedder(model.eval(), str(path_or_hub_id), _folder_digest(folder))
 
@@ -97,7 +95,7 @@ def _is_model2vec(folder: Path) -> bool:
 def _folder_digest(folder: Path) -> str:
     """SHA-256 of the names and contents of a model's files; what describes it to people does not count."""
     digest = hashlib.sha256()
-    for path in sorted(one for one in folder.rglob("*") if one.is_file() and one.suffix in _MODEL_FILES):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _MODEL_FILES):
         digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):

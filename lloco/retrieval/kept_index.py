@@ -67,13 +67,13 @@ def _build_on_disk(
     """Build beside the final place and rename, so that an index that is there is whole; drop stale ones of the kind."""
     temp = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}{TEMP_SUFFIX}")
     make_folder_durably(folder.parent)
-    stale = [one for one in folder.parent.iterdir() if one.name.endswith(f"-{kind}")]
+    stale = [path for path in folder.parent.iterdir() if path.name.endswith(f"-{kind}")]
     temp.mkdir()
     try:
         build(passages, temp, _first_readable(stale, open_index))
         # Other processes may be doing the same at this moment, so what is gone already is no error.
-        for one in stale:
-            shutil.rmtree(one, ignore_errors=True)
+        for folder in stale:
+            shutil.rmtree(folder, ignore_errors=True)
         temp.replace(folder)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):

@@ -146,8 +146,8 @@ def fuse(by_words: Sequence[Hit], by_meaning: Sequence[Hit]) -> list[Hit]:
         best = max((hit.score for hit in hits), default=0.0)
         for hit in hits:
             scores[hit.document_id, hit.start] += weight * (hit.score - worst) / ((best - worst) or 1.0)
-    ordered = sorted(scores, key=lambda place: -scores[place])
-    return [replace(found[place], score=scores[place]) for place in ordered]
+    ordered = sorted(scores, key=lambda index: -scores[index])
+    return [replace(found[index], score=scores[index]) for index in ordered]
 
 
 def _hit(passage: PassageText, score: float) -> Hit:

@@ -49,7 +49,7 @@ class SeveralCorporaError(LlocoError):
 
 def route(corpora: Sequence[Corpus], question: str, *, strict: bool = False) -> Route:
     """Return the corpus that a question is about; see `route_by`, which keeps indexes open between questions."""
-    return route_by({one.name: Retriever.of_corpus(one) for one in corpora}, question, strict=strict)
+    return route_by({corpus.name: Retriever.of_corpus(corpus) for corpus in corpora}, question, strict=strict)
 
 
 def route_by(
@@ -68,24 +68,26 @@ def route_by(
         LlocoError: an empty question, no corpus to choose from, or `strict` and the votes differ.
     """
     if not question.strip():
-        raise LlocoError("a question was wanted, it is empty: type one")
+        raise LlocoError("the question is empty: type one")
     if not retrievers:
-        raise LlocoError("a corpus to ask was wanted, the store has none: lloco compress PATH... --corpus NAME")
-    embedder = next((one.embedder for one in retrievers.values() if one.embedder is not None), None)
+        raise LlocoError("the store has no corpus to ask: lloco compress PATH... --corpus NAME")
+    embedder = next((retriever.embedder for retriever in retrievers.values() if retriever.embedder is not None), None)
 
     def voted(words: str) -> Route | None:
-        return vote(words, {name: one.search(words, NUM_CANDIDATES) for name, one in retrievers.items()}, embedder)
+        return vote(
+            words, {name: retriever.search(words, NUM_CANDIDATES) for name, retriever in retrievers.items()}, embedder
+        )
 
     found = voted(question) or (voted("\n".join([*earlier, question])) if earlier else None)
     if found is None:
         raise NothingFoundError(
-            f"a corpus about {question.strip()[:60]!r} was wanted, none of {', '.join(retrievers)} has a word of "
-            "it: ask in the documents' words, or name one with --corpus"
+            f"none of {', '.join(retrievers)} has a word of {question.strip()[:60]!r}: ask in the documents' words, "
+            "or name one with --corpus"
         )
     if strict and not found.is_unanimous:
         raise SeveralCorporaError(
-            f"one corpus about {question.strip()[:60]!r} was wanted, passages of several fit it ({found.reason()}): "
-            "name one with --corpus, or leave --strict out",
+            f"passages of several corpora fit {question.strip()[:60]!r} ({found.reason()}): name one with --corpus, "
+            "or leave --strict out",
             found.votes,
         )
     return found
@@ -112,5 +114,5 @@ def vote(question: str, hits: Mapping[str, Sequence[Hit]], embedder: Embedder | 
     total = sum(scores.values())
     if not total:
         return None
-    ordered = sorted(scores.items(), key=lambda one: -one[1])
+    ordered = sorted(scores.items(), key=lambda scored: -scored[1])
     return Route(ordered[0][0], {name: score / total for name, score in ordered})

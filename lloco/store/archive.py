@@ -44,7 +44,7 @@ def export_corpus(corpus: Corpus, out: Path) -> int:
         StoreError: `out` exists, or the corpus's files are damaged.
     """
     if out.exists():
-        raise StoreError(f"a new folder was wanted for the export, {out} exists: choose another --out, or remove it")
+        raise StoreError(f"{out} exists: choose another --out for the export, or remove it")
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "soft_prompts").mkdir(parents=True)
@@ -82,7 +82,7 @@ def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str
         "title": document.title,
         "source": document.source,
         "text": document.text,
-        "passages": [[one.start, one.end] for one in passages],
+        "passages": [[passage.start, passage.end] for passage in passages],
         "soft_prompt": digest,
     }
 
@@ -114,8 +114,8 @@ def import_corpus(store: Store, folder: Path, name: str | None = None, *, replac
     lines = list(_read_lines(folder))
     if len(lines) != summary.get("num_documents"):
         raise StoreError(
-            f"{summary.get('num_documents')} documents were wanted in {folder / 'documents.jsonl'}, {len(lines)} are "
-            "there: export or copy the corpus again"
+            f"{folder / 'documents.jsonl'} must hold {summary.get('num_documents')} documents, got {len(lines)}: "
+            "export or copy the corpus again"
         )
     _check_lines(folder, lines)
     adapter = folder / "adapter"
@@ -161,8 +161,8 @@ def _check_lines(folder: Path, lines: Sequence[dict[str, Any]]) -> None:
         made_by.add((soft_prompt.provenance.compressor_digest, soft_prompt.hidden_size))
         ids.add(document.id)
     if len(made_by) > 1 or len(ids) < len(lines):
-        came = f"{len(made_by)} compressors made them" if len(made_by) > 1 else "an id comes twice"
-        raise StoreError(f"documents of one corpus were wanted in {folder}, {came}: export the corpus again")
+        fault = f"{len(made_by)} compressors made them" if len(made_by) > 1 else "an id comes twice"
+        raise StoreError(f"{folder} must hold documents of one corpus, {fault}: export the corpus again")
 
 
 def _document_of(folder: Path, line: dict[str, Any]) -> "tuple[Document, SoftPrompt, list[Passage]]":
@@ -173,13 +173,17 @@ def _document_of(folder: Path, line: dict[str, Any]) -> "tuple[Document, SoftPro
 def _check_is_part(corpus: Corpus, folder: Path, soft_prompts: Mapping[str, str], adapter: str | None) -> None:
     """Raise `StoreError` where the corpus holds what the export does not: its soft prompts and adapter by digest."""
     ids = corpus.document_ids()
-    others = [one for one in ids if file_digest(corpus.soft_prompt(one).to_bytes()) != soft_prompts.get(one)]
+    others = [
+        document_id
+        for document_id in ids
+        if file_digest(corpus.soft_prompt(document_id).to_bytes()) != soft_prompts.get(document_id)
+    ]
     own = [f"{len(others)} documents (first {others[0]!r})"] if others else []
     own += ["an adapter"] if corpus.summary().adapter_digest not in (None, adapter) else []
     if own:
         raise StoreError(
-            f"a new corpus was wanted for {folder}, {corpus.name!r} in {corpus.store_folder} is there and has "
-            f"{' and '.join(own)} of its own: give the import another name with --corpus, or lose these with --replace"
+            f"corpus {corpus.name!r} in {corpus.store_folder} is there and has {' and '.join(own)} of its own: give "
+            f"the import of {folder} another name with --corpus, or lose these with --replace"
         )
 
 
@@ -188,18 +192,16 @@ def _read_summary(folder: Path) -> dict[str, Any]:
         summary = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(
-            f"an exported corpus was wanted, {folder / 'corpus.json'} cannot be read: {error.strerror or error}; name "
-            "the folder that `lloco corpus export` wrote"
+            f"{folder / 'corpus.json'} cannot be read: {error.strerror or error}; name the folder that `lloco corpus "
+            "export` wrote"
         ) from error
     except ValueError as error:
-        raise StoreError(
-            f"an exported corpus was wanted, {folder / 'corpus.json'} is not JSON ({error}): export or copy it again"
-        ) from error
+        raise StoreError(f"{folder / 'corpus.json'} is not JSON ({error}): export or copy it again") from error
     if not isinstance(summary, dict) or summary.get("format") != FORMAT or not isinstance(summary.get("name"), str):
-        raise StoreError(f"an exported corpus was wanted, {folder / 'corpus.json'} describes none: check the folder")
+        raise StoreError(f"{folder / 'corpus.json'} describes no exported corpus: check the folder")
     if summary.get("format_version") != FORMAT_VERSION:
         raise StoreError(
-            f"format version {FORMAT_VERSION} was wanted, {folder} has {summary.get('format_version')}: a newer lloco "
+            f"format version must be {FORMAT_VERSION}, {folder} has {summary.get('format_version')}: a newer lloco "
             "may have written it, upgrade this one"
         )
     return summary
@@ -216,7 +218,7 @@ def _read_lines(folder: Path) -> Iterator[dict[str, Any]]:
                 yield line
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise StoreError(f"documents were wanted in {file}, it cannot be read ({reason}): export again") from error
+        raise StoreError(f"{file} cannot be read ({reason}): export again") from error
 
 
 def _has_right_types(line: dict[str, Any]) -> bool:
@@ -225,7 +227,7 @@ def _has_right_types(line: dict[str, Any]) -> bool:
         all(isinstance(line[key], str) for key in _KEYS - {"passages"})
         and _DIGEST.fullmatch(line["soft_prompt"]) is not None
         and isinstance(spans, list)
-        and all(isinstance(one, list) and len(one) == 2 and all(type(x) is int for x in one) for one in spans)
+        and all(isinstance(span, list) and len(span) == 2 and all(type(x) is int for x in span) for span in spans)
     )
 
 
@@ -239,8 +241,8 @@ def _read_soft_prompt(folder: Path, line: dict[str, Any]) -> "SoftPrompt":
         ) from error
     if file_digest(data) != line["soft_prompt"]:
         raise StoreError(
-            f"soft prompt of document {line['id']!r}: content with digest {line['soft_prompt'][:12]} was wanted, "
-            f"{path} has {file_digest(data)[:12]}, it is damaged: export or copy the corpus again"
+            f"the soft prompt of document {line['id']!r} must have digest {line['soft_prompt'][:12]}, {path} has "
+            f"{file_digest(data)[:12]}, it is damaged: export or copy the corpus again"
         )
     from lloco.prompts.soft_prompt import SoftPrompt
 
@@ -248,7 +250,7 @@ def _read_soft_prompt(folder: Path, line: dict[str, Any]) -> "SoftPrompt":
     made_of = soft_prompt.provenance
     if (made_of.document_id, made_of.text_digest) != (line["id"], Document(line["id"], line["text"]).digest):
         raise StoreError(
-            f"the soft prompt of document {line['id']!r} and its text was wanted, {path} is of {made_of.document_id!r} "
-            "or of another text: export the corpus again"
+            f"{path} must be the soft prompt of document {line['id']!r} and its text, it is of "
+            f"{made_of.document_id!r} or of another text: export the corpus again"
         )
     return soft_prompt

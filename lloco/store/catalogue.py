@@ -224,13 +224,13 @@ class Catalogue:
         is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if application != APPLICATION_ID and not (is_empty and application == version == 0):
             raise StoreError(
-                f"wanted a store, {self.path} is a database of another program (application id {application}): "
-                "choose another folder with --store"
+                f"{self.path} is not a store but a database of another program (application id {application}): choose "
+                "another folder with --store"
             )
         if version > len(MIGRATIONS):
             raise StoreError(
-                f"wanted a store of schema version {len(MIGRATIONS)} or older, {self.path} has version {version}: "
-                "a newer lloco wrote it, upgrade this one"
+                f"schema version must be at most {len(MIGRATIONS)}, store {self.path} has {version}: a newer lloco "
+                "wrote it, upgrade this one"
             )
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:

@@ -242,9 +242,9 @@ class Corpus:
                 continue
             if file_digest(data) != digest:
                 raise StoreError(
-                    f"soft prompt of document {id!r} in corpus {self.name!r}: wanted content with digest "
-                    f"{digest[:12]}, {path} has {file_digest(data)[:12]}, it is damaged: run `lloco corpus verify "
-                    "--repair`, then compress the document again"
+                    f"soft prompt of document {id!r} in corpus {self.name!r} must have digest {digest[:12]}, {path} "
+                    f"has {file_digest(data)[:12]}, it is damaged: run `lloco corpus verify --repair`, then compress "
+                    "the document again"
                 )
             from lloco.prompts.soft_prompt import SoftPrompt
 
@@ -324,8 +324,7 @@ class Corpus:
 
     def _no_document(self, id: str) -> StoreError:
         return StoreError(
-            f"wanted document {id!r} of corpus {self.name!r} in {self.store_folder}, there is none of that id: "
-            "`lloco corpus show` lists them"
+            f"corpus {self.name!r} in {self.store_folder} has no document {id!r}: `lloco corpus show` lists them"
         )
 
     def _take_compressor(self, connection: sqlite3.Connection, soft_prompt: "SoftPrompt") -> None:
@@ -335,10 +334,10 @@ class Corpus:
             return
         if connection.execute("SELECT 1 FROM documents WHERE corpus = ? LIMIT 1", (self._key,)).fetchone():
             raise MismatchError(
-                f"corpus {self.name!r} holds soft prompts of compressor {row['compressor']} "
-                f"({row['hidden_size']} wide, digest {row['compressor_digest'][:12]}), document "
-                f"{made_by.document_id!r} came compressed by {made_by.compressor} ({made_by.hidden_size} wide, digest "
-                f"{made_by.compressor_digest[:12]}): compress it with {row['compressor']}, or use another corpus"
+                f"corpus {self.name!r} holds soft prompts of compressor {row['compressor']} ({row['hidden_size']} "
+                f"wide, digest {row['compressor_digest'][:12]}), document {made_by.document_id!r} was compressed by "
+                f"{made_by.compressor} ({made_by.hidden_size} wide, digest {made_by.compressor_digest[:12]}): "
+                f"compress it with {row['compressor']}, or use another corpus"
             )
         connection.execute(
             "UPDATE corpora SET compressor = ?, compressor_digest = ?, hidden_size = ? WHERE key = ?",

@@ -69,7 +69,7 @@ class AdapterFiles:
             for name, data in files.items():
                 if not (path / name).is_file() or (path / name).read_bytes() != data:
                     write_durably(path / name, data)
-            for other in [one for one in path.iterdir() if one.name not in files]:
+            for other in [file for file in path.iterdir() if file.name not in files]:
                 other.unlink()
             return
         make_folder_durably(path.parent)
@@ -102,8 +102,8 @@ def read_adapter_folder(folder: Path) -> dict[str, bytes]:
     weights = next((name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if weights is None or not (folder / CONFIG_FILE).is_file():
         raise StoreError(
-            f"wanted an adapter folder with {CONFIG_FILE} and {WEIGHT_FILES[0]}, {folder} does not hold both: "
-            "pass the folder that finetuning or PEFT's save_pretrained wrote"
+            f"an adapter folder must hold {CONFIG_FILE} and {WEIGHT_FILES[0]}, {folder} does not: pass the folder "
+            "that finetuning or PEFT's save_pretrained wrote"
         )
     paths = sorted(path for path in folder.iterdir() if path.suffix in ADAPTER_SUFFIXES or path.name == weights)
     return {path.name: path.read_bytes() for path in paths if path.is_file() and not path.name.startswith(".")}

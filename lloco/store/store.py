@@ -130,8 +130,8 @@ class Store:
         with self._catalogue.read() as connection:
             names = [row[0] for row in connection.execute("SELECT name FROM corpora ORDER BY name")]
         return StoreError(
-            f"wanted corpus {name!r}, the store {self.path} has {', '.join(names) or 'none yet'}: "
-            "choose one of them, or make it with `lloco compress --corpus`"
+            f"there is no corpus {name!r}, store {self.path} has {', '.join(names) or 'none yet'}: choose one of "
+            "them, or make it with `lloco compress --corpus`"
         )
 
 
@@ -150,6 +150,6 @@ def check_name(name: str) -> None:
     """Raise `StoreError` where no corpus can be called so."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise StoreError(
-            f"wanted a corpus name of 1 to 64 letters, digits, dots, dashes or underscores that starts with no dot, "
-            f"got {name!r}: choose another"
+            "a corpus name must be 1 to 64 letters, digits, dots, dashes or underscores and start with no dot, got "
+            f"{name!r}: choose another"
         )

@@ -149,12 +149,12 @@ def _check_adapters(catalogue: Catalogue, files: AdapterFiles) -> list[Problem]:
         if digest is None:
             continue
         try:
-            came = adapter_files_digest(read_adapter_folder(files.path(name, digest)))
+            found = adapter_files_digest(read_adapter_folder(files.path(name, digest)))
         except (StoreError, OSError) as error:
             problems.append(Problem("adapter_missing", f"corpus {name!r}", f"{error}"))
             continue
-        if came != digest:
-            message = f"adapter {files.path(name, digest)} has digest {came}: finetune again"
+        if found != digest:
+            message = f"adapter {files.path(name, digest)} has digest {found}: finetune again"
             problems.append(Problem("digest_mismatch", f"corpus {name!r}", message))
     return problems
 
@@ -165,12 +165,14 @@ def _check_orphans(store_folder: Path, catalogue: Catalogue, repair: bool) -> li
     is_alone = repair or not catalogue.is_read_only
     transaction = catalogue.write("verify the store") if is_alone else catalogue.read()
     with transaction as connection:
-        wanted = {row[0] for row in connection.execute("SELECT soft_prompt FROM documents")}
+        named = {row[0] for row in connection.execute("SELECT soft_prompt FROM documents")}
         corpora = connection.execute("SELECT key, name FROM corpora").fetchall()
         active = {(name, (active_adapter(connection, key) or "")[:12]) for key, name in corpora}
         names = {name for _, name in corpora}
         found = [("orphan_temp", path) for path in orphan_temps(store_folder)]
-        found += [("orphan_file", soft_prompts.path(one)) for one in soft_prompts.digests() if one not in wanted]
+        found += [
+            ("orphan_file", soft_prompts.path(digest)) for digest in soft_prompts.digests() if digest not in named
+        ]
         found += [("orphan_file", path) for name, path in adapters.folders() if (name, path.name) not in active]
         indexes = sorted(path for path in (store_folder / "index").glob("*") if path.is_dir())
         found += [("orphan_file", path) for path in indexes if path.name not in names]

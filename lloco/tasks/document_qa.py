@@ -54,7 +54,7 @@ def _gold_letter(row: Row, options: tuple[str, ...], answers: tuple[str, ...]) -
     if isinstance(label, str):
         letters = string.ascii_uppercase[: len(options)]
         if len(label) != 1 or label not in letters:
-            raise row.error(f"wanted one of the letters {letters} in `label`, got {label[:40]!r}")
+            raise row.error(f"`label` must be one of the letters {letters}, got {label[:40]!r}")
         letter = label
     else:
         letter = letter_of(row, row.whole_number("label"), options)
@@ -96,7 +96,9 @@ def _article_of_file(article: Row) -> Row:
         }
         for question in asked
     ]
-    return _article(article.text("title"), [one.text("context") for one in paragraphs], questions, article.where)
+    return _article(
+        article.text("title"), [paragraph.text("context") for paragraph in paragraphs], questions, article.where
+    )
 
 
 def _article_of_rows(title: str, rows: list[Row]) -> Row:

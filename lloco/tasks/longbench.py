@@ -35,7 +35,7 @@ def read_longbench(task: str, rows: Iterable[Row]) -> Iterator[Sample]:
     for row in rows:
         name = row.text("dataset")
         if name not in DATASETS:
-            raise row.error(f"LongBench set {name!r} is none of those scored here: {', '.join(DATASETS)}")
+            raise row.error(f"LongBench set {name!r} is not scored here, these are: {', '.join(DATASETS)}")
         question = row.text("input", may_be_blank=True) if row.has("input") else ""
         yield Sample(
             id=row.identifier("_id"),

@@ -117,7 +117,7 @@ def _check_grid(lengths: Sequence[int], depths: Sequence[float], num_per_cell: i
     if not depths or min(depths) < 0 or max(depths) > 1:
         raise DataError(f"needle depths are shares from 0 to 1, got {list(depths)}")
     if num_per_cell < 1:
-        raise DataError(f"wanted at least 1 needle per length and depth, got {num_per_cell}")
+        raise DataError(f"there must be at least 1 needle per length and depth, got {num_per_cell}")
 
 
 def _shuffled_sentences(filler: str | None, seed: int) -> list[str]:
@@ -126,9 +126,9 @@ def _shuffled_sentences(filler: str | None, seed: int) -> list[str]:
         sentences = list(_FILLER)
         random.Random(f"filler {seed}").shuffle(sentences)
         return sentences
-    sentences = [" ".join(one.split()) for one in re.split(r"(?<=[.!?])\s+", filler) if one.strip()]
+    sentences = [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+", filler) if part.strip()]
     if not sentences:
-        raise DataError("wanted filler text to hide needles in, got nothing but white space")
+        raise DataError("the filler text has nothing but white space: give text to hide needles in")
     return sentences
 
 
@@ -149,5 +149,5 @@ def _hide(fact: str, sentences: list[str], counts: list[int], room: int, depth: 
     while counts[len(chosen) % len(counts)] <= room:
         room -= counts[len(chosen) % len(counts)]
         chosen.append(sentences[len(chosen) % len(sentences)])
-    place = round(depth * len(chosen))
-    return " ".join([*chosen[:place], fact, *chosen[place:]])
+    index = round(depth * len(chosen))
+    return " ".join([*chosen[:index], fact, *chosen[index:]])

@@ -38,7 +38,7 @@ def read_quality(task: str, rows: Iterable[Row]) -> Iterator[Sample]:
 def _quality_sample(task: str, name: str, question: Row, document: Document, gold_field: str) -> Sample:
     options = question.texts("options")
     if len(options) < 2:
-        raise question.error(f"wanted the answers to choose from in `options`, got {len(options)}")
+        raise question.error(f"`options` must hold the answers to choose from, got {len(options)}")
     gold: int | None = None
     if question.has(gold_field):
         gold = question.whole_number(gold_field) + (0 if gold_field == "gold_label" else 1)
@@ -58,7 +58,7 @@ def _is_difficult(question: Row, name: str) -> bool:
     """The raw lines say 0 or 1 in `difficult`, the hub's rows false or true in `hard`; absent means not known to be."""
     value = question.fields.get(name) or 0
     if value not in (0, 1):
-        raise question.error(f"wanted 0 or 1 in `{name}`, got {type(value).__name__} {str(value)[:40]!r}")
+        raise question.error(f"`{name}` must be 0 or 1, got {type(value).__name__} {str(value)[:40]!r}")
     return bool(value)
 
 
@@ -79,16 +79,16 @@ def read_scrolls(task: str, rows: Iterable[Row]) -> Iterator[Sample]:
         query, blank_line, text = row.text("input").lstrip().partition("\n\n")
         if not blank_line or not text.strip():
             raise row.error(
-                "wanted a query, a blank line and a document in `input`, found no blank line with text after it"
+                "`input` must hold a query, a blank line and a document, found no blank line with text after it"
             )
         document = documents.document(row, text)
-        one = asked.setdefault(name, _Asked(row, query.strip(), document, []))
-        if one.question != query.strip() or one.document is not document:
-            raise row.error(f"id {name!r} asks something else than at {one.row.where}: one id is one question")
+        question = asked.setdefault(name, _Asked(row, query.strip(), document, []))
+        if question.question != query.strip() or question.document is not document:
+            raise row.error(f"id {name!r} asks something else than at {question.row.where}: one id is one question")
         if row.has("output"):
-            one.references.append(row.text("output", may_be_blank=True))
-    for name, one in asked.items():
-        yield Sample(name, task, one.question, one.document, tuple(one.references))
+            question.references.append(row.text("output", may_be_blank=True))
+    for name, value in asked.items():
+        yield Sample(name, task, value.question, value.document, tuple(value.references))
 
 
 def read_hotpot(task: str, rows: Iterable[Row]) -> Iterator[Sample]:
@@ -121,7 +121,7 @@ def _pairs(row: Row, name: str, first: str, second: str) -> list[tuple[str, obje
         return list(zip(titles, others, strict=True))
     pairs = row.items(name)
     if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
-        raise row.error(f"wanted pairs [{first}, {second}] in `{name}`: is this the format of the task?")
+        raise row.error(f"`{name}` must hold pairs [{first}, {second}]: is this the format of the task?")
     return [(pair[0], pair[1]) for pair in pairs]
 
 

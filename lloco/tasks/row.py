@@ -29,7 +29,7 @@ class Row:
         """A required text."""
         value = self.fields.get(name)
         if not isinstance(value, str):
-            raise self.error(f"wanted a text in `{name}`, got {_kind(value)}: is this the format of the task?")
+            raise self.error(f"`{name}` must be a text, got {_kind(value)}: is this the format of the task?")
         return self._checked(name, value, may_be_blank)
 
     def identifier(self, name: str) -> str:
@@ -45,14 +45,14 @@ class Row:
             return ()
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise self.error(f"wanted a list of texts in `{name}`, got {_kind(value)}: is this the format of the task?")
+            raise self.error(f"`{name}` must be a list of texts, got {_kind(value)}: is this the format of the task?")
         return tuple(self._checked(name, item, True) for item in items)
 
     def items(self, name: str) -> list[Any]:
         """A required list."""
         value = self.fields.get(name)
         if not isinstance(value, list):
-            raise self.error(f"wanted a list in `{name}`, got {_kind(value)}: is this the format of the task?")
+            raise self.error(f"`{name}` must be a list, got {_kind(value)}: is this the format of the task?")
         return value
 
     def row(self, name: str) -> "Row":
@@ -67,19 +67,19 @@ class Row:
         """A required whole number."""
         value = self.fields.get(name)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise self.error(f"wanted a whole number in `{name}`, got {_kind(value)}")
+            raise self.error(f"`{name}` must be a whole number, got {_kind(value)}")
         return value
 
     def number(self, name: str) -> float:
         """A required finite number."""
         value = self.fields.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise self.error(f"wanted a number in `{name}`, got {_kind(value)}")
+            raise self.error(f"`{name}` must be a number, got {_kind(value)}")
         return float(value)
 
     def _checked(self, name: str, value: str, may_be_blank: bool) -> str:
         if not may_be_blank and not value.strip():
-            raise self.error(f"wanted a text in `{name}`, got nothing but white space")
+            raise self.error(f"`{name}` must be a text, got nothing but white space")
         if not is_encodable(value):
             raise self.error(f"`{name}` holds half a surrogate pair, which no UTF-8 file can hold: mend the text")
         return value
@@ -88,7 +88,7 @@ class Row:
 def as_row(value: Any, where: str) -> Row:
     """A JSON object as a row; anything else is a DataError."""
     if not isinstance(value, dict):
-        raise DataError(f"{where}: wanted a JSON object, got {_kind(value)}: is this the format of the task?")
+        raise DataError(f"{where}: must be a JSON object, got {_kind(value)}: is this the format of the task?")
     return Row(value, where)
 
 

@@ -67,11 +67,11 @@ def _folder_rows(folder: Path, published: Published | None, split: str) -> Itera
     if layout.archive is not None and any((folder / name).is_file() for name in _archives(layout)):
         return _archive_rows(folder.joinpath, layout, layout.configs, split)
     folders = [folder / config for config in layout.configs if (folder / config).is_dir()] or [folder]
-    parquet = [file for one in folders for file in sorted(one.rglob("*.parquet")) if _splits(file) & {split}]
+    parquet = [file for folder in folders for file in sorted(folder.rglob("*.parquet")) if _splits(file) & {split}]
     if parquet:
         files = [str(file) for file in parquet]
         return _loaded_rows(str(folder), split, "parquet", data_files={split: files})
-    return _file_rows([file for one in folders for file in _files_of_split(one, layout.configs, split)])
+    return _file_rows([file for folder in folders for file in _files_of_split(folder, layout.configs, split)])
 
 
 def _archives(layout: Published) -> list[str]:
@@ -87,8 +87,8 @@ def _files_of_split(folder: Path, configs: tuple[str, ...], split: str) -> list[
     if not of_split:
         found = ", ".join(file.name for file in files) or "none"
         raise DataError(
-            f"task data: wanted files of the {split} split (.json or .jsonl, gzipped or not) in {folder}, "
-            f"found {found}: give the file itself"
+            f"task data: {folder} has no files of the {split} split (.json or .jsonl, gzipped or not), found {found}: "
+            "give the file itself"
         )
     return of_split
 
@@ -146,9 +146,9 @@ def _loaded_rows(
         yield as_row(fields, f"{name}, row {number}")
 
 
-def _unreachable(wanted: str, error: Exception) -> DataError:
+def _unreachable(needed: str, error: Exception) -> DataError:
     reason = str(error).strip().partition("\n")[0]
     return DataError(
-        f"task data: wanted {wanted}, got {type(error).__name__}: {reason}: "
-        "check the id and the connection, or download the files and give their folder"
+        f"task data: {needed} cannot be had, {type(error).__name__}: {reason}: check the id and the connection, or "
+        "download the files and give their folder"
     )

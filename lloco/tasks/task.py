@@ -87,7 +87,7 @@ def load_samples(task: str, data: str | Path, *, limit: int | None = None, split
     """
     found = find_task(task)
     if limit is not None and limit < 1:
-        raise DataError(f"wanted a limit of at least 1 sample, got {limit}: leave it out to read all samples")
+        raise DataError(f"limit must be at least 1 sample, got {limit}: leave it out to read all samples")
     wanted_split = split or (found.published.split if found.published else "validation")
     rows = read_rows(data, found.published, wanted_split)
     samples: dict[str, Sample] = {}
@@ -96,5 +96,5 @@ def load_samples(task: str, data: str | Path, *, limit: int | None = None, split
             raise DataError(f"{data}: sample id {sample.id!r} occurs twice: give every question its own id")
         samples[sample.id] = sample
     if not samples:
-        raise DataError(f"{data}: wanted samples of task {task}, found no question in it: check the file")
+        raise DataError(f"{data} has no question of task {task}: check the file")
     return list(samples.values())

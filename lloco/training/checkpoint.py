@@ -50,7 +50,7 @@ def load_checkpoint(
     except UNREADABLE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise LlocoError(
-            f"a training checkpoint was wanted, {file} is none that can be read ({reason}): remove it to start afresh"
+            f"{file} cannot be read as a training checkpoint ({reason}): remove it to start afresh"
         ) from error
     changed = sorted(key for key in found.keys() | identity.keys() if found.get(key) != identity.get(key))
     raise LlocoError(
@@ -99,8 +99,8 @@ def _map_state(
     """Return an optimiser's state with `change(tensor, parameter)` for every tensor that is cut as its parameter is."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state = {
-        place: {key: value if key == "step" else change(value, parameters[place]) for key, value in of_one.items()}
-        for place, of_one in state_dict["state"].items()
+        index: {key: value if key == "step" else change(value, parameters[index]) for key, value in of_one.items()}
+        for index, of_one in state_dict["state"].items()
     }
     return {**state_dict, "state": state}
 
@@ -131,9 +131,6 @@ def claimed_run(folder: Path, state: PartialState) -> Iterator[None]:
         yield
         return
     make_folder_durably(folder)
-    taken = (
-        f"a folder of its own was wanted for the run, another process is training in {folder}: wait for it, or give "
-        "another --out"
-    )
+    taken = f"another process is training in {folder}: wait for it, or give another --out"
     with locked(folder / LOCK_FILE, taken):
         yield

@@ -125,7 +125,7 @@ def chosen_bf16(wanted: bool | None, folders: Sequence[Path], state: PartialStat
     chosen = [False]
     if state.is_main_process:
         begun = (checkpoint_options(folder).get("bf16") for folder in folders)
-        found = next((one for one in begun if one is not None), None)
+        found = next((step for step in begun if step is not None), None)
         chosen = [is_bfloat16_faster(state.device) if found is None else found]
     return bool(broadcast_object_list(chosen)[0])
 
@@ -173,7 +173,7 @@ def train(
         norm = float(whole(torch.nn.utils.clip_grad_norm_([p for _, p in parameters], options.max_grad_norm)))
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise LlocoError(
-                f"a finite loss and gradient were wanted, step {step} in {folder} gave {loss} and {norm}: lower the "
+                f"loss and gradient must be finite, step {step} in {folder} gave {loss} and {norm}: lower the "
                 "learning rate"
             )
         optimizer.step()
@@ -212,7 +212,7 @@ def _check_same_start(num_done: int, folder: Path, state: PartialState) -> None:
         torch.distributed.all_gather_object(found, num_done)
     if len(set(found)) > 1:
         raise LlocoError(
-            f"one checkpoint for all processes was wanted in {folder}, theirs are after steps {found}: name an --out "
+            f"{folder} must have one checkpoint for all processes, theirs are after steps {found}: name an --out "
             "folder on a disk that all machines see"
         )
 
@@ -233,15 +233,15 @@ def _accumulate(
     loss_sum = torch.zeros((), device=parameters[0].device)
     # Shares are gathered by all processes at once: one that has no batch left computes another's again, for nothing.
     num_places = len(batches) if shares is None else math.ceil(len(batches) / state.num_processes) * state.num_processes
-    for place in range(state.process_index, num_places, state.num_processes):
-        index = place % len(batches)
+    for number in range(state.process_index, num_places, state.num_processes):
+        index = number % len(batches)
         torch.manual_seed(((options.seed * 1_000_003 + step) * 1_009 + index) % 2**63)
         compute = partial(stage.loss_sum, batches[index])
         with torch.autocast(parameters[0].device.type, dtype=torch.bfloat16, enabled=options.bf16):
             loss = compute() if shares is None else shares(compute)
         if shares is not None:
             # FSDP2 makes the mean over processes where their sum is wanted.
-            loss = loss * (state.num_processes if place == index else 0)
+            loss = loss * (state.num_processes if number == index else 0)
         (loss / total).backward()
         loss_sum += loss.detach()
     if state.num_processes > 1:

@@ -41,7 +41,7 @@ def is_sharding_wanted(state: PartialState) -> bool:
     plugin = _plugin()
     if plugin.fsdp_version != 2:
         raise LlocoError(
-            f"fsdp_version 2 was wanted in accelerate's configuration, it is {plugin.fsdp_version}: set it to 2"
+            f"fsdp_version must be 2 in accelerate's configuration, got {plugin.fsdp_version}: set it to 2"
         )
     instead = {
         "fsdp_offload_params": (isinstance(plugin.cpu_offload, CPUOffloadPolicy), "share among more processes"),

@@ -55,7 +55,7 @@ class DocumentsPlugin:
         access = access_of(os.environ, args.host or "0.0.0.0")
         path = default_store_path()
         if not path.is_dir():
-            raise LlocoError(f"a store was wanted, {path} is none: set LLOCO_HOME to the folder of one")
+            raise LlocoError(f"{path} is not a store: set LLOCO_HOME to the folder of one")
         server = EngineClientVllm(engine_client, state.openai_serving_models)
         store = Store(path)
         # How many are answered at once is vLLM's business (--max-num-seqs).

@@ -48,7 +48,7 @@ class EngineClientVllm:
             async for output in answer:
                 yield list(output.outputs[0].token_ids)
         except ValueError as error:
-            raise LlocoError(f"an answer was wanted, {self.name} refused ({error}): send a shorter prompt") from error
+            raise LlocoError(f"{self.name} refused the prompt ({error}): send a shorter prompt") from error
         finally:
             # It ends the request in the engine where the answer is left early.
             await answer.aclose()
@@ -67,7 +67,7 @@ class EngineClientVllm:
         config = self._engine_client.model_config
         if asked.prompt.shape[1] != config.get_hidden_size():
             raise MismatchError(
-                f"embeddings {asked.prompt.shape[1]} wide came, {self.name} reads {config.get_hidden_size()} wide"
+                f"embeddings are {asked.prompt.shape[1]} wide, {self.name} reads {config.get_hidden_size()} wide"
             )
         return {"prompt_embeds": asked.prompt.to(config.dtype), **salt}
 
@@ -76,7 +76,7 @@ class EngineClientVllm:
         if not hasattr(found, "lora_int_id"):
             reason = getattr(getattr(found, "error", None), "message", found)
             raise EngineUnavailableError(
-                f"adapter {adapter.name} was wanted of {self.name} ({reason}): start it with --enable-lora, room for "
-                "it (--max-lora-rank), and lloco_adapters in VLLM_PLUGINS"
+                f"{self.name} cannot load adapter {adapter.name} ({reason}): start it with --enable-lora, room for it "
+                "(--max-lora-rank), and lloco_adapters in VLLM_PLUGINS"
             )
         return found

@@ -99,7 +99,7 @@ class Front:
             raise ApiError(
                 403, "adapters are loaded from the store by name: only a gateway with its key may load others"
             )
-        if any(_is_embeddings(one) for one in _objects(value)):
+        if any(_is_embeddings(item) for item in _objects(value)):
             message = 'embeddings are not taken from clients: name a document, {"type": "document", "document_id": ID}'
             raise ApiError(400, message, param="prompt_embeds", code="unsupported_parameter")
         return self._app, _again(body, receive)
@@ -112,7 +112,7 @@ async def _read(receive: Receive) -> bytes:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
-            raise ApiError(413, f"a body of at most {MAX_BODY_BYTES:,} bytes was wanted, a longer one came: send less")
+            raise ApiError(413, f"the body must have at most {MAX_BODY_BYTES:,} bytes, got more: send less")
         if not message.get("more_body"):
             return bytes(body)
 
@@ -140,23 +140,23 @@ def _json(body: bytes, *, is_said: bool) -> Any:
     try:
         return json.loads(body) if body else None
     except RecursionError:
-        raise ApiError(400, "JSON was wanted, it came nested too deeply: send it flatter") from None
+        raise ApiError(400, "the body is nested too deeply: send flatter JSON") from None
     except ValueError as error:
         if not is_said:
             return None
-        raise ApiError(400, f"JSON was wanted, what came is none ({error}): mend the body") from None
+        raise ApiError(400, f"the body is not valid JSON ({error}): correct it") from None
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every JSON object, however deep."""
     waiting = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            yield one
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+        item = waiting.pop()
+        if isinstance(item, dict):
+            yield item
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
 
 
 def _is_embeddings(value: dict[str, Any]) -> bool:

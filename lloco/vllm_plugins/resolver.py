@@ -47,16 +47,16 @@ def find_adapter(store: Path, name: str) -> Path | None:
     if match is None or not store.is_dir():
         return None
     with Store(store) as opened:
-        for one in opened.corpora():
-            if one.adapter_digest != match[1]:
+        for corpus in opened.corpora():
+            if corpus.adapter_digest != match[1]:
                 continue
             try:
-                folder = opened.corpus(one.name, create=False).adapter_folder()
+                folder = opened.corpus(corpus.name, create=False).adapter_folder()
                 if folder is not None and adapter_digest(folder) == match[1]:
                     lora_rank(folder)
                     return folder
             except (LlocoError, OSError) as error:
-                _log.error("the adapter of corpus %s cannot be used: %s", one.name, error)
+                _log.error("the adapter of corpus %s cannot be used: %s", corpus.name, error)
     return None
 
 

@@ -115,7 +115,7 @@ def test_a_seed_makes_sampling_repeatable_whoever_shares_the_batch(engine: VllmE
     together = engine.generate(short, sampling)
     assert uncounted(together) == uncounted([engine.generate([prompt], sampling)[0] for prompt in short])
     assert uncounted(together) != uncounted(engine.generate(short, replace(sampling, seed=4)))
-    with pytest.raises(LlocoError, match="positions came for steps of 64"):
+    with pytest.raises(LlocoError, match="positions for steps of 64"):
         engine.generate([*short, long], sampling)
 
 

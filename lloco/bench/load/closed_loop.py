@@ -87,11 +87,11 @@ def put_load(url: str, mode: str, questions: Sequence[Asked], clients: int, new_
     """Let so many clients ask at the same time, each its share of the questions."""
 
     def ask_in_turn(client: int) -> list[ServedAnswer]:
-        return [ask(http, mode, one, new_tokens) for one in questions[client::clients]]
+        return [ask(http, mode, question, new_tokens) for question in questions[client::clients]]
 
     with open_client(url) as http, ThreadPoolExecutor(clients) as pool:
         started = time.perf_counter()
-        answers = [answer for one in pool.map(ask_in_turn, range(clients)) for answer in one]
+        answers = [answer for answered in pool.map(ask_in_turn, range(clients)) for answer in answered]
         return Load(time.perf_counter() - started, answers)
 
 
@@ -108,9 +108,9 @@ def _row(
         "clients": clients,
         "mode": way.name,
         "n": len(answers),
-        "prompt_tokens": statistics.mean(one.prompt_tokens for one in answers) if answers else None,
-        "cached_tokens": statistics.mean(one.cached_tokens for one in answers) if answers else None,
-        "new_tokens": statistics.mean(one.new_tokens for one in answers) if answers else None,
+        "prompt_tokens": statistics.mean(answer.prompt_tokens for answer in answers) if answers else None,
+        "cached_tokens": statistics.mean(answer.cached_tokens for answer in answers) if answers else None,
+        "new_tokens": statistics.mean(answer.new_tokens for answer in answers) if answers else None,
         **figures,
         "floor_answers_per_second": floor,
         "floor_fraction": ratio(figures["answers_per_second"], floor),
@@ -140,9 +140,9 @@ def _floor(answers: list[ServedAnswer], batch_size: int, cost: ModelCost, machin
     """Return the answers a second of a batch that is read and decoded at the machine's rates, without a server."""
     if not answers:
         return None
-    num_positions = round(statistics.mean(one.prompt_tokens for one in answers))
-    num_read = round(statistics.mean(one.prompt_tokens - one.cached_tokens for one in answers))
-    new_tokens = statistics.mean(one.new_tokens for one in answers)
+    num_positions = round(statistics.mean(answer.prompt_tokens for answer in answers))
+    num_read = round(statistics.mean(answer.prompt_tokens - answer.cached_tokens for answer in answers))
+    new_tokens = statistics.mean(answer.new_tokens for answer in answers)
     read = cost.prefill(num_read, batch_size).seconds(machine)
     step = cost.decode(num_positions + round(new_tokens) // 2, batch_size).seconds(machine)
     return batch_size / (read + max(0.0, new_tokens - 1) * step)

@@ -103,7 +103,7 @@ def put_open_load(
         for asked, arrival in zip(questions, arrivals, strict=True):
             time.sleep(max(0.0, begun + arrival - time.perf_counter()))
             waited.append(pool.submit(outcome, asked, begun + arrival))
-        outcomes = [one.result() for one in waited]
+        outcomes = [future.result() for future in waited]
         return OpenLoad(time.perf_counter() - begun, outcomes)
 
 
@@ -116,7 +116,7 @@ def measure_open_loop(
         LlocoError: neither rates nor a bound were given, or the server cannot be started.
     """
     if options.rates is None and options.p95_seconds is None:
-        raise LlocoError("rates to measure or a bound to search one for were wanted, none came: give p95_seconds")
+        raise LlocoError("there are no rates to measure and no bound to search one for: give p95_seconds")
     decoder = compressor.decoder
     machine = measure_machine(decoder.device, decoder.dtype, ModelCost.of(decoder.model).read_bytes)
     with serving_corpora(compressor, options.served, device) as served:
@@ -124,17 +124,18 @@ def measure_open_loop(
         places = [iter(options.rates or ()) for _ in measured]
         count = _count(on_run, options, len(measured))
         while turns := [
-            (one, rate)
-            for one, rates in zip(measured, places, strict=True)
-            if one.skipped is None and (rate := one.search.rate if one.search else next(rates, None)) is not None
+            (search, rate)
+            for search, rates in zip(measured, places, strict=True)
+            if search.skipped is None
+            and (rate := search.search.rate if search.search else next(rates, None)) is not None
         ]:
             for number in range(options.repeats):
-                for one, rate in turns:
-                    one.loads.setdefault(rate, []).append(_load(served, one.way, rate, number, options))
+                for search, rate in turns:
+                    search.loads.setdefault(rate, []).append(_load(served, search.way, rate, number, options))
                     count()
-            for one, rate in turns:
-                if one.search is not None:
-                    one.search.record(bool(_keeps_bound(one.loads[rate], options)))
+            for search, rate in turns:
+                if search.search is not None:
+                    search.search.record(bool(_keeps_bound(search.loads[rate], options)))
     described = asdict(machine)
     chosen = plain_options(options) | {"compressor": compressor.name}
     return BenchResults("open_loop", tuple(_rows(measured, options)), described, chosen, versions(), CURVES)
@@ -172,7 +173,7 @@ def _load(served: ServedCorpora, way: ServedWay, rate: float, number: int, optio
 def _keeps_bound(loads: Sequence[OpenLoad], options: OpenLoopOptions) -> bool | None:
     if options.p95_seconds is None:
         return None
-    p95 = percentile([_seconds(one, "answer_seconds") for load in loads for one in load.outcomes], 95)
+    p95 = percentile([_seconds(outcome, "answer_seconds") for load in loads for outcome in load.outcomes], 95)
     return p95 is not None and p95 <= options.p95_seconds
 
 
@@ -188,25 +189,25 @@ def _count(on_run: OnRun | None, options: OpenLoopOptions, num_ways: int) -> Cal
 
 def _rows(measured: Sequence[_Measured], options: OpenLoopOptions) -> list[Row]:
     """Return a line for every rate of every way; ratios stand where a way is at its best rate."""
-    best = {one.way.name: _best_rate(one, options) for one in measured}
+    best = {measured_way.way.name: _best_rate(measured_way, options) for measured_way in measured}
     rows = []
-    for one in measured:
-        rates: list[float | None] = [*sorted(one.loads)] or [None]
+    for measured_way in measured:
+        rates: list[float | None] = [*sorted(measured_way.loads)] or [None]
         for rate in rates:
-            loads = [] if rate is None else one.loads[rate]
-            found = best[one.way.name] if loads and rate == best[one.way.name] else None
+            loads = [] if rate is None else measured_way.loads[rate]
+            found = best[measured_way.way.name] if loads and rate == best[measured_way.way.name] else None
             rows.append(
                 {
                     "context_tokens": options.served.context_tokens,
                     "corpora": options.served.corpora,
-                    "mode": one.way.name,
+                    "mode": measured_way.way.name,
                     "offered_per_second": rate,
                     **_figures(loads),
                     "keeps_bound": _keeps_bound(loads, options) if loads else None,
                     "is_best": found is not None,
                     "ratio": ratio(found, best["full"]),
                     "ratio_cached": ratio(found, best.get("full, cached")),
-                    "skipped": one.skipped,
+                    "skipped": measured_way.skipped,
                 }
             )
     return rows
@@ -225,10 +226,10 @@ def _best_rate(measured: _Measured, options: OpenLoopOptions) -> float | None:
 
 
 def _figures(loads: Sequence[OpenLoad]) -> Row:
-    outcomes = [one for load in loads for one in load.outcomes]
-    answers = [one for one in outcomes if isinstance(one, ServedAnswer)]
-    refused = sum(isinstance(one, RefusedError) for one in outcomes)
-    per_second = [sum(isinstance(one, ServedAnswer) for one in load.outcomes) / load.seconds for load in loads]
+    outcomes = [outcome for load in loads for outcome in load.outcomes]
+    answers = [outcome for outcome in outcomes if isinstance(outcome, ServedAnswer)]
+    refused = sum(isinstance(outcome, RefusedError) for outcome in outcomes)
+    per_second = [sum(isinstance(outcome, ServedAnswer) for outcome in load.outcomes) / load.seconds for load in loads]
     row: Row = {
         "n": len(outcomes),
         "refused": refused,
@@ -236,10 +237,10 @@ def _figures(loads: Sequence[OpenLoad]) -> Row:
         **spread_fields("served_per_second", per_second),
     }
     for name in ("answer_seconds", "first_token_seconds"):
-        times = [_seconds(one, name) for one in outcomes]
+        times = [_seconds(outcome, name) for outcome in outcomes]
         row |= {f"{name}_p{percent}": percentile(times, percent) for percent in PERCENTILES}
     for name in ("prompt_tokens", "cached_tokens", "new_tokens"):
-        row[name] = sum(getattr(one, name) for one in answers) / len(answers) if answers else None
+        row[name] = sum(getattr(answer, name) for answer in answers) / len(answers) if answers else None
     return row
 
 

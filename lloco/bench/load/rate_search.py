@@ -23,8 +23,8 @@ class RateSearch:
     @property
     def rate(self) -> float | None:
         """The rate that is next, None when there is no more to know."""
-        place = self._next()
-        return None if place is None else _rate(place)
+        step = self._next()
+        return None if step is None else _rate(step)
 
     @property
     def best(self) -> float | None:
@@ -33,12 +33,12 @@ class RateSearch:
 
     def record(self, has_passed: bool) -> None:
         """Take the result of the rate that was next."""
-        place = self._next()
-        assert place is not None
+        step = self._next()
+        assert step is not None
         if has_passed:
-            self._passed = place
+            self._passed = step
         else:
-            self._failed = place
+            self._failed = step
 
     def _next(self) -> int | None:
         if self._failed is None:
@@ -49,5 +49,5 @@ class RateSearch:
         return None if self._failed - self._passed == 1 else (self._passed + self._failed) // 2
 
 
-def _rate(place: int) -> float:
-    return float(2.0 ** (place / STEPS_OF_DOUBLING))
+def _rate(step: int) -> float:
+    return float(2.0 ** (step / STEPS_OF_DOUBLING))

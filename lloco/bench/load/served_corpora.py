@@ -178,8 +178,8 @@ def random_served_compressor(decoder: Decoder, seed: int) -> Iterator[Compressor
         assert tokenizer is not None
         if vocab_size != len(tokenizer):
             raise CheckpointError(
-                f"a model that reads text was wanted, {decoder.name} has {vocab_size:,} tokens and no tokenizer for "
-                f"them: put tokenizer.json beside it, or set vocab_size to {len(tokenizer):,}, that of records"
+                f"{decoder.name} has {vocab_size:,} tokens and no tokenizer for them: put tokenizer.json beside it, "
+                f"or set vocab_size to {len(tokenizer):,}, that of records"
             )
     with tempfile.TemporaryDirectory(prefix="lloco-bench-") as folder:
         made = random_compressor(

@@ -90,7 +90,7 @@ def available_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    known = [one for one in (_meminfo_available(), _cgroup_available()) if one is not None]
+    known = [num_bytes for num_bytes in (_meminfo_available(), _cgroup_available()) if num_bytes is not None]
     return min(known, default=None)
 
 

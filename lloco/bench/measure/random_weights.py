@@ -31,12 +31,12 @@ def random_decoder(
     config = read_config(file)
     text = config.get_text_config()
     text.max_position_embeddings = max(getattr(text, "max_position_embeddings", None) or 0, num_positions)
-    place = resolve_device(device)
-    chosen = resolve_dtype(dtype, place)
+    target = resolve_device(device)
+    chosen = resolve_dtype(dtype, target)
     with torch.device("meta"):
         num_bytes = sum(weight.nbytes for weight in _make(config, chosen, file).parameters())
-    check_fits(num_bytes, place, f"a model of the shape of {file}")
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), place:
+    check_fits(num_bytes, target, f"a model of the shape of {file}")
+    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), target:
         torch.manual_seed(seed)
         model = _make(config, chosen, file)
     return Decoder(model, load_tokenizer(file.parent), f"random weights of {file}", "")
@@ -54,9 +54,7 @@ def read_config(file: Path) -> PreTrainedConfig:
         config: PreTrainedConfig = AutoConfig.for_model(values.pop("model_type"), **values)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"a model's config.json was wanted, {file} is none that can be used ({reason}): name one, or its folder"
-        ) from error
+        raise CheckpointError(f"{file} is not a model's config.json ({reason}): name one, or its folder") from error
     return config
 
 
@@ -68,6 +66,6 @@ def _make(config: PreTrainedConfig, dtype: torch.dtype, file: Path) -> PreTraine
     except (ValueError, KeyError, TypeError, ImportError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"a causal language model was wanted, none can be made of {file} ({reason}): name the config of one"
+            f"{file} is not the config of a causal language model ({reason}): name the config of one"
         ) from error
     return model

@@ -182,8 +182,10 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
 }
 
 _NOTES = {
-    "rivals": "Asked: document tokens per position that were wanted; read: positions of the document that were read. "
-    "Ratio: full's time for an answer over this one's; first: the same for the first token."
+    "rivals": (
+        "Asked: document tokens per position, as asked for; read: positions of the document that were read. Ratio: "
+        "full's time for an answer over this one's; first: the same for the first token."
+    )
 }
 
 

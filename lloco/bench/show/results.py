@@ -88,9 +88,9 @@ def _plot(curve: Curve, rows: Sequence[Row]) -> Plot:
     """Return a line for every value of a column, and under it what the machine allows."""
     lines: list[Line] = []
     bounds: list[Line] = []
-    for place, name in enumerate(dict.fromkeys(str(row[curve.by]) for row in rows)):
+    for index, name in enumerate(dict.fromkeys(str(row[curve.by]) for row in rows)):
         own = [row for row in rows if str(row[curve.by]) == name]
-        line = Line(name, _points(curve, curve.y, own), colour_of(name, place), marker_of(name, place))
+        line = Line(name, _points(curve, curve.y, own), colour_of(name, index), marker_of(name, index))
         bound = replace(line, name=f"{name}: limit", points=_points(curve, curve.floor, own), is_bound=True)
         lines += [line] if line.points else []
         bounds += [bound] if bound.points else []

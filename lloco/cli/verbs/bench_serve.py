@@ -91,15 +91,13 @@ def serve(
     is_open = open_loop.rates is not None or open_loop.p95_seconds is not None
     if is_open and clients is not None:
         raise typer.BadParameter(
-            "clients that wait, or questions that come at a rate, were wanted, both came: leave one out",
+            "either clients that wait or questions that come at a rate are measured: leave one out",
             param_hint="'--clients'",
         )
     chosen_clients = numbers(clients or "1,4,16", "--clients")
     rates = None if open_loop.rates is None else _rates(open_loop.rates)
     if open_loop.p95_seconds is not None and not 0 < open_loop.p95_seconds < float("inf"):
-        raise typer.BadParameter(
-            f"seconds above 0 were wanted, {open_loop.p95_seconds} came", param_hint="'--p95-seconds'"
-        )
+        raise typer.BadParameter(f"must be above 0 seconds, got {open_loop.p95_seconds}", param_hint="'--p95-seconds'")
     if served.engine == "vllm":
         from lloco.engine.vllm.start import import_vllm
 
@@ -139,5 +137,5 @@ def _rates(text: str) -> tuple[float, ...]:
     except ValueError:
         rates = ()
     if not rates or len(set(rates)) != len(rates) or not all(0 < rate < float("inf") for rate in rates):
-        raise typer.BadParameter(f"numbers above 0, each once, were wanted, {text} came", param_hint="'--rates'")
+        raise typer.BadParameter(f"must be numbers above 0, each once, got {text}", param_hint="'--rates'")
     return rates

@@ -89,7 +89,7 @@ class _Chat:
 
     def _answer(self, question: str) -> None:
         recent = self._said[-self._num_turns :] if self._num_turns else []
-        turns = [(one.question, one.answer.text) for one in recent]
+        turns = [(routed.question, routed.answer.text) for routed in recent]
         try:
             routed = self._library.ask(question, turns=turns, on_text=self._output.piece)
         except LlocoError as error:
@@ -120,7 +120,9 @@ class _Chat:
         return f"there is no {name}: {COMMANDS}"
 
     def _corpora(self) -> str:
-        return "\n".join(f"corpus {one.name}: {one.summary().num_documents} documents" for one in self._library.corpora)
+        return "\n".join(
+            f"corpus {corpus.name}: {corpus.summary().num_documents} documents" for corpus in self._library.corpora
+        )
 
     def _tell(self, text: str) -> None:
         """Say what was asked for; it is no answer, so machines get it elsewhere."""

@@ -127,8 +127,8 @@ def compress(
         left_out = [*skipped, *report.skipped]
         if not report.num_new and not report.num_unchanged:
             raise DocumentError(
-                f"a document that can be compressed was wanted, {len(documents):,} came and each was left out, nothing "
-                f"was stored: do what is said of each{_reasons(left_out)}"
+                f"none of the {len(documents):,} documents can be compressed, nothing was stored: do what is said of "
+                f"each{_reasons(left_out)}"
             )
         removed = remove_absent(target, documents, skipped) if prune else []
     output.result(_values(target.name, report, left_out, removed), _text(target.name, report, left_out, removed))
@@ -190,14 +190,14 @@ def _read(paths: list[Path], skipped: "list[Skipped]", output: Output) -> "list[
         return documents
     places = ", ".join(str(path) for path in paths)
     raise DocumentError(
-        f"documents were wanted, {places} holds none that can be read: give text, HTML, PDF, Office files, "
-        f"e-books, e-mails or JSON lines{_reasons(skipped)}"
+        f"{places} holds no document that can be read: give text, HTML, PDF, Office files, e-books, e-mails or JSON "
+        f"lines{_reasons(skipped)}"
     )
 
 
 def _reasons(skipped: "list[Skipped]") -> str:
     """Return a line for each of the first twenty, and how many more there are."""
-    lines = [printable(f"\n  {one.source}: {one.reason}") for one in skipped[:20]]
+    lines = [printable(f"\n  {document.source}: {document.reason}") for document in skipped[:20]]
     return "".join(lines) + (f"\n  and {len(skipped) - 20:,} more" if len(skipped) > 20 else "")
 
 
@@ -266,7 +266,7 @@ def _values(corpus: str, report: "CompressReport", skipped: "list[Skipped]", rem
         "num_new": report.num_new,
         "num_unchanged": report.num_unchanged,
         "num_removed": len(removed),
-        "skipped": [{"source": one.source, "reason": one.reason} for one in skipped],
+        "skipped": [{"source": document.source, "reason": document.reason} for document in skipped],
         "num_document_tokens": report.num_document_tokens,
         "num_virtual_tokens": report.num_virtual_tokens,
         "compression_ratio": report.compression_ratio,
@@ -288,5 +288,5 @@ def _text(corpus: str, report: "CompressReport", skipped: "list[Skipped]", remov
         rows.append(["tokens per second", f"{report.tokens_per_second:,.0f}"])
     if report.quantisation_error:
         rows.append(["loss of storing, at most (relative L2)", f"{report.quantisation_error:.2%}"])
-    lines = [printable(f"skipped {one.source}: {one.reason}") for one in skipped]
+    lines = [printable(f"skipped {document.source}: {document.reason}") for document in skipped]
     return "\n".join([table_text(f"corpus {corpus}", ["documents", ""], rows), *lines])

@@ -44,17 +44,23 @@ def list_corpora(store: options.StorePath = None, is_json: options.Json = False,
 
     with Store(store) as opened:
         found = opened.corpora()
-        place = str(opened.path)
+        path = str(opened.path)
     rows = [
-        [one.name, f"{one.num_documents:,}", f"{one.num_document_tokens:,}", f"{one.num_virtual_tokens:,}",
-         _ratio(one.num_document_tokens, one.num_virtual_tokens), _megabytes(one.num_bytes),
-         (one.adapter_digest or "-")[:12]]
-        for one in found
-    ]  # fmt: skip
+        [
+            summary.name,
+            f"{summary.num_documents:,}",
+            f"{summary.num_document_tokens:,}",
+            f"{summary.num_virtual_tokens:,}",
+            _ratio(summary.num_document_tokens, summary.num_virtual_tokens),
+            _megabytes(summary.num_bytes),
+            (summary.adapter_digest or "-")[:12],
+        ]
+        for summary in found
+    ]
     columns = ["corpus", "documents", "document tokens", "virtual tokens", "ratio", "MB", "adapter"]
-    empty = f"the store {place} holds no corpus yet: lloco compress PATH... --corpus NAME makes one"
-    text = table_text(f"store {place}", columns, rows) if rows else empty
-    Output(is_json, quiet).result({"store": place, "corpora": [asdict(one) for one in found]}, text)
+    empty = f"the store {path} holds no corpus yet: lloco compress PATH... --corpus NAME makes one"
+    text = table_text(f"store {path}", columns, rows) if rows else empty
+    Output(is_json, quiet).result({"store": path, "corpora": [asdict(summary) for summary in found]}, text)
 
 
 @corpus_app.command("show", no_args_is_help=True)
@@ -80,7 +86,7 @@ def show(
         found = opened.corpus(_chosen(name, corpus), create=False)
         documents = list(found.documents()) if document is None else [found.document(document)]
         summary, refine_steps = found.summary(), found.refine_steps()
-    listed = [{key: value for key, value in asdict(one).items() if key != "text"} for one in documents]
+    listed = [{key: value for key, value in asdict(document).items() if key != "text"} for document in documents]
     values = {**asdict(summary), "refine_steps": refine_steps, "documents": listed}
     Output(is_json, quiet).result(values, _documents_text(summary, documents, refine_steps))
 
@@ -88,11 +94,15 @@ def show(
 def _documents_text(summary: "CorpusSummary", documents: "list[StoredDocument]", refine_steps: int) -> str:
     """Return a table of documents; of one that was truncated also how many tokens were read."""
     rows = []
-    for one in documents:
-        num_read = one.num_compressed_tokens
-        tokens = f"{one.num_tokens:,}" if num_read == one.num_tokens else f"{num_read:,} read of {one.num_tokens:,}"
-        ratio = _ratio(num_read, one.num_virtual_tokens)
-        rows.append([one.id, one.title, tokens, f"{one.num_virtual_tokens:,}", ratio, one.dtype])
+    for document in documents:
+        num_read = document.num_compressed_tokens
+        tokens = (
+            f"{document.num_tokens:,}"
+            if num_read == document.num_tokens
+            else f"{num_read:,} read of {document.num_tokens:,}"
+        )
+        ratio = _ratio(num_read, document.num_virtual_tokens)
+        rows.append([document.id, document.title, tokens, f"{document.num_virtual_tokens:,}", ratio, document.dtype])
     adapter = "no adapter yet" if summary.adapter_digest is None else f"adapter {summary.adapter_digest[:12]}"
     refined = f", refine steps {refine_steps:,}" if refine_steps else ""
     title = f"corpus {summary.name}: compressor {summary.compressor or 'not chosen yet'}, {adapter}{refined}"
@@ -129,10 +139,10 @@ def remove(
         if document is None:
             opened.remove_corpus(found.name)
         else:
-            for one in ids:
-                found.document(one)
-            for one in ids:
-                found.remove_document(one)
+            for document_id in ids:
+                found.document(document_id)
+            for document_id in ids:
+                found.remove_document(document_id)
     what = f"corpus {found.name} and its {len(ids):,} documents" if document is None else f"{len(ids):,} documents"
     values = {"corpus": found.name, "is_corpus_removed": document is None, "num_documents": len(ids)}
     Output(is_json, quiet).result(values, f"removed {what}")
@@ -162,11 +172,14 @@ def verify(
 
     with Store(store) as opened:
         problems = opened.verify(repair)
-        num_documents = sum(one.num_documents for one in opened.corpora())
-    lines = [f"{'repaired: ' if one.is_repaired else ''}{one.kind}: {one.where}: {one.message}" for one in problems]
-    num_repaired = sum(one.is_repaired for one in problems)
+        num_documents = sum(corpus.num_documents for corpus in opened.corpora())
+    lines = [
+        f"{'repaired: ' if problem.is_repaired else ''}{problem.kind}: {problem.where}: {problem.message}"
+        for problem in problems
+    ]
+    num_repaired = sum(problem.is_repaired for problem in problems)
     summary = f"{num_documents:,} documents checked, {len(problems)} problems, {num_repaired} repaired"
-    values = {"num_documents": num_documents, "problems": [asdict(one) for one in problems]}
+    values = {"num_documents": num_documents, "problems": [asdict(problem) for problem in problems]}
     Output(is_json, quiet).result(values, "\n".join([*lines, summary]))
     if num_repaired < len(problems):
         raise typer.Exit(1)

@@ -67,7 +67,7 @@ def evaluate(
     from lloco.evals.run.folder import fitting_folder, other_run
     from lloco.report.page import REPORT_FILE
 
-    earlier = [read_earlier_run(one, task, samples) for one in beside or ()]
+    earlier = [read_earlier_run(run, task, samples) for run in beside or ()]
     command = shlex.join(["lloco", *sys.argv[1:]])
     with open_reading(flags, samples, chosen_modes, output) as reading:
         chosen = _options(chosen_modes, flags, reading, output)
@@ -107,22 +107,22 @@ def evaluate(
 def _modes(text: str) -> tuple[str, ...]:
     """Read `--modes`."""
     modes = tuple(mode.strip() for mode in text.split(","))
-    for place, mode in enumerate(modes):
+    for index, mode in enumerate(modes):
         if mode.removesuffix(ADAPTER_SUFFIX) not in MODES:
             some = f"choose some of {', '.join(MODES)}; each may be followed by {ADAPTER_SUFFIX}"
             raise typer.BadParameter(f"there is no mode {mode!r}, {some}", param_hint="'--modes'")
-        if mode in modes[:place]:
+        if mode in modes[:index]:
             raise typer.BadParameter(f"mode {mode} is named twice, name each once", param_hint="'--modes'")
     return modes
 
 
 def _check_beside(beside: list[Path], out: Path) -> None:
     """Refuse a run beside itself: its points would be drawn twice, in a line with themselves."""
-    for place, folder in enumerate(beside):
-        same = [one for one in (out, *beside[:place]) if one.resolve() == folder.resolve()]
+    for index, folder in enumerate(beside):
+        same = [earlier for earlier in (out, *beside[:index]) if earlier.resolve() == folder.resolve()]
         if same:
             what = "this run's own folder" if same[0] is out else "named twice"
-            raise typer.BadParameter(f"other runs, each once, were wanted, {folder} is {what}", param_hint="'--beside'")
+            raise typer.BadParameter(f"must name other runs, each once, {folder} is {what}", param_hint="'--beside'")
 
 
 def _options(modes: tuple[str, ...], flags: ReadingFlags, reading: Reading, output: Output) -> "EvaluateOptions":

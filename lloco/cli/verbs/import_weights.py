@@ -121,9 +121,9 @@ def import_lora(
         if found is not None:
             set_corpus_adapter(found, folder)
     values = {"source": source, "out": str(folder), "adapter_digest": digest, "corpus": corpus, "is_new": not was_there}
-    place = f"{folder}" if found is None else f"{folder} and in corpus {found.name}"
+    destination = f"{folder}" if found is None else f"{folder} and in corpus {found.name}"
     output = Output(is_json, quiet)
-    output.result(values, f"adapter {digest[:12]} in {place}{', which held it already' if was_there else ''}")
+    output.result(values, f"adapter {digest[:12]} in {destination}{', which held it already' if was_there else ''}")
     output.say(f'next: lloco ask --corpus {corpus or "mine"} --adapter {folder} "your question"')
 
 
@@ -200,13 +200,15 @@ def _texts(paths: list[Path], task: str | None, data: str | None, output: Output
     from lloco.documents.document import read_documents
 
     if task is None or data is None:
-        found = list(read_documents(paths, on_skip=lambda one: output.warn(f"{one.source} not read: {one.reason}")))
+        found = list(
+            read_documents(paths, on_skip=lambda skipped: output.warn(f"{skipped.source} not read: {skipped.reason}"))
+        )
         if paths and not found:
-            raise DocumentError(f"texts were wanted in {', '.join(map(str, paths))}, it holds none: check the path")
-        return {one.id: one for one in found}
+            raise DocumentError(f"{', '.join(map(str, paths))} holds no texts: check the path")
+        return {document.id: document for document in found}
     from lloco.tasks.task import load_samples
 
     samples = load_samples(task, data)
-    texts = {one.id.partition("_")[0]: one.document for one in samples}
-    texts |= {one.id: one.document for one in samples}
-    return texts | {one.document.id: one.document for one in samples}
+    texts = {sample.id.partition("_")[0]: sample.document for sample in samples}
+    texts |= {sample.id: sample.document for sample in samples}
+    return texts | {sample.document.id: sample.document for sample in samples}

@@ -168,17 +168,17 @@ def _converted() -> list[ModelRow]:
     known = converted_folder(SMOLLM2_WHEEL.sha256)
     return [
         ModelRow(
-            one.file_name,
-            f"converted GGUF file: {one.model_name or one.architecture}",
-            one.num_parameters,
+            model.file_name,
+            f"converted GGUF file: {model.model_name or model.architecture}",
+            model.num_parameters,
             False,
             is_usable(folder),
             str(folder),
-            one.describe(),
+            model.describe(),
             None,
             None,
         )
-        for folder, one in converted_origins().items()
+        for folder, model in converted_origins().items()
         if folder != known
     ]
 

@@ -85,12 +85,12 @@ def _values(made: "Sequence[Prediction]", wording: "Template | None", adapter: P
     """Say what was read and how; tokens are means over questions."""
     return {
         "n": len(made),
-        "context_tokens": sum(one.num_context_tokens for one in made) / len(made),
-        "virtual_tokens": sum(one.num_virtual_tokens for one in made) / len(made),
-        "document_tokens": sum(one.num_document_tokens for one in made) / len(made),
-        "num_cut": sum(one.is_cut for one in made),
-        "num_empty": sum(not one.text for one in made),
-        "num_answers_cut": sum(one.is_answer_cut for one in made),
+        "context_tokens": sum(prediction.num_context_tokens for prediction in made) / len(made),
+        "virtual_tokens": sum(prediction.num_virtual_tokens for prediction in made) / len(made),
+        "document_tokens": sum(prediction.num_document_tokens for prediction in made) / len(made),
+        "num_cut": sum(prediction.is_cut for prediction in made),
+        "num_empty": sum(not prediction.text for prediction in made),
+        "num_answers_cut": sum(prediction.is_answer_cut for prediction in made),
         "template": None if wording is None else wording.name,
         "decoding": "greedy",
         "adapter": None if adapter is None else str(adapter),

@@ -250,11 +250,11 @@ def _figures(figures: Mapping[str, float]) -> str:
 
 def _ratios(listed: str) -> tuple[float, ...]:
     try:
-        ratios = tuple(float(one) for one in listed.split(","))
+        ratios = tuple(float(part) for part in listed.split(","))
     except ValueError:
         ratios = ()
     if not ratios or not all(1 <= ratio <= 1000 for ratio in ratios):
-        raise typer.BadParameter(f"ratios such as 8,4,16 were wanted, {listed!r} came", param_hint="'--ratios'")
+        raise typer.BadParameter(f"must be ratios such as 8,4,16, got {listed!r}", param_hint="'--ratios'")
     return ratios
 
 

@@ -91,7 +91,9 @@ def _state(is_new: bool) -> str:
 def _read(paths: list[Path], output: Output) -> "list[Document]":
     from lloco.documents.document import read_documents
 
-    found = list(read_documents(paths, on_skip=lambda one: output.warn(f"{one.source} not read: {one.reason}")))
+    found = list(
+        read_documents(paths, on_skip=lambda skipped: output.warn(f"{skipped.source} not read: {skipped.reason}"))
+    )
     if paths and not found:
-        raise DocumentError(f"texts were wanted in {', '.join(map(str, paths))}, it holds none: check the path")
+        raise DocumentError(f"{', '.join(map(str, paths))} holds no texts: check the path")
     return found

@@ -57,7 +57,7 @@ def score(
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
         write_durably(out / "scores.json", f"{text}\n".encode())
     output = Output(is_json, quiet)
-    if num_missing := sum(one.prediction is None for one in scores.per_sample):
+    if num_missing := sum(sample_score.prediction is None for sample_score in scores.per_sample):
         output.warn(f"{num_missing:,} of {scores.n:,} questions have no prediction: 0 each by the benchmark's rules")
     output.result(values, _text(scores))
 

@@ -172,7 +172,7 @@ def _access(flags: _Flags) -> "Access":
     from lloco.server.access import Access, check_exposure, is_loopback, load_access
 
     check_exposure(flags.host, flags.api_key_file is not None, flags.no_auth)
-    served = None if not flags.corpus else frozenset(one.lower() for one in flags.corpus)
+    served = None if not flags.corpus else frozenset(name.lower() for name in flags.corpus)
     if flags.api_key_file is None:
         return Access(served=served, is_loopback=is_loopback(flags.host))
     return load_access(flags.api_key_file, served, is_loopback=is_loopback(flags.host))

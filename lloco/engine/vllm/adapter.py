@@ -35,7 +35,6 @@ def lora_rank(folder: Path) -> int:
     config, _ = read_adapter(folder)
     if config.rank_pattern or config.alpha_pattern:
         raise CheckpointError(
-            f"one rank and scale for all modules was wanted, {folder} has patterns, which vLLM ignores: use the "
-            "transformers engine"
+            f"{folder} has patterns of ranks or scales, which vLLM ignores: use the transformers engine"
         )
     return int(config.r)

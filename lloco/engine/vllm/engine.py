@@ -178,8 +178,8 @@ class VllmEngine:
         longest = max((prompt.length for prompt in prompts), default=0)
         if self._max_read_len is not None and longest > self._max_read_len:
             raise LlocoError(
-                f"sampling with a seed reads a prompt in one step on a CPU, one of {longest} positions came for steps "
-                f"of {self._max_read_len}: leave the seed out, or raise max_read_len"
+                f"a seeded prompt must be read in one step on a CPU, got {longest} positions for steps of "
+                f"{self._max_read_len}: leave the seed out, or raise max_read_len"
             )
 
     def _answer(self) -> None:
@@ -202,7 +202,7 @@ class VllmEngine:
         """Return how many may join; one whose random numbers would be rewound is answered alone."""
         running = [*self._running.values()]
         for num_admitted, request in enumerate(waiting):
-            is_alone = any(self._is_rewound(one.decoding.sampling) for one in (request, *running[:1]))
+            is_alone = any(self._is_rewound(other.decoding.sampling) for other in (request, *running[:1]))
             if len(running) == self._batch_size or (is_alone and running):
                 return num_admitted
             running.append(request)
@@ -221,7 +221,7 @@ class VllmEngine:
             self._vllm.add_request(request_id, {"prompt_embeds": embeds, **salt}, params, lora_request=adapter)
 
     def _cancel(self) -> None:
-        ended = [one for one, request in self._running.items() if self._queue.is_to_end(request)]
+        ended = [request_id for request_id, request in self._running.items() if self._queue.is_to_end(request)]
         for request_id in ended:
             request = self._running[request_id]
             request.advance(request.decoding.cancel())
@@ -244,8 +244,8 @@ class VllmEngine:
                     request.advance(request.decoding.add(token_id))
             if output.finished and not request.has_ended:
                 error = LlocoError(
-                    f"an answer was wanted, vLLM ended it early ({output.outputs[0].finish_reason}) on "
-                    f"{self.decoder.name}: give it more memory for keys and values, or ask fewer at once"
+                    f"vLLM ended the answer early ({output.outputs[0].finish_reason}) on {self.decoder.name}: give it "
+                    "more memory for keys and values, or ask fewer at once"
                 )
                 request.emit(error)
             if request.has_ended:
@@ -262,6 +262,6 @@ class VllmEngine:
             )
         if len(self._lora) == self._max_adapters:
             raise EngineUnavailableError(
-                f"adapter {folder} came, this vLLM has had {len(self._lora)}, replaced ones too, and has no more room: "
+                f"there is no room for adapter {folder}: this vLLM has had {len(self._lora)}, replaced ones too; "
                 "start it anew (max_adapters sets how many)"
             )

@@ -98,7 +98,7 @@ class HttpVllm:
 
     async def load_adapter(self, adapter: VllmAdapter) -> None:
         """Have the adapter there: loaded already, loaded from our folder, or found by our resolver in its store."""
-        if adapter.name in [one.get("id") for one in await self._models()]:
+        if adapter.name in [model.get("id") for model in await self._models()]:
             return
         wish = {"lora_name": adapter.name, "lora_path": str(adapter.folder)}
         response = await self._request("POST", "/v1/load_lora_adapter", json.dumps(wish).encode())
@@ -108,10 +108,9 @@ class HttpVllm:
         found = await self._request("POST", "/v1/completions", json.dumps(probe).encode())
         if found.status_code != HTTPStatus.OK:
             raise EngineUnavailableError(
-                f"adapter {adapter.name} was wanted of {self.name}, it has none of that name and cannot load it "
-                f"({refusal_reason(response)}; {refusal_reason(found)}): start it with --enable-lora, room for it "
-                f"(--max-lora-rank), VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and {adapter.folder} or "
-                "our resolver's store in its sight"
+                f"{self.name} has no adapter {adapter.name} and cannot load it ({refusal_reason(response)}; "
+                f"{refusal_reason(found)}): start it with --enable-lora, room for it (--max-lora-rank), "
+                f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and {adapter.folder} or our resolver's store in its sight"
             )
 
     async def generate(self, asked: VllmRequest) -> AsyncGenerator[Sequence[int], None]:
@@ -177,7 +176,7 @@ class HttpVllm:
 
     async def _base_model(self) -> dict[str, Any]:
         """Return what it says of the model that it was started on."""
-        base = next((one for one in await self._models() if one.get("parent") is None), None)
+        base = next((model for model in await self._models() if model.get("parent") is None), None)
         if base is None:
             raise EngineUnavailableError(f"{self.name} lists no model: is it vLLM? see docs/vllm.md")
         return base
@@ -192,7 +191,9 @@ class HttpVllm:
             self._refuse(response)
         try:
             models = response.json()["data"]
-            if isinstance(models, list) and all(isinstance(one, dict) and isinstance(one["id"], str) for one in models):
+            if isinstance(models, list) and all(
+                isinstance(model, dict) and isinstance(model["id"], str) for model in models
+            ):
                 return models
         except (ValueError, LookupError, TypeError):
             pass
@@ -250,7 +251,7 @@ class HttpVllm:
             raise MismatchError(f"{self.name} runs a model of another size: {reason}")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise EngineUnavailableError(f"{self.name} failed ({reason}): see its log; it may be starting anew")
-        raise LlocoError(f"an answer was wanted, {self.name} refused ({reason}): send a shorter prompt, or see its log")
+        raise LlocoError(f"{self.name} refused the prompt ({reason}): send a shorter prompt, or see its log")
 
     def _give_up(self, error: Exception) -> NoReturn:
         raise EngineUnavailableError(

@@ -150,7 +150,7 @@ class VllmServerEngine:
     def _start(self, requests: Sequence[Request], max_waiting: int | None) -> None:
         with self._lock:
             if self._is_closed:
-                raise LlocoError("a request came after the engine was closed: make a new engine")
+                raise LlocoError("the engine is closed: make a new engine")
             if max_waiting is not None and self.num_waiting >= max_waiting:
                 raise QueueFullError(f"{self.num_waiting} requests are waiting, the most there may be: try later")
             for request in requests:
@@ -180,7 +180,7 @@ class VllmServerEngine:
             if not isinstance(error, LlocoError):
                 _log.error("%s failed on a request", self._server.name, exc_info=error)
                 what = f"{type(error).__name__}: {error}"
-                error = EngineUnavailableError(f"an answer was wanted, {self._server.name} failed on it ({what})")
+                error = EngineUnavailableError(f"{self._server.name} failed on this prompt ({what})")
             request.emit(error.with_traceback(None))
         finally:
             del self._tasks[id(request)]
@@ -198,8 +198,8 @@ class VllmServerEngine:
                 if request.has_ended:
                     return
         raise EngineUnavailableError(
-            f"an answer was wanted, {self._server.name} ended it early, after {len(request.decoding.token_ids)} "
-            "tokens: give it more memory for keys and values (--gpu-memory-utilization), or ask fewer at once"
+            f"{self._server.name} ended the answer early, after {len(request.decoding.token_ids)} tokens: give it "
+            "more memory for keys and values (--gpu-memory-utilization), or ask fewer at once"
         )
 
     def _cancel(self, request: Request) -> None:

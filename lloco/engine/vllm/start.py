@@ -67,7 +67,7 @@ def embedded_requests(
     names = known_names(len(prompts), adapters, digests)
     chosen = [None if name is None else digests[name] for name in names]
     embedded = [replace(prompt, pieces=(prompt_embeds(prompt, decoder),)) for prompt in prompts.values()]
-    return [Request(*one) for one in zip(embedded, chosen, decodings, strict=True)]
+    return [Request(*parts) for parts in zip(embedded, chosen, decodings, strict=True)]
 
 
 def cpu_kv_cache_bytes(decoder: Decoder, batch_size: int) -> int:
@@ -87,10 +87,7 @@ def start_vllm(decoder: Decoder, options: dict[str, Any]) -> Any:
         if isinstance(module, torch.nn.Linear) and module is not decoder.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     ]
     if any(isinstance(module, BaseTunerLayer) for module in decoder.model.modules()):
-        raise LlocoError(
-            f"a model without an adapter was wanted, {decoder.name} carries one: load the decoder again and add the "
-            "adapter to the engine"
-        )
+        raise LlocoError(f"{decoder.name} carries an adapter: load the decoder again and add the adapter to the engine")
     if decoder.device.type == "cuda":
         free, total = torch.cuda.mem_get_info(decoder.device)
         options["gpu_memory_utilization"] = 0.9 * free / total
@@ -129,8 +126,7 @@ def start_vllm(decoder: Decoder, options: dict[str, Any]) -> Any:
         except (ValueError, RuntimeError, NotImplementedError, AssertionError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise LlocoError(
-                f"{decoder.name} was to be run by vLLM, which refused: {reason}; use the transformers engine, or "
-                "change what it names"
+                f"vLLM cannot run {decoder.name}: {reason}; use the transformers engine, or change what it names"
             ) from error
 
 

@@ -27,7 +27,7 @@ def server_address(url: str) -> str:
             return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
     except (ValueError, httpx.InvalidURL):
         pass
-    raise LlocoError(f"the address of a vLLM server was wanted, {url!r} came: name it as http://HOST:8000")
+    raise LlocoError(f"the address of a vLLM server must be like http://HOST:8000, got {url!r}")
 
 
 def completion_body(asked: VllmRequest) -> bytes:
@@ -78,9 +78,9 @@ def chunk_token_ids(data: str, name: str) -> list[int]:
     try:
         chunk = json.loads(data)
         if "error" not in chunk:
-            return [int(one) for choice in chunk["choices"] for one in choice["token_ids"]]
+            return [int(token_id) for choice in chunk["choices"] for token_id in choice["token_ids"]]
     except (ValueError, LookupError, TypeError) as error:
         raise EngineUnavailableError(
-            f"token ids were wanted of {name}, {data[:100]!r} came: use vLLM 0.32, see docs/vllm.md"
+            f"{name} must answer with token ids, got {data[:100]!r}: use vLLM 0.32, see docs/vllm.md"
         ) from error
     raise EngineUnavailableError(f"{name} gave an answer up: {str(chunk['error'])[:300]}: ask again")

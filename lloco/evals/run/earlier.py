@@ -38,23 +38,21 @@ def read_earlier_run(folder: Path, task: str, samples: Sequence[Sample]) -> Earl
     results, run = _object(folder / RESULTS_FILE), _object(folder / RUN_FILE)
     if (run.get("task"), run.get("samples")) != (task, questions_digest(samples)):
         raise DataError(
-            f"a run of the same questions was wanted to stand beside this one, {folder} holds another: "
-            f"{run.get('num_questions')} questions of {run.get('task')}: give the --data and --limit that it had"
+            f"{folder} holds a run of other questions, {run.get('num_questions')} of {run.get('task')}, and cannot "
+            "stand beside this one: give the --data and --limit that it had"
         )
     try:
         if results["options"]["references"] != references_digest(samples):
             raise DataError(
-                f"a run scored by the same references was wanted to stand beside this one, {folder} was scored by "
-                "others: evaluate it again with this --data"
+                f"{folder} was scored by other references and cannot stand beside this run: evaluate it again with "
+                "this --data"
             )
         rows = tuple(ResultRow(**row) for row in results["rows"])
         # No plot shows a name that is not UTF-8.
         name = folder.resolve().name.encode(errors="backslashreplace").decode()
         return EarlierRun(name, rows, reader_of(results["options"]))
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"results of this version were wanted, {folder / RESULTS_FILE} has others ({error}): evaluate again"
-        ) from error
+        raise DataError(f"{folder / RESULTS_FILE} has results of another version ({error}): evaluate again") from error
 
 
 def reader_of(options: Mapping[str, Any]) -> str:
@@ -65,5 +63,5 @@ def reader_of(options: Mapping[str, Any]) -> str:
 def _object(path: Path) -> dict[str, Any]:
     value = read_value(path)
     if not isinstance(value, dict):
-        raise DataError(f"the results of a run were wanted, {path} holds no JSON object: name a folder of evaluate")
+        raise DataError(f"{path} must hold the results of a run, it holds no JSON object: name a folder of evaluate")
     return value

@@ -26,14 +26,11 @@ def claimed_folder(folder: Path, settings: Settings) -> Iterator[None]:
         DataError: another process works there, or the folder holds a run with other settings.
     """
     make_folder_durably(folder)
-    taken = (
-        f"a folder of its own was wanted for the results, another process is writing to {folder}: wait for it, or give "
-        "another --out"
-    )
+    taken = f"another process is writing its results to {folder}: wait for it, or give another --out"
     with locked(folder / LOCK_FILE, taken):
         if other := other_run(folder, settings):
             raise DataError(
-                f"the same run or an empty folder was wanted, {other}: give another --out, or remove the folder"
+                f"--out must hold the same run or be empty, {other}: give another --out, or remove the folder"
             )
         if not _has_begun(folder):
             write_durably(folder / RUN_FILE, (json.dumps(settings, indent=2) + "\n").encode())
@@ -43,8 +40,8 @@ def claimed_folder(folder: Path, settings: Settings) -> Iterator[None]:
 def fitting_folder(folder: Path, settings: Settings) -> Path:
     """Return the folder of this name, or of this name and a number, that holds this run; else the first without any."""
     folders = [folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000))]
-    own = [one for one in folders if _has_begun(one) and not other_run(one, settings)]
-    return own[0] if own else next(one for one in folders if not _has_begun(one))
+    own = [folder for folder in folders if _has_begun(folder) and not other_run(folder, settings)]
+    return own[0] if own else next(folder for folder in folders if not _has_begun(folder))
 
 
 def other_run(folder: Path, settings: Settings) -> str:

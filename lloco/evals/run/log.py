@@ -55,10 +55,7 @@ class WorkLog:
             DataError: another process writes it.
         """
         make_folder_durably(self.out.parent)
-        taken = (
-            f"a file of its own was wanted for the predictions, another process is writing {self.out}: wait for it, or "
-            "name another file"
-        )
+        taken = f"another process is writing its predictions to {self.out}: wait for it, or name another file"
         with locked(self.partial, taken):
             try:
                 yield
@@ -139,4 +136,4 @@ def _parse(data: bytes, path: Path) -> tuple[dict[str, Any], list[Prediction]]:
 
 
 def _damaged(path: Path, number: int) -> DataError:
-    return DataError(f"{path}, line {number}: a line of a prediction log was wanted, it is damaged: remove the file")
+    return DataError(f"{path}, line {number}: the prediction log is damaged: remove the file")

@@ -30,7 +30,7 @@ def read_predictions(path: str | Path) -> dict[str, Any]:
     except DataError as error:
         raise DataError(f"{error}; predictions are one JSON object {{id: text}}") from error
     if not isinstance(value, dict):
-        raise DataError(f"{path}: wanted one JSON object {{id: text}}, got {_kind(value)}: write one object")
+        raise DataError(f"{path} must hold one JSON object {{id: text}}, got {_kind(value)}: write one object")
     as_predictions(value, str(path))
     return value
 
@@ -46,7 +46,7 @@ def as_predictions(value: Mapping[str, Any], where: str) -> Predictions:
     if facts is None:
         return Predictions(_texts(value["answer"], f"{where}, answer"), is_official_hotpot=True)
     if not isinstance(facts, Mapping):
-        raise DataError(f"{where}, sp: wanted an object {{id: [[title, sentence], ...]}}, got {_kind(facts)}")
+        raise DataError(f"{where}, sp: must be an object {{id: [[title, sentence], ...]}}, got {_kind(facts)}")
     checked = {name: _facts(pairs, f"{where}, sp, id {name[:80]!r}") for name, pairs in facts.items()}
     return Predictions(_texts(value["answer"], f"{where}, answer"), checked, is_official_hotpot=True)
 
@@ -54,7 +54,9 @@ def as_predictions(value: Mapping[str, Any], where: str) -> Predictions:
 def _texts(value: Mapping[str, Any], where: str) -> Mapping[str, str]:
     for name, text in value.items():
         if not isinstance(text, str):
-            raise DataError(f"{where}: wanted a text for id {str(name)[:80]!r}, got {_kind(text)}: write texts only")
+            raise DataError(
+                f"{where}: the value of id {str(name)[:80]!r} must be a text, got {_kind(text)}: write texts only"
+            )
         if not is_encodable(name) or not is_encodable(text):
             raise DataError(f"{where}: id {ascii(name)[:80]} or its text holds half a surrogate pair: mend the text")
     return value
@@ -63,13 +65,13 @@ def _texts(value: Mapping[str, Any], where: str) -> Mapping[str, str]:
 def _facts(pairs: Any, where: str) -> tuple[Fact, ...]:
     """Pairs of a title and a sentence number; a pair of another form is a wrong fact officially, here an error."""
     if not isinstance(pairs, list | tuple):
-        raise DataError(f"{where}: wanted a list of [title, sentence], got {_kind(pairs)}")
+        raise DataError(f"{where}: must be a list of [title, sentence], got {_kind(pairs)}")
     for pair in pairs:
         is_fact = (
             isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) is int
         )
         if not is_fact:
-            raise DataError(f"{where}: wanted [title, sentence number], got {str(pair)[:80]}")
+            raise DataError(f"{where}: must be [title, sentence number], got {str(pair)[:80]}")
     return tuple((title, number) for title, number in pairs)
 
 

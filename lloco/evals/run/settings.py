@@ -39,14 +39,20 @@ def questions_digest(samples: Sequence[Sample]) -> str:
     documents = {id(sample.document): sample.document for sample in samples}
     digests = {key: document.digest for key, document in documents.items()}
     return digest_of(
-        [[one.id, one.task, one.question, one.options, one.dataset, digests[id(one.document)]] for one in samples]
+        [
+            [sample.id, sample.task, sample.question, sample.options, sample.dataset, digests[id(sample.document)]]
+            for sample in samples
+        ]
     )
 
 
 def references_digest(samples: Sequence[Sample]) -> str:
     """Return a digest of what answers are compared with; predictions do not depend on it, scores do."""
     return digest_of(
-        [[one.id, one.references, one.gold_letter, one.is_difficult, one.supporting_facts] for one in samples]
+        [
+            [sample.id, sample.references, sample.gold_letter, sample.is_difficult, sample.supporting_facts]
+            for sample in samples
+        ]
     )
 
 

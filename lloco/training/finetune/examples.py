@@ -97,10 +97,10 @@ def measure_examples(
     """
     decoder.require_tokenizer()
     places: dict[str, list[int]] = {}
-    for place, example in enumerate(examples):
+    for number, example in enumerate(examples):
         if not example.answer.strip():
-            raise DataError(f"{_name(examples, place, kind)} has an empty answer: write one, or remove the example")
-        places.setdefault(example.document_id, []).append(place)
+            raise DataError(f"{_name(examples, number, kind)} has an empty answer: write one, or remove the example")
+        places.setdefault(example.document_id, []).append(number)
     measured: dict[int, MeasuredExample] = {}
     vectors = hashlib.sha256()
     for document_id, own in places.items():
@@ -108,21 +108,21 @@ def measure_examples(
         data = embeds.cpu().contiguous()
         vectors.update(f"{document_id!r} {tuple(data.shape)} {data.dtype} ".encode())
         vectors.update(data.view(torch.uint8).numpy().data)
-        for place in own:
-            measured[place] = _measure(examples[place], embeds, template, decoder, _name(examples, place, kind))
+        for index in own:
+            measured[index] = _measure(examples[index], embeds, template, decoder, _name(examples, index, kind))
     lines = "\n".join(example.digest_line() for example in examples)
     return ExampleSet(
-        tuple(measured[place] for place in range(len(examples))),
+        tuple(measured[index] for index in range(len(examples))),
         hashlib.sha256(lines.encode()).hexdigest(),
         vectors.hexdigest(),
         len(places),
     )
 
 
-def _name(examples: Sequence[Example], place: int, kind: str) -> str:
-    example = examples[place]
+def _name(examples: Sequence[Example], index: int, kind: str) -> str:
+    example = examples[index]
     question = example.question if len(example.question) <= 60 else f"{example.question[:57]}..."
-    return f"{kind} {place + 1} of {len(examples)} (document {example.document_id!r}, question {question!r})"
+    return f"{kind} {index + 1} of {len(examples)} (document {example.document_id!r}, question {question!r})"
 
 
 def _checked_embeds(document_id: str, soft_prompts: SoftPrompts, decoder: Decoder, where: str) -> Tensor:

@@ -42,7 +42,7 @@ def read_task_data(task: str, data: str, limit: int | None = None, split: str | 
     documents = {sample.document.id: sample.document for sample in samples}
     examples = [_example_of(sample, data) for sample in samples]
     return FinetuneData(
-        tuple(examples), tuple(documents.values()), _same_kind([kind_of(one.task, one) for one in samples])
+        tuple(examples), tuple(documents.values()), _same_kind([kind_of(sample.task, sample) for sample in samples])
     )
 
 
@@ -57,7 +57,7 @@ def read_question_lines(
     rows = (as_row(value, where) for where, value in read_values(path))
     first = next(rows, None)
     if first is None:
-        raise DataError(f"question-answer lines were wanted, {path} holds none: add questions with their answers")
+        raise DataError(f"{path} holds no question-answer lines: add questions with their answers")
     if first.has("questions"):
         return read_task_data("jsonl", str(path), limit)
     known = set(document_ids())
@@ -130,7 +130,7 @@ def _answer_of(row: Row) -> str:
         return row.text("answer")
     answers = row.texts("answers")
     if not answers or not answers[0].strip():
-        raise row.error('wanted a text in "answer", or a list of texts in "answers", got none: add the answer to learn')
+        raise row.error('there must be a text in "answer", or a list of texts in "answers": add the answer to learn')
     return answers[0]
 
 
@@ -143,10 +143,10 @@ def _document_of(row: Row, known: set[str]) -> str:
     if not is_named and len(known) == 1:
         return next(iter(known))
     some = ", ".join(_some(sorted(known))) or "none"
-    came = f"{named!r} came" if named is not None else "none is named"
+    named_id = "none" if named is None else repr(named)
     raise row.error(
-        f'wanted the id of a document of the corpus in "document", {came}; there are {some}: `lloco compress` the '
-        "document first, or correct the id"
+        f'"document" must be the id of a document of the corpus, got {named_id}; there are {some}: `lloco compress` '
+        "the document first, or correct the id"
     )
 
 
@@ -162,4 +162,4 @@ def _letter_of(answer: str, options: Sequence[str], where: str) -> str:
         return letters[list(options).index(answer)]
     if len(answer) == 1 and answer in letters:
         return answer
-    raise DataError(f"{where}: wanted one of the options, or one of the letters {letters}, as answer, got {answer!r}")
+    raise DataError(f"{where}: the answer must be one of the options, or one of the letters {letters}, got {answer!r}")

@@ -191,7 +191,7 @@ def finetune(
 
 def _check_request(decoder: Decoder, examples: Sequence[Example], out: Path) -> None:
     if not examples:
-        raise DataError("finetuning needs questions with answers, none came: give a file with at least one")
+        raise DataError("finetuning needs questions with answers, got none: give a file with at least one")
     if decoder.dtype == torch.float16:
         raise LlocoError(f"{decoder.name} is in float16, where gradients vanish: load it in bfloat16 or float32")
     if (out / ADAPTER_FOLDER).exists() and not (out / CHECKPOINT).is_file():

@@ -122,7 +122,7 @@ class ReadingBatches:
         self.num_processes = num_processes
         """What would be one micro-batch is as many: each process gets a part of it."""
         special = set(tokenizer.all_special_ids)
-        self.random_ids = [one for one in range(min(len(tokenizer), num_embeddings)) if one not in special]
+        self.random_ids = [index for index in range(min(len(tokenizer), num_embeddings)) if index not in special]
         self.repeat = torch.tensor(text_ids(tokenizer, REPEAT_INSTRUCTION))
         self.not_answerable = answer_ids(DEFAULT_TEMPLATE, tokenizer, NOT_ANSWERABLE).numpy().astype(np.int32)
 
@@ -201,22 +201,22 @@ class ReadingBatches:
         batch = ReadingBatch([], is_compressed, segment_len, [], [])
         for document in documents:
             self._add_context(batch, as_tensor(document.ids), document.is_random, chooser)
-        for place, document in enumerate(documents):
-            ids = batch.contexts[place]
+        for index, document in enumerate(documents):
+            ids = batch.contexts[index]
             if document.is_random:
-                batch.rows.append(((place,), self._random_row(ids, is_compressed, chooser)))
+                batch.rows.append(((index,), self._random_row(ids, is_compressed, chooser)))
                 continue
             text_ratio = options.text_row_ratio if is_compressed else options.repeat_ratio
             has_text_row = not document.pairs or chooser.random() < text_ratio
             if document.pairs and (is_compressed or not has_text_row):
-                batch.rows.append(self._questions(place, documents, chooser))
+                batch.rows.append(self._questions(index, documents, chooser))
             if has_text_row:
                 cut = self._cut(len(ids), segment_len, chooser) if is_compressed else None
                 if cut is None:
-                    batch.rows.append(((place,), text_row(ids, options.repeat_target_ratio, chooser, self.repeat)))
+                    batch.rows.append(((index,), text_row(ids, options.repeat_target_ratio, chooser, self.repeat)))
                 else:
-                    place = self._add_context(batch, ids[:cut], False, chooser)
-                    batch.rows.append(((place,), text_row(ids[cut:], options.text_target_ratio, chooser)))
+                    index = self._add_context(batch, ids[:cut], False, chooser)
+                    batch.rows.append(((index,), text_row(ids[cut:], options.text_target_ratio, chooser)))
         return batch
 
     def _add_context(self, batch: ReadingBatch, ids: Tensor, is_random: bool, chooser: random.Random) -> int:
@@ -238,7 +238,7 @@ class ReadingBatches:
         """Ask about one document, perhaps among others, and perhaps about one that is not there."""
         options = self.options
         places, own = [place], documents[place].pairs
-        others = [index for index, one in enumerate(documents) if index != place and not one.is_random]
+        others = [index for index, document in enumerate(documents) if index != place and not document.is_random]
         if others and chooser.random() < options.distractor_ratio:
             places += chooser.sample(others, min(len(others), chooser.randint(1, 2)))
             chooser.shuffle(places)
@@ -246,8 +246,8 @@ class ReadingBatches:
         if chooser.random() < options.not_answerable_ratio:
             stranger = self.documents[chooser.randrange(len(self.documents))]
             question, _ = chooser.choice(stranger.pairs) if stranger.pairs else own[0]
-            asked_here = [one for index in places for one, _ in documents[index].pairs]
-            if not any(np.array_equal(question, one) for one in asked_here):
+            asked_here = [asked for index in places for asked, _ in documents[index].pairs]
+            if not any(np.array_equal(question, asked) for asked in asked_here):
                 pairs.insert(chooser.randint(0, len(pairs)), (question, self.not_answerable))
         return tuple(places), questions_row(pairs)
 

@@ -184,8 +184,8 @@ def _read_documents(
     validation = [document for document in held_out if document.pairs][:MAX_VALIDATION_DOCUMENTS]
     if options.validation and not validation:
         raise DataError(
-            f"questions to measure on were wanted in {', '.join(map(str, options.validation))}, no text of up to "
-            f"{limit:,} tokens has any: give shorter texts, or raise --max-document-tokens"
+            f"no text of up to {limit:,} tokens in {', '.join(map(str, options.validation))} has questions to measure "
+            "on: give shorter texts, or raise --max-document-tokens"
         )
     if sum(lost) and on_warning is not None:
         on_warning(
@@ -248,7 +248,7 @@ def _tokenizer(options: PretrainOptions, out: Path) -> PreTrainedTokenizerFast:
         found = load_tokenizer(named_folder(options.init))
         if not isinstance(found, PreTrainedTokenizerFast):
             raise CheckpointError(
-                f"a model with a fast tokenizer was wanted, {options.init} has "
+                f"the model must have a fast tokenizer, {options.init} has "
                 f"{'none' if found is None else type(found).__name__}: put its tokenizer.json beside it"
             )
         return found

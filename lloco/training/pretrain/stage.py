@@ -64,10 +64,10 @@ class ReadingStage:
         weights = []
         for places, row in batch.rows:
             context = [
-                torch.zeros(self.compressor.num_virtual_tokens(len(batch.contexts[place]), batch.segment_len))
+                torch.zeros(self.compressor.num_virtual_tokens(len(batch.contexts[index]), batch.segment_len))
                 if batch.is_compressed
-                else batch.context_weights[place]
-                for place in places
+                else batch.context_weights[index]
+                for index in places
             ]
             weights.append(torch.cat([*context, row.weights])[1:])
         return weights
@@ -88,7 +88,7 @@ class ReadingStage:
         """Return float32 logits (num_targets, vocab_size) of the tokens before each target, and the targets."""
         contexts = self._contexts(batch)
         hidden = self._hidden(batch, contexts)[:, :-1]
-        ids = [torch.cat([*(_ids_of(contexts[place]) for place in places), row.ids])[1:] for places, row in batch.rows]
+        ids = [torch.cat([*(_ids_of(contexts[index]) for index in places), row.ids])[1:] for places, row in batch.rows]
         is_target = pad_sequence(self._weights(batch), batch_first=True) > 0
         labels = pad_sequence(ids, batch_first=True)[is_target].to(hidden.device)
         return self.compressor.model.lm_head(hidden[is_target.to(hidden.device)]).float(), labels
@@ -96,7 +96,7 @@ class ReadingStage:
     def _hidden(self, batch: ReadingBatch, contexts: Sequence[Tensor]) -> Tensor:
         """Run the decoder over contexts and rows; returns states (num_rows, seq_len, hidden_size), padded right."""
         model = self.compressor.model
-        rows = [(*(contexts[place] for place in places), row.ids) for places, row in batch.rows]
+        rows = [(*(contexts[index] for index in places), row.ids) for places, row in batch.rows]
         prompts = [Prompt(tuple(piece for piece in row if len(piece))) for row in rows]
         inputs = collate(prompts, self.compressor.decoder, padding_side="right")
         # Padding stands on the right, where a causal model never looks, so that the fast path without a mask is exact.
@@ -135,8 +135,8 @@ class ReadingStage:
         right: list[bool] = []
         for start in range(0, len(self.validation), batch_size):
             documents = self.validation[start : start + batch_size]
-            asked = [(place, pair) for place, document in enumerate(documents) for pair in document.pairs[:2]]
-            rows: list[tuple[tuple[int, ...], Row]] = [((place,), questions_row([pair])) for place, pair in asked]
+            asked = [(index, pair) for index, document in enumerate(documents) for pair in document.pairs[:2]]
+            rows: list[tuple[tuple[int, ...], Row]] = [((index,), questions_row([pair])) for index, pair in asked]
             contexts = [as_tensor(document.ids) for document in documents]
             right += self._are_right(ReadingBatch(contexts, segment_len is not None, segment_len or 0, rows, []))
         return 100 * sum(right) / max(1, len(right))
@@ -145,7 +145,7 @@ class ReadingStage:
         contexts = self._contexts(batch)
         right = []
         for (places, row), states in zip(batch.rows, self._hidden(batch, contexts), strict=True):
-            start = sum(len(contexts[place]) for place in places)
+            start = sum(len(contexts[index]) for index in places)
             is_target = row.weights > 0
             states = states[start - 1 : start - 1 + len(row.ids)][is_target.to(states.device)]
             right.append(torch.equal(self.compressor.model.lm_head(states).argmax(dim=-1).cpu(), row.ids[is_target]))

@@ -66,7 +66,7 @@ def _parse_record(record: Any, where: str) -> Line:
         raise _broken(where, 'it has no string "text" or "context"')
     questions, question, answers = ("qas", "q", "a") if "qas" in record else ("questions", "question", "answers")
     try:
-        pairs = [(one[question], one[answers][0]) for one in record.get(questions, ()) if one[answers]]
+        pairs = [(pair[question], pair[answers][0]) for pair in record.get(questions, ()) if pair[answers]]
     except (KeyError, TypeError, IndexError) as error:
         raise _broken(where, f'"{questions}" is no list of objects with "{question}" and "{answers}"') from error
     if not all(isinstance(part, str) for pair in pairs for part in pair):
@@ -77,7 +77,7 @@ def _parse_record(record: Any, where: str) -> Line:
 
 
 def _broken(where: str, what: str) -> DataError:
-    return DataError(f"{where}: a line with text, or context, and its questions was wanted, {what}: correct it")
+    return DataError(f"{where}: a line must have text, or context, and its questions, {what}: correct it")
 
 
 def tokenize_lines(

@@ -53,7 +53,7 @@ def kept_tokenizer(folder: Path, texts: Sequence[str], vocab_size: int) -> PreTr
     if isinstance(found := load_tokenizer(folder), PreTrainedTokenizerFast):
         if record.exists() and read_value(record) != made_of:  # one from before there were records has none
             raise LlocoError(
-                f"a tokenizer of these texts with {vocab_size:,} tokens was wanted, {folder} holds another run's: give "
+                f"{folder} holds the tokenizer of another run, not of these texts with {vocab_size:,} tokens: give "
                 "another --out, or remove that folder"
             )
         return found
