@@ -1,6 +1,6 @@
 """What a user can cause, as exceptions: the command line turns each into one message and exit code 1.
 
-A message has four parts: what was wanted, what came, where, and what to do.
+A message has four parts: what must be, what it is instead, where, and what to do.
 """
 
 

@@ -324,7 +324,7 @@ def test_reach_fills_the_positions_and_no_more() -> None:
     with reader_calls(compressor) as calls:
         assert len(compressor.compress_ids(random_ids(100))[0]) == 30
     assert calls[-1]["shape"][1] == 40
-    with pytest.raises(DocumentError, match="up to 100 tokens was wanted, one has 101: choose --long-documents"):
+    with pytest.raises(DocumentError, match="at most 100 tokens, got 101: choose --long-documents"):
         compressor.compress_ids(random_ids(101))
     assert tiny_compressor(segment_len=10, max_segments=4).max_document_tokens == 40
     assert tiny_compressor(segment_len=4, max_position_embeddings=4096).max_document_tokens == 80 * 4
@@ -345,7 +345,7 @@ def test_without_accumulation_the_positions_do_not_bound_the_number_of_segments(
 def test_long_documents_are_refused_truncated_or_read_in_windows() -> None:
     compressor = tiny_compressor(segment_len=10, max_segments=3)
     ids = random_ids(75)[0]
-    with pytest.raises(DocumentError, match="up to 30 tokens was wanted, one has 75"):
+    with pytest.raises(DocumentError, match="at most 30 tokens, got 75"):
         compressor.compress_ids([ids])
     first, second, third = compressor.compress_ids([ids[:30], ids[30:60], ids[60:]])
     truncated = compressor.compress_ids([ids], long_documents="truncate")[0]
@@ -366,14 +366,14 @@ def test_progress_counts_every_token_once() -> None:
 @pytest.mark.parametrize(
     ("documents", "options", "message"),
     [
-        ([[]], {}, "at least one token was wanted"),
-        ([[5, VOCAB_SIZE]], {}, "from 0 to 271 were wanted, 5 to 272 came"),
-        ([[-1]], {}, "from 0 to 271 were wanted"),
-        ([torch.zeros(1, 4, dtype=torch.int64)], {}, "1-D integer token ids were wanted"),
-        ([torch.zeros(4)], {}, "1-D integer token ids were wanted"),
+        ([[]], {}, "at least 1 token, got none"),
+        ([[5, VOCAB_SIZE]], {}, "from 0 to 271, got 5 to 272"),
+        ([[-1]], {}, "from 0 to 271"),
+        ([torch.zeros(1, 4, dtype=torch.int64)], {}, "token ids must be 1-D integers"),
+        ([torch.zeros(4)], {}, "token ids must be 1-D integers"),
         ([[5]], {"segment_len": 0}, "segment_len must be between 1 and 123117, got 0"),
         ([[5]], {"segment_len": 123_118}, "segment_len must be between 1 and 123117, got 123118"),
-        ([[5]], {"batch_size": 0}, "batch_size of at least 1"),
+        ([[5]], {"batch_size": 0}, "batch_size must be at least 1"),
         ([[5]], {"long_documents": "cut"}, "long_documents is 'cut'"),
     ],
 )
@@ -644,10 +644,10 @@ KEY = "embed_summary.weight"
     ("damage", "message"),
     [
         (set_summaries(None), f"has no {KEY}: it is a plain language model"),
-        (set_summaries(torch.ones(4, 32)), r"\(4, 32\) came"),
-        (set_summaries(torch.ones(64)), r"\(64,\) came"),
-        (set_summaries(torch.ones(())), r"\(\) came"),
-        (set_summaries(torch.ones(0, 64)), r"\(0, 64\) came"),
+        (set_summaries(torch.ones(4, 32)), r"\(4, 32\): the tensor"),
+        (set_summaries(torch.ones(64)), r"\(64,\): the tensor"),
+        (set_summaries(torch.ones(())), r"\(\): the tensor"),
+        (set_summaries(torch.ones(0, 64)), r"\(0, 64\): the tensor"),
         (
             set_summaries(torch.ones(5, 64)),
             "declares 4 summary tokens and holds 5",
@@ -657,8 +657,8 @@ KEY = "embed_summary.weight"
             change_config(segment_len=509, rope_scaling={"rope_type": "dynamic", "factor": 2.0}),
             "do not fit the 512 positions",
         ),
-        (change_config(segment_len="long"), "segment_len of at least 1 was wanted"),
-        (change_config(summary_length=-4), "summary_length of at least 1 was wanted"),
+        (change_config(segment_len="long"), "segment_len in the config of .* must be at least 1"),
+        (change_config(summary_length=-4), "summary_length in the config of .* must be at least 1"),
     ],
 )
 def test_checkpoints_of_something_else_are_refused(

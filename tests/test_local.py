@@ -162,13 +162,13 @@ def test_a_soft_prompt_knows_its_ratio_even_where_the_last_segment_is_short() ->
     [
         ({"compressor_design": "averaging"}, "must be one of pooling, interleaved, bidirectional, dynamic_pooling"),
         ({"segment_lens": "all"}, "a list of lengths"),
-        ({"segment_lens": [2]}, "segments of at least 4 tokens"),
-        ({"segment_lens": []}, "segments of at least 4 tokens"),
+        ({"segment_lens": [2]}, "segments must have at least 4 tokens"),
+        ({"segment_lens": []}, "segments must have at least 4 tokens"),
         ({"segment_lens": [16, 600]}, "segments of 600 tokens, with their summary tokens, do not fit the 512"),
-        ({"window_len": None}, "summary_length and window_len were wanted"),
-        ({"encoder_layers": 7}, "an encoder of 1 to 2 layers was wanted"),
+        ({"window_len": None}, "must have summary_length and window_len"),
+        ({"encoder_layers": 7}, "an encoder must have 1 to 2 layers"),
         ({"encoder_layers": 1}, "are not those that its config declares"),
-        ({"summary_length": True}, "summary_length of at least 1 was wanted"),
+        ({"summary_length": True}, "summary_length in the config of .* must be at least 1"),
     ],
 )
 def test_a_config_that_does_not_fit_the_weights_is_refused(
@@ -208,11 +208,11 @@ def test_a_window_has_no_more_segments_than_the_positions_allow() -> None:
 
 def test_documents_and_batch_sizes_that_cannot_be_read_are_refused() -> None:
     compressor = local_compressor()
-    with pytest.raises(DocumentError, match="at least one token"):
+    with pytest.raises(DocumentError, match="at least 1 token"):
         compressor.compress_ids([torch.empty(0, dtype=torch.int64)])
-    with pytest.raises(DocumentError, match="token ids from 0 to 271"):
+    with pytest.raises(DocumentError, match="token ids must be from 0 to 271"):
         compressor.compress_ids([[272]])
-    with pytest.raises(LlocoError, match="batch_size of at least 1"):
+    with pytest.raises(LlocoError, match="batch_size must be at least 1"):
         compressor.compress_ids(random_ids(8), batch_size=0)
 
 

@@ -81,7 +81,7 @@ def test_eighty_segments_are_read_in_one_recursion_at_any_declared_length() -> N
     torch.testing.assert_close(vectors, naive_vectors(compressor, ids, 10), atol=1e-3, rtol=1e-3)
     [longer] = compressor.compress_ids([ids[:90]], segment_len=90)
     torch.testing.assert_close(longer, naive_vectors(compressor, ids[:90], 90), atol=1e-4, rtol=1e-4)
-    with pytest.raises(DocumentError, match="up to 800 tokens was wanted, one has 801"):
+    with pytest.raises(DocumentError, match="at most 800 tokens, got 801"):
         compressor.compress_ids([random_ids(801)[0]])
 
 

@@ -50,8 +50,8 @@ class AutoCompressor(DecoderBased):
         super().__init__(decoder)
         if summaries.ndim != 2 or summaries.shape[1] != decoder.hidden_size or not len(summaries):
             raise CheckpointError(
-                f"{SUMMARY_KEY} of shape (summary_length, {decoder.hidden_size}) was wanted in {decoder.name}, "
-                f"{tuple(summaries.shape)} came: the tensor belongs to another model"
+                f"{SUMMARY_KEY} in {decoder.name} must have shape (summary_length, {decoder.hidden_size}), got "
+                f"{tuple(summaries.shape)}: the tensor belongs to another model"
             )
         self.embed_summary = nn.Embedding(*summaries.shape)
         self.embed_summary.weight = nn.Parameter(summaries.detach().to(decoder.device, decoder.dtype, copy=True))
@@ -233,14 +233,14 @@ def load_autocompressor(
     summaries = find_tensor(folder, SUMMARY_KEY)
     if summaries is None:
         raise CheckpointError(
-            f"a compressor was wanted and {path_or_hub_id} has no {SUMMARY_KEY}: it is a plain language model; "
+            f"{path_or_hub_id} has no {SUMMARY_KEY}: it is a plain language model and no compressor; "
             "name an AutoCompressor checkpoint, or train one with `lloco pretrain`"
         )
     decoder = load_decoder(folder, device=device, dtype=dtype, max_positions=max_positions)
     decoder = replace(decoder, name=str(path_or_hub_id))
     if decoder.model.config.model_type == "opt":
         raise CheckpointError(
-            f"an AutoCompressor with rotary positions was wanted, {path_or_hub_id} is built on OPT, whose summary "
+            f"an AutoCompressor must have rotary positions, {path_or_hub_id} is built on OPT, whose summary "
             "tokens were trained without positions and would come out wrong: name one on Llama"
         )
     segment_len = declared(decoder, "segment_len")

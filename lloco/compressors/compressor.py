@@ -138,7 +138,7 @@ class CompressOptions:
 def check_batch_size(batch_size: int) -> None:
     """Raise `LlocoError` unless it is at least 1."""
     if batch_size < 1:
-        raise LlocoError(f"a batch_size of at least 1 was wanted, {batch_size} came")
+        raise LlocoError(f"batch_size must be at least 1, got {batch_size}")
 
 
 def windows_of(num_tokens: int, max_tokens: int, long_documents: LongDocuments) -> list[tuple[int, int]]:
@@ -150,12 +150,12 @@ def windows_of(num_tokens: int, max_tokens: int, long_documents: LongDocuments) 
     if long_documents not in get_args(LongDocuments):
         raise LlocoError(f"long_documents is {long_documents!r}: use one of {', '.join(get_args(LongDocuments))}")
     if num_tokens == 0:
-        raise DocumentError("a document of at least one token was wanted, one has none: leave it out")
+        raise DocumentError("a document must have at least 1 token, got none: leave it out")
     if num_tokens <= max_tokens or long_documents == "truncate":
         return [(0, min(num_tokens, max_tokens))]
     if long_documents == "refuse":
         raise DocumentError(
-            f"a document of up to {max_tokens:,} tokens was wanted, one has {num_tokens:,}: {LONG_DOCUMENTS_ADVICE}"
+            f"a document must have at most {max_tokens:,} tokens, got {num_tokens:,}: {LONG_DOCUMENTS_ADVICE}"
         )
     return [(start, min(start + max_tokens, num_tokens)) for start in range(0, num_tokens, max_tokens)]
 
@@ -175,8 +175,8 @@ def compress_documents(
     options = options or CompressOptions()
     if options.refine_steps:
         raise LlocoError(
-            f"documents compressed without refinement were wanted, refine_steps is {options.refine_steps}: compress "
-            "into a corpus, or pass what comes on to `refine`"
+            f"refine_steps must be 0 here, got {options.refine_steps}: compress "
+            "into a corpus, or pass the result on to `refine`"
         )
     for start in range(0, len(documents), options.batch_size):
         group = documents[start : start + options.batch_size]
@@ -232,12 +232,12 @@ def as_ids(document: Sequence[int] | Tensor, vocab_size: int) -> Tensor:
     ids = torch.as_tensor(document)
     if ids.numel() and (ids.ndim != 1 or ids.is_floating_point() or ids.dtype == torch.bool):
         raise DocumentError(
-            f"1-D integer token ids were wanted, {tuple(ids.shape)} {ids.dtype} came: pass one list a document"
+            f"token ids must be 1-D integers, got {tuple(ids.shape)} {ids.dtype}: pass one list a document"
         )
     ids = ids.reshape(-1).to(torch.int64)
     if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab_size):
         raise DocumentError(
-            f"token ids from 0 to {vocab_size - 1} were wanted, {int(ids.min())} to {int(ids.max())} came: "
+            f"token ids must be from 0 to {vocab_size - 1}, got {int(ids.min())} to {int(ids.max())}: "
             "tokenise with this compressor's tokenizer"
         )
     return ids

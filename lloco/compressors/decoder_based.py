@@ -195,7 +195,7 @@ def declared(decoder: Decoder, key: str) -> int | None:
     """
     value = getattr(decoder.model.config, key, None)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise CheckpointError(f"{key} of at least 1 was wanted in the config of {decoder.name}, it is {value!r}")
+        raise CheckpointError(f"{key} in the config of {decoder.name} must be at least 1, got {value!r}")
     return value
 
 
@@ -207,7 +207,7 @@ def declared_lengths(decoder: Decoder, key: str) -> tuple[int, ...]:
     """
     values = getattr(decoder.model.config, key, None) or []
     if not isinstance(values, list) or not all(type(value) is int and value > 0 for value in values):
-        raise CheckpointError(f"{key}, a list of lengths, was wanted in the config of {decoder.name}, it is {values!r}")
+        raise CheckpointError(f"{key} in the config of {decoder.name} must be a list of lengths, got {values!r}")
     return tuple(values)
 
 

@@ -100,7 +100,7 @@ def checkpoint_width(folder: Path) -> int | None:
         width = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("hidden_size")
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"a model was wanted, config.json in {folder} cannot be read ({error}): name the model's own folder"
+            f"config.json in {folder} cannot be read ({error}): name the model's own folder"
         ) from error
     return width if isinstance(width, int) else None
 

@@ -69,15 +69,15 @@ class IcaeCompressor(DecoderBased):
         modules = dict(self.model.named_modules())
         if summaries.ndim != 2 or summaries.shape[1] != self.hidden_size or not len(summaries) or not lora:
             raise CheckpointError(
-                f"summary tokens {self.hidden_size} wide and LoRA matrices were wanted for {self.decoder.name}, "
-                f"{tuple(summaries.shape)} and {len(lora)} came: they belong to another model"
+                f"{self.decoder.name} needs summary tokens {self.hidden_size} wide and LoRA matrices, got "
+                f"{tuple(summaries.shape)} and {len(lora)}: they belong to another model"
             )
         for name, (a, b) in lora.items():
             layer = modules.get(name)
             wanted = None if layer is None else (layer.in_features, layer.out_features)
             if wanted != (a.shape[-1], b.shape[0]) or a.shape[0] != b.shape[-1]:
                 raise CheckpointError(
-                    f"LoRA matrices for the modules of {self.decoder.name} were wanted, those of {name} are "
+                    f"LoRA matrices must fit the modules of {self.decoder.name}, those of {name} are "
                     f"{tuple(a.shape)} and {tuple(b.shape)}, the module {wanted or 'is not there'}: they belong to "
                     "another model"
                 )
@@ -190,8 +190,6 @@ def load_icae(
     segment_len, lora_alpha = declared(decoder, "segment_len"), declared(decoder, "encoder_lora_alpha")
     names = sorted({name.partition(".")[2] for name in own})
     if summaries is None or segment_len is None or lora_alpha is None or len(own) != 2 * len(names):
-        raise CheckpointError(
-            f"an ICAE was wanted, {decoder.name} lacks some of its settings or tensors: import it again"
-        )
+        raise CheckpointError(f"{decoder.name} lacks some of an ICAE's settings or tensors: import it again")
     lora = {name: (own[f"lora_A.{name}"], own[f"lora_B.{name}"]) for name in names}
     return IcaeCompressor(decoder, summaries, lora, lora_alpha=lora_alpha, segment_len=segment_len).eval()

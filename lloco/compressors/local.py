@@ -60,8 +60,8 @@ class LocalCompressor(DecoderBased):
         self.segment_lens = tuple(segment_lens)
         if not self.segment_lens or min(self.segment_lens) < encoder.summary_length:
             raise CheckpointError(
-                f"segments of at least {encoder.summary_length} tokens, a vector for each, were wanted for "
-                f"{decoder.name}, {self.segment_lens} came: choose longer ones, or fetch the checkpoint again"
+                f"segments must have at least {encoder.summary_length} tokens, a vector for each, in "
+                f"{decoder.name}, got {self.segment_lens}: choose longer ones, or fetch the checkpoint again"
             )
         not_fitting = [length for length in self.segment_lens if not self.reach(length)]
         if not_fitting and decoder.max_positions is None:
@@ -260,7 +260,7 @@ def load_local_compressor(
     summary_length, window_len = declared(decoder, "summary_length"), declared(decoder, "window_len")
     if summary_length is None or window_len is None:
         raise CheckpointError(
-            f"summary_length and window_len were wanted in the config of {decoder.name}: fetch the checkpoint again"
+            f"the config of {decoder.name} must have summary_length and window_len: fetch the checkpoint again"
         )
     encoder = _untrained_encoder(decoder, summary_length)
     tensors = compressor_tensors(folder)

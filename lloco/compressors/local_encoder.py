@@ -153,7 +153,7 @@ def encoder_body(decoder: Decoder, num_layers: int | None = None) -> PreTrainedM
     config: Any = copy.deepcopy(decoder.model.config.get_text_config())
     if num_layers is not None and not 1 <= num_layers <= config.num_hidden_layers:
         raise CheckpointError(
-            f"an encoder of 1 to {config.num_hidden_layers} layers was wanted, as {decoder.name} has, not {num_layers}"
+            f"an encoder must have 1 to {config.num_hidden_layers} layers, as {decoder.name} has, got {num_layers}"
         )
     config.num_hidden_layers = num_layers or config.num_hidden_layers
     if getattr(config, "layer_types", None) is not None:

@@ -182,7 +182,7 @@ def _documents(learned: "FinetuneData | None", held_out: "FinetuneData | None") 
     for one in held_out.documents if held_out else ():
         if documents.setdefault(one.id, one).digest != one.digest:
             raise DataError(
-                f"one text for each document id was wanted, {one.id!r} has one in --data and another in --validation: "
+                f"each document id must have one text, {one.id!r} has one in --data and another in --validation: "
                 "give the documents of one file other ids"
             )
     return documents
@@ -236,7 +236,7 @@ def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: Lear
     if report.skipped:
         first = report.skipped[0]
         raise DataError(
-            f"every document of the questions was wanted, {len(report.skipped)} cannot be compressed, first "
+            f"{len(report.skipped)} documents of the questions cannot be compressed, first "
             f"{first.source}: {first.reason}; remove their questions"
         )
     return compressor
