@@ -36,7 +36,7 @@ def test_an_answer_among_more_options_than_letters_is_learned_or_refused(tmp_pat
         write_lines(tmp_path / "q.jsonl", {**line, "answer": "ship 25"}), lambda: ["a"]
     ).examples
     assert last.answer == "Z"
-    with pytest.raises(DataError, match=r"q\.jsonl, line 1: .* letters ABC.*Z, as answer, got 'ship 26'"):
+    with pytest.raises(DataError, match=r"q\.jsonl, line 1: .* letters ABC.*Z, got 'ship 26'"):
         read_question_lines(write_lines(tmp_path / "q.jsonl", {**line, "answer": "ship 26"}), lambda: ["a"])
 
 
@@ -44,5 +44,5 @@ def test_an_answer_among_more_options_than_letters_is_learned_or_refused(tmp_pat
 def test_data_without_a_line_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "empty.json"
     path.write_text(text)
-    with pytest.raises(DataError, match=r"empty\.json holds none"):
+    with pytest.raises(DataError, match=r"empty\.json holds no question-answer lines"):
         read_question_lines(path, lambda: ["a"])

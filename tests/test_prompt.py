@@ -319,7 +319,7 @@ def test_a_soft_prompt_of_another_width_or_with_nan_is_refused() -> None:
 
 
 def test_empty_and_misshapen_prompts_are_refused() -> None:
-    with pytest.raises(LlocoError, match="it is empty"):
+    with pytest.raises(LlocoError, match="the prompt is empty"):
         build_prompt(replace(DEFAULT_TEMPLATE, question="{question}"), TOKENIZER, "")
     with pytest.raises(LlocoError, match="got 0: compress"):
         build_prompt(DEFAULT_TEMPLATE, TOKENIZER, "?", soft_prompts=[torch.ones(0, 8)])

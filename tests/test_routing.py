@@ -89,7 +89,7 @@ def test_what_cannot_be_routed_is_refused(two: Run) -> None:
     assert "in one corpus" in two.fails("ask", "Who?", "--document", "0.txt", code=2)
     with lloco.Store() as store, pytest.raises(NothingFoundError):
         route([store.corpus(name) for name in ("farms", "ships")], "What about zebras?")
-    with pytest.raises(LlocoError, match="it is empty"):
+    with pytest.raises(LlocoError, match="the question is empty"):
         route([], " ")
 
 

@@ -72,8 +72,8 @@ def _build_on_disk(
     try:
         build(passages, temp, _first_readable(stale, open_index))
         # Other processes may be doing the same at this moment, so what is gone already is no error.
-        for folder in stale:
-            shutil.rmtree(folder, ignore_errors=True)
+        for path in stale:
+            shutil.rmtree(path, ignore_errors=True)
         temp.replace(folder)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
