@@ -69,7 +69,7 @@ def is_grounded(pair: RawPair, span: Span, title: str, *, is_strict: bool) -> bo
 
     A small model makes up the rest of a question, and asks about one half of a sentence for what stands in the other.
     """
-    text = f"{title}\n{span.text}\n{' '.join({one.heading for one in span.sentences})}"
+    text = f"{title}\n{span.text}\n{' '.join({sentence.heading for sentence in span.sentences})}"
     numbers = set(_NUMBER.findall(text))
     if not set(_NUMBER.findall(f"{pair.question} {pair.answer}")) <= numbers:
         return False
