@@ -169,6 +169,12 @@ def test_a_small_models_question_keeps_to_the_words_of_its_part_of_the_sentence(
     assert checks.is_grounded(other, span, "", is_strict=False), "a larger model is held to its answers"
 
 
+def test_a_reason_that_the_question_repeats_is_given_away() -> None:
+    reason = "the village had got piped water"
+    assert not checks.is_well_formed(RawPair("Why did the village get piped water?", reason, "reason", "m"))
+    assert checks.is_well_formed(RawPair("Why was the pump not repaired?", reason, "reason", "m"))
+
+
 def test_near_duplicates_are_found_and_other_questions_about_the_same_are_not() -> None:
     asked = checks.Questions()
     asked.add("When was the mill at Aldersyke in the valley built?", "1794")
