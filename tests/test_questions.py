@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from lloco.errors import LlocoError
+from lloco.retrieval.retriever import Retriever
 from lloco.self_study.endpoint import Endpoint
+from lloco.self_study.run import Study, StudyOptions, plan_questions
 from lloco.self_study.wording import answer_ask
+from lloco.store.store import Store
 from lloco.tasks.task import load_samples
 from tests.chat_stand_in import ChatStandIn, Reply, chat_stand_in, said
 from tests.command import QUICK, Run
@@ -274,6 +277,21 @@ def test_a_document_too_short_for_questions_is_counted(run: Run, tmp_path: Path,
     value = run.json("questions", "--corpus", "c", "--generator", "templates")
     assert value["num_documents_without"] == 1 and value["num_documents"] == 2
     assert "without a question" in (run("questions", "--corpus", "c", "--generator", "templates") or run.out)
+
+
+@pytest.mark.parametrize("generator", [None, "m"])
+def test_progress_counts_every_reply_and_ends_at_the_total(filled: Run, home: Path, generator: str | None) -> None:
+    told: list[tuple[int, int]] = []
+    with chat_stand_in(scholar) as stand_in, Store(home) as store:
+        corpus = store.corpus("c", create=False)
+        endpoint = None if generator is None else Endpoint(stand_in.url, generator)
+        search, plan = Retriever.of_corpus(corpus).search, plan_questions(corpus, StudyOptions())
+        Study(corpus, endpoint, search, plan, Path("q.jsonl"), lambda now, total: told.append((now, total))).run()
+        if endpoint is not None:
+            endpoint.close()
+        num_asked = len(stand_in.bodies)
+    assert {total for _, total in told} == {sum(now for now, _ in told)}
+    assert generator is None or len(told) > num_asked / 2
 
 
 def test_questions_are_spread_over_the_whole_corpus(run: Run, tmp_path: Path, compressor: Path) -> None:

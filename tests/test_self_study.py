@@ -12,7 +12,7 @@ from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions
 from lloco.errors import LlocoError
 from lloco.prompts.template import DEFAULT_TEMPLATE
-from lloco.training.finetune.examples import Example, SoftPrompts, measure_examples
+from lloco.training.finetune.examples import Example, MeasuredExample, SoftPrompts, measure_examples
 from lloco.training.finetune.run import FinetuneOptions, finetune
 from lloco.training.finetune.self_study import SelfStudyOptions, SelfStudyStage, StudyRow
 from lloco.training.finetune.stage import AnswerStage
@@ -49,14 +49,20 @@ def loss_of(stage: SelfStudyStage, batch: list[StudyRow]) -> float:
     return float(stage.loss_sum(batch).detach())
 
 
+def without_passage(measured: MeasuredExample) -> MeasuredExample:
+    return replace(measured, example=replace(measured.example, passage=""))
+
+
 def test_rows_hold_distractors_strangers_and_unrelated_questions_in_their_shares() -> None:
     stage = stage_of(SelfStudyOptions(distractor_ratio=0.5, not_answerable_ratio=0.4, unrelated_ratio=0.2))
     rows = rows_of(stage)
     related = [row for row in rows if not row.is_unrelated]
     assert 0.4 < sum(len(row.document_ids) > 1 for row in related) / len(related) < 0.6
-    strangers = [(row, one) for row in related for one in row.examples if one.example.answer == "not in the documents"]
+    strangers = [
+        (row, item) for row in related for item in row.examples if item.example.answer == "not in the documents"
+    ]
     assert 0.1 < len(strangers) / len(related) < 0.4
-    assert all(one.example.document_id not in row.document_ids for row, one in strangers)
+    assert all(item.example.document_id not in row.document_ids for row, item in strangers)
     unrelated = [row for row in rows if row.is_unrelated]
     assert 0.1 < len(unrelated) / (8 * 30) < 0.3
     assert {len(row.document_ids) for row in unrelated} == {0, 1}
@@ -65,12 +71,11 @@ def test_rows_hold_distractors_strangers_and_unrelated_questions_in_their_shares
 
 def test_without_its_additions_the_loss_is_that_of_answers_read_from_vectors_and_from_text() -> None:
     stage = stage_of(QUIET)
-    plain = stage_of(QUIET, [replace(one, passage="") for one in EXAMPLES])
+    plain = stage_of(QUIET, [replace(item, passage="") for item in EXAMPLES])
     [batch, *_] = stage.micro_batches(0)
-    bare = [replace(row, examples=tuple(replace(one, example=replace(one.example, passage="")) for one in row.examples))
-            for row in batch]  # fmt: skip
+    bare = [replace(row, examples=tuple(without_passage(item) for item in row.examples)) for row in batch]
     from_vectors = loss_of(plain, bare)
-    asked = [one for row in batch for one in row.examples]
+    asked = [item for row in batch for item in row.examples]
     assert from_vectors == pytest.approx(float(plain._answers.loss_sum(asked).detach()), rel=1e-4)
     assert loss_of(stage, batch) > from_vectors
     assert stage.num_targets(batch) == 2 * plain.num_targets(bare)

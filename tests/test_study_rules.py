@@ -35,7 +35,7 @@ Owner: Miriam Hartwell
 
 def spans_of(text: str, max_words: int = 100) -> list[Span]:
     passages = [
-        PassageText("d", one.start, one.end, text[one.start : one.end]) for one in split_passages(text, max_words)
+        PassageText("d", item.start, item.end, text[item.start : item.end]) for item in split_passages(text, max_words)
     ]
     return document_spans(text, passages)
 
@@ -50,13 +50,13 @@ def answers_of(text: str) -> dict[str, str]:
 
 def test_sentences_stand_where_they_say_and_know_their_heading() -> None:
     sentences = sentences_of(ORCHARD)
-    assert [one.text for one in sentences][:3] == [
+    assert [item.text for item in sentences][:3] == [
         "The orchard was planted by Dr. Josiah Hartwell in 1904.",
         "It has 312 trees on four hectares.",
         "A pheromone trap is a small sticky tent that lures male moths.",
     ]
-    assert [one.heading for one in sentences][:3] == ["Notes on the orchard", "Notes on the orchard", "Pests"]
-    assert all(" ".join(ORCHARD[one.start : one.end].split()) == one.text for one in sentences)
+    assert [item.heading for item in sentences][:3] == ["Notes on the orchard", "Notes on the orchard", "Pests"]
+    assert all(" ".join(ORCHARD[item.start : item.end].split()) == item.text for item in sentences)
 
 
 @pytest.mark.parametrize("max_words", [8, 30, 100])
@@ -169,6 +169,12 @@ def test_a_small_models_question_keeps_to_the_words_of_its_part_of_the_sentence(
     assert checks.is_grounded(other, span, "", is_strict=False), "a larger model is held to its answers"
 
 
+def test_a_reason_that_the_question_repeats_is_given_away() -> None:
+    reason = "the village had got piped water"
+    assert not checks.is_well_formed(RawPair("Why did the village get piped water?", reason, "reason", "m"))
+    assert checks.is_well_formed(RawPair("Why was the pump not repaired?", reason, "reason", "m"))
+
+
 def test_near_duplicates_are_found_and_other_questions_about_the_same_are_not() -> None:
     asked = checks.Questions()
     asked.add("When was the mill at Aldersyke in the valley built?", "1794")
@@ -182,7 +188,7 @@ def test_a_passage_that_is_not_found_from_the_question_throws_it_away() -> None:
     others = [
         PassageText(f"o{number}", 0, 60, f"The orchard was planted in {number} by somebody.") for number in range(9)
     ]
-    own = [PassageText("d", one.start, one.end, text[one.start : one.end]) for one in split_passages(text)]
+    own = [PassageText("d", item.start, item.end, text[item.start : item.end]) for item in split_passages(text)]
     passages = checks.Passages(Retriever.build([*own, *others]).search)
     [span] = document_spans(text, own)
     assert passages.are_found("When was the orchard planted by Josiah Hartwell?", "d", span)

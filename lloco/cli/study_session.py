@@ -119,8 +119,8 @@ def studied_questions(
     state.wait_for_everyone()
     data = read_study_lines(path)
     # Lines of documents that have left the corpus, or were edited, are no longer true.
-    known = {one.id for one in data.documents if digests.get(one.id) == one.digest}
-    examples = tuple(one for one in data.examples if one.document_id in known)
+    known = {document.id for document in data.documents if digests.get(document.id) == document.digest}
+    examples = tuple(example for example in data.examples if example.document_id in known)
     if not examples:
         raise DataError(f"{path} must hold questions about the documents of corpus {corpus.name}, got none of them")
     return replace(data, examples=examples, documents=())
@@ -171,9 +171,9 @@ def refreshed(data: "FinetuneData", earlier: Mapping[str, str], now: Mapping[str
 
     All together are at most half of the questions that there are, unless the new ones alone are more.
     """
-    is_new = [earlier.get(one.document_id) != now.get(one.document_id) for one in data.examples]
-    new = [one for one, changed in zip(data.examples, is_new, strict=True) if changed]
-    others = [one for one, changed in zip(data.examples, is_new, strict=True) if not changed]
+    is_new = [earlier.get(example.document_id) != now.get(example.document_id) for example in data.examples]
+    new = [example for example, changed in zip(data.examples, is_new, strict=True) if changed]
+    others = [example for example, changed in zip(data.examples, is_new, strict=True) if not changed]
     num_replayed = max(0, min(len(new), len(others), len(data.examples) // 2 - len(new)))
     replayed = random.Random(seed).sample(others, num_replayed)
     return replace(data, examples=(*new, *replayed))

@@ -6,7 +6,7 @@ Does not know what is asked for, nor who answers.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol
@@ -66,8 +66,9 @@ class Generator(Protocol):
 class Journal:
     """Replies by the digest of what was asked, in a file of lines beside the questions."""
 
-    def __init__(self, path: Path, generator: Generator) -> None:
+    def __init__(self, path: Path, generator: Generator, on_reply: Callable[[], None] = lambda: None) -> None:
         self._path = path
+        self._on_reply = on_reply
         self._generator = generator
         self._replies = _read_journal(path)
         self._file: IO[bytes] | None = None
@@ -81,9 +82,12 @@ class Journal:
         keys = [_key(self._generator.identity, ask) for ask in asks]
         new = [index for index, key in enumerate(keys) if key not in self._replies]
         self.num_kept += len(asks) - len(new)
+        for _ in range(len(asks) - len(new)):
+            self._on_reply()
         for index, reply in self._generator.replies([asks[index] for index in new]) if new else ():
             self._write(keys[new[index]], reply)
             self.num_asked += 1
+            self._on_reply()
         return [self._replies[key] for key in keys]
 
     def close(self, *, is_done: bool) -> None:

@@ -26,6 +26,8 @@ CHECKS = (NO_PAIR, FORM, NAMED, GROUNDED, FOUND, ANSWERED, UNKNOWN, NEW)
 TOP_K = 3
 SAME_SHARE = 0.8
 """Questions that share so much of their words, with the same answer, are near-duplicates; others from 0.95 on."""
+GIVEN_AWAY, LONG_ANSWER = 0.7, 4
+"""Share of an answer's words, of so many at least, from which a question gives it away."""
 OWN_SHARE = 0.5
 """Share of the question's words that must stand in the part of the sentence that the answer stands in."""
 
@@ -54,7 +56,9 @@ def is_well_formed(pair: RawPair) -> bool:
     shown = set(_words(question)) | set(question.lower().split())
     repeats = question.lower().split()
     is_looping = len(repeats) > 8 and len(set(repeats)) < 0.6 * len(repeats)
-    return not is_looping and not set(words) <= shown and answer.lower() not in ("none", "unknown")
+    share = sum(word in shown for word in words) / len(words)
+    is_given_away = share == 1 or (share >= GIVEN_AWAY and len(words) >= LONG_ANSWER)
+    return not is_looping and not is_given_away and answer.lower() not in ("none", "unknown")
 
 
 def says_what_it_is_about(pair: RawPair) -> bool:
@@ -69,7 +73,7 @@ def is_grounded(pair: RawPair, span: Span, title: str, *, is_strict: bool) -> bo
 
     A small model makes up the rest of a question, and asks about one half of a sentence for what stands in the other.
     """
-    text = f"{title}\n{span.text}\n{' '.join({one.heading for one in span.sentences})}"
+    text = f"{title}\n{span.text}\n{' '.join({sentence.heading for sentence in span.sentences})}"
     numbers = set(_NUMBER.findall(text))
     if not set(_NUMBER.findall(f"{pair.question} {pair.answer}")) <= numbers:
         return False

@@ -108,8 +108,8 @@ class Endpoint:
 
     def _stop(self, running: Mapping[Any, int]) -> None:
         self._stopped.set()
-        for one in running:
-            one.cancel()
+        for request in running:
+            request.cancel()
 
     def _reply(self, ask: Ask) -> str:
         body = {"model": self._model, "messages": messages(ask), "max_tokens": ask.max_tokens, "temperature": 0}

@@ -39,7 +39,7 @@ class LocalGenerator:
         self.num_spans_at_once = max(1, batch_size // 2)
         self._engines: dict[int, Engine] = {}
         self._template = default_template(self._reader.require_tokenizer(), "short answer")
-        self.is_small = sum(one.numel() for one in writer.model.parameters()) < SMALL_PARAMETERS
+        self.is_small = sum(weight.numel() for weight in writer.model.parameters()) < SMALL_PARAMETERS
 
     @property
     def name(self) -> str:

@@ -90,7 +90,7 @@ def _reason(sentence: Sentence, title: str) -> RawPair | None:
 
 def _gaps(sentences: Sequence[Sentence]) -> Iterator[RawPair]:
     """Yield a sentence with a number or a name left out; those that hang on the sentence before come last."""
-    for sentence in sorted(sentences, key=lambda one: bool(_PRONOUN.match(one.text))):
+    for sentence in sorted(sentences, key=lambda sentence: bool(_PRONOUN.match(sentence.text))):
         if not 6 <= len(sentence.text.split()) <= 40:
             continue
         for found in found_answers(sentence)[:2]:

@@ -20,6 +20,8 @@ from lloco.self_study.span_work import Maker, SpanWork, finish
 from lloco.self_study.spans import Span, document_spans
 from lloco.store.corpus import Corpus
 
+REQUESTS_A_QUESTION = 4
+"""Requests that a question takes, about, its checks and those that are thrown away included."""
 TEMPLATE_SPANS = 16
 """Spans that are worked on together where templates alone write."""
 NUM_ROUNDS = 4
@@ -87,9 +89,12 @@ class Study:
         search: Callable[[str, int], Sequence[Hit]],
         plan: StudyPlan,
         out: Path,
-        on_spans: Callable[[int, int], None] = lambda num_now, total: None,
+        on_progress: Callable[[int, int], None] = lambda num_now, total: None,
     ) -> None:
         """Make ready; `search` finds passages of the corpus, and no generator means templates alone.
+
+        `on_progress` is called with requests, about, that were just answered, and how many there are in all; with
+        questions where there is no generator.
 
         Raises:
             DataError: `out` holds something else than an earlier part of the same run.
@@ -99,7 +104,9 @@ class Study:
         self._passages = checks.Passages(search)
         self._plan = plan
         self._out = out
-        self._on_spans = on_spans
+        self._on_progress = on_progress
+        self._num_each = 1 if generator is None else REQUESTS_A_QUESTION
+        self._num_counted = self._num_due = 0
         self._questions = checks.Questions()
         made_with = {
             "generator": "templates" if generator is None else generator.identity,
@@ -147,7 +154,7 @@ class Study:
     def _journal(self) -> Journal | None:
         if self._generator is None:
             return None
-        return Journal(self._out.with_name(f"{self._out.name}.replies"), self._generator)
+        return Journal(self._out.with_name(f"{self._out.name}.replies"), self._generator, self._count_reply)
 
     def _maker(self, journal: Journal) -> Maker:
         assert self._generator is not None
@@ -172,12 +179,12 @@ class Study:
             first, index = index, index + self._plan.num_spans_of[id]
             if self.file.holds(id, digest):
                 self.num_unchanged += 1
-                self._on_spans(index - first, self._plan.num_spans)
+                self._count(first, index)
                 continue
             # Whoever edits or removes it meanwhile is followed by the next run.
             if id not in self._corpus or (stored := self._corpus.document(id)).digest != digest:
                 self.num_edited += 1
-                self._on_spans(index - first, self._plan.num_spans)
+                self._count(first, index)
                 continue
             spans = document_spans(stored.text, self._corpus.document_passages(id))
             document = Document(id, stored.text, stored.title)
@@ -197,6 +204,7 @@ class Study:
 
     def _work(self, block: Sequence[tuple[SpanWork, bool]], maker: Maker | None) -> None:
         """Make the questions of a block and write the documents that end in it."""
+        self._num_counted, self._num_due = 0, sum(work.num_wanted for work, _ in block) * self._num_each
         if maker is not None:
             for _ in range(NUM_ROUNDS):
                 maker.round([work for work, _ in block])
@@ -205,7 +213,18 @@ class Study:
             self._unwritten.append(work)
             if is_last:
                 self._write()
-            self._on_spans(1, self._plan.num_spans)
+        # What took fewer requests than was thought is done with too.
+        self._on_progress(self._num_due - self._num_counted, self._plan.num_pairs * self._num_each)
+
+    def _count_reply(self) -> None:
+        if self._num_counted < self._num_due:
+            self._num_counted += 1
+            self._on_progress(1, self._plan.num_pairs * self._num_each)
+
+    def _count(self, first: int, last: int) -> None:
+        """Count spans that need nothing."""
+        num_questions = sum(self._plan.num_wanted(index) for index in range(first, last))
+        self._on_progress(num_questions * self._num_each, self._plan.num_pairs * self._num_each)
 
     def _write(self) -> None:
         works, self._unwritten = self._unwritten, []

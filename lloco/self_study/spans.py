@@ -50,9 +50,9 @@ def document_spans(text: str, passages: Sequence[PassageText]) -> list[Span]:
     sentences = list(_sentences(text))
     spans = []
     for start, end in _merged(passages):
-        own = tuple(one for one in sentences if start <= one.start < end)
+        own = tuple(sentence for sentence in sentences if start <= sentence.start < end)
         # A sentence that a passage's end cuts belongs to the span in which it begins, as a whole.
-        end = max([end, *(one.end for one in own)])
+        end = max([end, *(sentence.end for sentence in own)])
         if own:
             spans.append(Span(start, end, text[start:end], own))
     return spans

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lloco.store.corpus import Corpus
 
 TEMPLATES = "templates"
-TOKENS_IN, TOKENS_OUT, REQUESTS = 1_200, 80, 3.5
-"""What a question takes of a generator, about, the checks and those that are thrown away included."""
+TOKENS_IN, TOKENS_OUT = 1_200, 80
+"""Tokens that a question takes of a generator, about, its checks and those that are thrown away included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,8 @@ def made_questions(
     make_folder_durably(out.resolve().parent)
     with _generator(flags, output, device=device, dtype=dtype) as generator:
         search = Retriever.of_corpus(corpus).search
-        with output.progress("making questions", "spans") as advance:
+        unit = "questions" if generator is None else "requests"
+        with output.progress("making questions", unit) as advance:
             study = Study(corpus, generator, search, plan, out, advance)
             return study, study.run()
 
@@ -220,12 +221,14 @@ def counted(study: "Study", counts: "Counts") -> dict[str, Any]:
 
 
 def _estimate(plan: "StudyPlan", flags: GeneratorFlags) -> dict[str, Any]:
+    from lloco.self_study.run import REQUESTS_A_QUESTION
+
     num_asking = 0 if flags.name == TEMPLATES else plan.num_pairs
     return {
         "num_documents": len(plan.digests),
         "num_spans": plan.num_spans,
         "num_wanted": plan.num_pairs,
-        "num_requests": round(REQUESTS * num_asking),
+        "num_requests": REQUESTS_A_QUESTION * num_asking,
         "num_tokens_in": TOKENS_IN * num_asking,
         "num_tokens_out": TOKENS_OUT * num_asking,
     }

@@ -66,7 +66,7 @@ class StudyRow:
     @property
     def passages(self) -> tuple[str, ...]:
         """The texts that answers stand in, each once."""
-        return tuple(dict.fromkeys(one.example.passage for one in self.examples if one.example.passage))
+        return tuple(dict.fromkeys(measured.example.passage for measured in self.examples if measured.example.passage))
 
 
 class SelfStudyStage:
@@ -76,7 +76,7 @@ class SelfStudyStage:
         """Study the examples of this stage, in its order and at its batch size."""
         self._answers = answers
         self._options = options
-        self._document_ids = tuple(dict.fromkeys(one.example.document_id for one in answers.examples))
+        self._document_ids = tuple(dict.fromkeys(measured.example.document_id for measured in answers.examples))
 
     def micro_batches(self, step: int) -> list[list[StudyRow]]:
         """Return the step's rows, in as many parts as its examples come in."""
