@@ -91,7 +91,7 @@ EVALUATE = ("evaluate", "--task", "qasper", "--data", "x")
         ([*PREDICT, "--modes", "full,none"], "No such option: --modes"),
         ([*PREDICT, "--limit", "0"], "'--limit': a whole number of at least 1 was wanted, 0 came"),
         ([*PREDICT, "--limit", "some"], "'--limit': a whole number of at least 1 was wanted, some came"),
-        ([*PREDICT, "--seed", "-1"], "'--seed': a whole number of at least 0 was wanted, -1 came"),
+        ([*PREDICT, "--seed", "-1"], "'--seed': a whole number from 0 to 4294967295 was wanted, -1 came"),
         ([*PREDICT, "--dtype", "int4"], "there is no 'int4', choose one of auto, float32, bfloat16, float16"),
         (
             ["score", "--task", "trivia", "--data", "x", "--predictions", "y"],
