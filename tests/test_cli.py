@@ -93,7 +93,7 @@ EVALUATE = ("evaluate", "--task", "qasper", "--data", "x")
         ([*PREDICT, "--modes", "full,none"], "No such option: --modes"),
         ([*PREDICT, "--limit", "0"], "'--limit': must be a whole number of at least 1, got 0"),
         ([*PREDICT, "--limit", "some"], "'--limit': must be a whole number of at least 1, got some"),
-        ([*PREDICT, "--seed", "-1"], "'--seed': must be a whole number of at least 0, got -1"),
+        ([*PREDICT, "--seed", "-1"], "'--seed': must be a whole number from 0 to 4294967295, got -1"),
         ([*PREDICT, "--dtype", "int4"], "there is no 'int4', choose one of auto, float32, bfloat16, float16"),
         (
             ["score", "--task", "trivia", "--data", "x", "--predictions", "y"],

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from lloco.errors import DiskFullError, StoreError
 from lloco.files.durable import make_folder_durably
-from lloco.store.shared_connection import SharedConnection
+from lloco.store.guarded_connection import GuardedConnection
 
 Result = TypeVar("Result")
 DATABASE_NAME = "lloco.db"
@@ -90,7 +90,7 @@ class Catalogue:
         self.path = folder / DATABASE_NAME
         self._busy_seconds = busy_seconds
         self._is_short = False
-        self._reader, self._writer = SharedConnection(self._connect), SharedConnection(self._connect)
+        self._reader, self._writer = GuardedConnection(self._connect), GuardedConnection(self._connect)
         with self.as_store_error("open the store"):
             make_folder_durably(folder)
             self.is_read_only = not all(_is_writable(path) for path in (folder, self.path) if path.exists())
@@ -179,7 +179,7 @@ class Catalogue:
                 connection.execute("PRAGMA wal_autocheckpoint = 1000")
 
     @contextmanager
-    def _transaction(self, shared: SharedConnection, purpose: str, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, shared: GuardedConnection, purpose: str, begin: str) -> Iterator[sqlite3.Connection]:
         with self.as_store_error(purpose), shared.opened() as connection:
             connection.execute(begin)
             try:

@@ -277,7 +277,7 @@ def test_methods_that_clients_invent_are_one_label(http: httpx.Client) -> None:
         (StoreError("/home/me/store is damaged"), 500),
         (CheckpointError("/home/me/models/tiny-7b is gone"), 500),
         (RuntimeError("/home/me/secret"), 500),
-        (OSError(28, "No space left", "/home/me/store"), 500),
+        (OSError(28, "No space left", "/home/me/store"), 507),
     ],
 )
 def test_errors_have_their_status_and_tell_no_folders(error: Exception, status: int) -> None:

@@ -11,13 +11,16 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+from starlette.requests import Request
 
 from lloco.documents.bounded_process import BoundedProcess, ProcessLimits
 from lloco.server.access import load_access
+from lloco.server.errors import ApiError
 from lloco.server.service import Limits
-from lloco.server.writing import Turns
+from lloco.server.writing import Turns, Writing
 from tests.corpora import LEASE, VOYAGE, lease_and_voyage
 from tests.serving import CHAT_URL, Site, chat, error_of, fill_store, serving, wait_until
 
@@ -121,6 +124,29 @@ def test_a_long_document_ends_with_its_client_and_others_have_their_turn(two_key
         wait_until(lambda: not writing.jobs)
         with two_keys.http("bad") as bad:
             assert bad.get("/v1/documents/theirs/long").status_code == 404
+
+
+def test_place_and_time_are_told_by_what_is_before_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def queue() -> None:
+        writing, request = Writing(), Request({"type": "http", "headers": [(b"content-length", b"10")]})
+        monkeypatch.setattr("lloco.server.writing.MAX_WAITING_OF_CALLER", 2)
+        async with writing.job("a", request) as first, writing.job("b", request) as other:
+            async with writing.job("a", request) as second:
+                assert [writing.seconds_left(job) for job in writing.jobs] == [None] * 3
+                other.size = 100
+                # Of another caller as much comes before one's own documents as these are long.
+                assert [writing.num_ahead(job) for job in (first, second, other)] == [1, 2, 1]
+                writing._note_pace(10, 5.0)
+                assert [writing.seconds_left(job) for job in (first, second, other)] == [10, 20, 60]
+                with pytest.raises(ApiError) as refused:
+                    async with writing.job("a", request):
+                        pass
+                assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "10"})
+            async with writing.job("a", request):
+                assert second.is_cancelled and not first.is_cancelled
+        assert not writing.jobs
+
+    anyio.run(queue)
 
 
 def test_turns_are_taken_in_the_order_in_which_they_were_asked_for() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class SharedConnection:
+class GuardedConnection:
     """A connection that threads use one at a time, opened when it is first needed, and again in a forked process."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
