@@ -20,8 +20,7 @@ from lloco.store.store import Store
 from lloco.tasks.task import load_samples
 from tests.chat_stand_in import ChatStandIn, Reply, chat_stand_in, said
 from tests.command import QUICK, Run
-from tests.corpora import LEASE, VOYAGE, lease_and_voyage, save_compressor
-from tests.serving import fill_store, serving
+from tests.corpora import LEASE, VOYAGE
 
 pytestmark = pytest.mark.usefixtures("home")
 FACTS = [
@@ -144,18 +143,6 @@ def test_a_request_that_is_too_long_is_left_out_and_others_are_asked(filled: Run
         value = ask_endpoint(filled, stand_in, "--concurrency", "1")
     assert value["made_by"]["m"] >= 3 and value["discarded"]["no question and answer in the reply"] == 1
     assert "leaves a request out: it answered 400: too long" in filled.err
-
-
-def test_our_own_server_can_write_questions(filled: Run, tmp_path: Path) -> None:
-    wide = save_compressor(tmp_path / "wide", max_position_embeddings=8192)
-    store = fill_store(tmp_path / "served", wide, ships=lease_and_voyage())
-    with serving(store) as site:
-        argv = ["questions", "--corpus", "c", "--generator", site.url, "--generator-model", "ships"]
-        value = filled.json(*argv, "--per-span", "1", "--num", "2")
-    # A random model writes nonsense, which is counted, and templates make the questions.
-    assert value["num_requests"] >= 2 and value["num_questions"] == 2
-    assert value["discarded"]["no question and answer in the reply"] >= 2
-    assert "leaves a request out" not in filled.err
 
 
 @pytest.mark.parametrize(
