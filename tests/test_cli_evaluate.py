@@ -29,8 +29,8 @@ def test_predict_writes_a_file_that_score_reads(run: Run, qa: Path, compressor: 
     assert (value["n"], value["mode"], value["num_cut"]) == (2, mode, 0)
     assert (value["decoding"], value["seed"]) == ("greedy", 0)
     assert (value["virtual_tokens"] > 0, value["context_tokens"] > 0) == (
-        mode == "compressed",
-        mode in ("full", "truncated", "retrieval"),
+        mode in ("compressed", "hybrid"),
+        mode in ("full", "truncated", "retrieval", "hybrid"),
     )
     assert set(json.loads(Path(f"fairytaleqa-{mode}.json").read_text())) == {"q1", "q2"}
     scores = run.json("score", *argv, "--predictions", f"fairytaleqa-{mode}.json")

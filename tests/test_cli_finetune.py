@@ -98,7 +98,7 @@ def test_finetune_goes_on_from_an_adapter_with_its_size_and_wording(filled: Run,
     [
         ('{"question": ', "line 2"),
         ({"question": "Who?", "answer": "A", "document": "treaty.txt"}, "got 'treaty.txt'"),
-        ({"question": "Who?", "answer": "A"}, "none is named"),
+        ({"question": "Who?", "answer": "A"}, "got none"),
         ({"question": "Who?", "document": "lease.txt"}, "line 2"),
         ({"answer": "A", "document": "lease.txt"}, "`question`"),
         ({"question": "W?", "answer": "C", "options": ["x", "y"], "document": "lease.txt"}, "one of the options"),
@@ -125,7 +125,7 @@ def test_multiple_choice_is_learned_as_letters(filled: Run, tmp_path: Path) -> N
 
 
 def test_finetune_without_a_corpus_or_data_is_explained(run: Run, tmp_path: Path) -> None:
-    wrong = ["finetune", "--corpus", "new", "--data", "x", "--learning-rate", "-1"]
+    wrong = ["finetune", "--corpus", "new", "--data", __file__, "--learning-rate", "-1"]
     assert "learning_rate is -1.0: it must be greater than 0" in run.fails(*wrong)
     lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "A", "document": "a"})
     assert "no corpus 'new', store" in run.fails("finetune", "--corpus", "new", "--data", lines)

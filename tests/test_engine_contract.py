@@ -293,7 +293,7 @@ def test_a_decoder_without_a_tokenizer_gives_tokens_and_refuses_stop_strings(mak
 
 def test_soft_prompts_of_another_width_and_unknown_adapters_are_refused(make_engine: MakeEngine) -> None:
     engine = make_engine()
-    with pytest.raises(MismatchError, match=r"40 wide .* 48 wide"):
+    with pytest.raises(MismatchError, match=r"40 wide, .* 48 wide"):
         engine.generate([Prompt((soft_prompt(3, 40),))], GREEDY)
     with pytest.raises(LlocoError, match="no adapter is named 'a' \\(there are: none\\)"):
         engine.generate(token_prompts((3,)), GREEDY, adapters=["a"])

@@ -176,7 +176,7 @@ def test_the_card_says_what_it_is_and_what_the_user_states(run: Any, made: Path,
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_what_cannot_be_used_is_not_pushed(run: Any, made: Path, tmp_path: Path) -> None:
     assert "no corpus .absent." in run("push", "corpus", "absent", "x/y/z", code=1).replace("'", ".")
-    assert "it is a plain language model" in run("push", "compressor", plain(made, tmp_path), "x/y/z", code=1)
+    assert "is a plain language model" in run("push", "compressor", plain(made, tmp_path), "x/y/z", code=1)
     assert "adapter" in run("push", "adapter", made / "compressor", "x/y/z", code=1)
     bins = tmp_path / "bins"
     shutil.copytree(made / "compressor", bins)
@@ -365,7 +365,7 @@ def test_what_a_hub_refuses_or_offers_wrongly_is_explained(made: Path, tmp_path:
         assert codes(err) == [1, 1, 1]
         assert "me/thesis holds thesis.tex" in err and len(hub.repositories["me/thesis"]["main"]) == 1
         assert "could not pull me/absent" in err and "check the name" in err
-        assert "me/big has 999: do not use it" in err
+        assert "me/big has 999: a newer lloco" in err
         assert not any("/me/big/resolve" in one and "safetensors" in one for one in hub.requests)
         _, err = on_hub(
             hub, tmp_path, made / "home",

@@ -201,4 +201,4 @@ def test_a_pickle_is_refused_unread_and_a_folder_that_lost_settings_too(
         (tmp_path / "lost" / file.name).write_bytes(file.read_bytes())
     (tmp_path / "lost" / "config.json").write_text(json.dumps({**config, "encoder_lora_alpha": None}))
     words = run.fails("compress", tmp_path / "lease.txt", "--corpus", "c", "--compressor", tmp_path / "lost")
-    assert "lacks some of its settings or tensors" in words
+    assert "lacks some of an ICAE" in words

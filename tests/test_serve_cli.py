@@ -125,7 +125,7 @@ def test_the_mode_and_the_model_of_questions_that_name_none_reach_the_server(
     assert main([*argv, "--mode", "retrieval", "--model", "owner/any"]) == main(argv) == 0
     assert [(one.mode, one.model) for one in seen] == [("retrieval", "owner/any"), ("compressed", None)]
     assert main([*argv, "--mode", "none"]) == 2
-    assert "choose one of compressed, full, retrieval" in " ".join(capsys.readouterr().err.split())
+    assert "choose one of compressed, hybrid, full, retrieval" in " ".join(capsys.readouterr().err.split())
 
 
 STUCK = """
@@ -159,5 +159,5 @@ def test_it_ends_within_its_grace_whatever_runs() -> None:
             started = time.monotonic()
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=30)
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 20
     assert process.returncode == 1 and b"ended after 2 s" in said

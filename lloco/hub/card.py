@@ -17,9 +17,9 @@ from lloco.hub.artifact import Artifact
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _USE = {
-    "compressor": "lloco pull {place} --out compressor\nlloco compress docs/ --corpus mine --compressor compressor",
-    "adapter": 'lloco pull {place} --out adapter\nlloco ask --corpus mine --adapter adapter "your question"',
-    "corpus": 'lloco pull {place} --corpus mine\nlloco ask --corpus mine "your question"',
+    "compressor": "lloco pull {source} --out compressor\nlloco compress docs/ --corpus mine --compressor compressor",
+    "adapter": 'lloco pull {source} --out adapter\nlloco ask --corpus mine --adapter adapter "your question"',
+    "corpus": 'lloco pull {source} --corpus mine\nlloco ask --corpus mine "your question"',
 }
 
 
