@@ -365,7 +365,7 @@ def test_what_a_hub_refuses_or_offers_wrongly_is_explained(made: Path, tmp_path:
         assert codes(err) == [1, 1, 1]
         assert "me/thesis holds thesis.tex" in err and len(hub.repositories["me/thesis"]["main"]) == 1
         assert "could not pull me/absent" in err and "check the name" in err
-        assert "me/big has 999: a newer lloco" in err
+        assert "got 999: do not use it" in err
         assert not any("/me/big/resolve" in one and "safetensors" in one for one in hub.requests)
         _, err = on_hub(
             hub, tmp_path, made / "home",

@@ -219,7 +219,7 @@ def test_a_broken_line_is_named_with_its_number(tmp_path: Path, line: str, is_zi
     path = tmp_path / ("lines.jsonl.gz" if is_zipped else "lines.jsonl")
     path.write_bytes(gzip.compress(text.encode()) if is_zipped else text.encode())
     with pytest.raises(
-        DataError, match=rf"{path.name}, line 3(, item 1|, column 2)?: (a line with text|not valid JSON)"
+        DataError, match=rf"{path.name}, line 3(, item 1|, column 2)?: (a line must have text|not valid JSON)"
     ):
         list(iter_lines([path]))
 

@@ -144,7 +144,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "wrong width": (lambda f: reconfigure(f, hidden_size=128), "must have shape (50, 128)"),
     "wrong length": (lambda f: reconfigure(f, summary_length=20), "must have shape (20, 64)"),
-    "wrong inner width": (lambda f: reconfigure(f, intermediate_size=32), "of shape"),
+    "wrong inner width": (lambda f: reconfigure(f, intermediate_size=32), "must have shape"),
     "NaN": (
         lambda f: rewrite(f, lambda one: one["embed_summary.weight"].fill_(float("nan"))),
         "holds NaN",
