@@ -93,7 +93,7 @@ def test_the_demo_runs_with_another_compressor_model_and_store(
     value = run.json(*argv)
     assert (value["options"]["model"], value["options"]["compressor"]) == (str(compressor), str(compressor))
     assert [row["mode"] for row in value["rows"]] == list(demo.ROWS)
-    assert "answer 10 of 10" in run.err
+    assert "answer 12 of 12" in run.err
     assert run.json("corpus", "show", "museum", "--store", "elsewhere")["compressor"] == str(compressor)
     assert not Path("demo/store").exists()
     other = save_compressor(tmp_path / "other", seed=1)

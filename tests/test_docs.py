@@ -27,6 +27,7 @@ NOT_RUN = {
     r"lloco bench (compress|finetune|serve)|runs/\w+\.sh|runs/(sizing|results_pages|refine)\.py": "minutes",
     r"lloco chat --corpus contracts$": "asks a person",
     r"lloco import |\bicae\b": "files of others",
+    r"--self-study": "minutes; tests/test_cli_self_study.py",
     r"--task (quality|qasper|fairytaleqa)\b|OTHER": "files of a benchmark",
 }
 """Commands that are checked to parse, and not run."""

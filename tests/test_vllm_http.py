@@ -210,7 +210,7 @@ def test_a_server_that_reads_less_than_the_model_could_is_not_sent_more(server: 
 def test_what_vllm_would_misread_is_never_sent(engine: VllmServerEngine, there: StandIn) -> None:
     zero, nan = torch.ones(4, 48), torch.ones(4, 48)
     zero[2], nan[1, 3] = 0.0, float("nan")
-    for embeds, why in ((zero, "a row of zeros"), (nan, "NaN"), (torch.ones(3, 40), r"40 wide .* 48 wide")):
+    for embeds, why in ((zero, "a row of zeros"), (nan, "NaN"), (torch.ones(3, 40), r"40 wide, .* 48 wide")):
         with pytest.raises(MismatchError, match=why):
             engine.generate([*prompts(), Prompt((embeds,))], GREEDY)
     with pytest.raises(LlocoError, match="1-D int64 token ids and 2-D float embeds"):
