@@ -25,7 +25,7 @@ from lloco.store.rows import CorpusSummary, StoredDocument
 from lloco.store.store import Store
 
 Result = TypeVar("Result")
-MAX_TRIES = 4
+MAX_TRIES = 20
 
 
 class Library:
@@ -126,11 +126,12 @@ class Library:
         """Do work that failed because a corpus changed in its midst; removals wait, additions have it done again."""
         with self._no_removals:
             for _ in range(MAX_TRIES - 1):
-                digest = corpus.contents_digest()
+                # Not the digest of its contents: a document that was removed and added again has the same.
+                version = corpus.store_version()
                 try:
                     return work()
                 except LlocoError:
-                    if corpus.contents_digest() == digest:
+                    if corpus.store_version() == version:
                         raise
             return work()
 
