@@ -85,7 +85,8 @@ def test_text_is_read_by_any_model_without_a_compressor(moved: Run, tmp_path: Pa
     assert f"read {len(VOYAGE_IDS)} tokens of text (the whole text), without an adapter" in moved.out
     assert moved(*argv, "--mode", "retrieval", "--budget", 9, "--model", model) == 0
     assert f"read 9 tokens of text (passages of {len(VOYAGE_IDS)} document tokens)" in moved.out
-    assert "it is for --mode hybrid and retrieval, got --mode full" in moved.fails(*argv, "--mode", "full", "--budget", 9, code=2)
+    refused = moved.fails(*argv, "--mode", "full", "--budget", 9, code=2)
+    assert "it is for --mode hybrid and retrieval, got --mode full" in refused
     assert "choose one of compressed, hybrid, full, retrieval" in moved.fails(*argv, "--mode", "none", code=2)
 
 
