@@ -147,7 +147,7 @@ def test_wrong_numbers_of_steps_and_places_without_refinement_are_refused(store:
     loaded = load_compressor(compressor)
     with pytest.raises(DocumentError, match="refine_steps must be at least 0, got -1"):
         compress_into(store.corpus("c"), [LEASE_DOCUMENT], loaded, CompressOptions(refine_steps=-1))
-    with pytest.raises(LlocoError, match="pass what comes on to `refine`"):
+    with pytest.raises(LlocoError, match="pass the result on to `refine`"):
         next(compress_documents(loaded, [LEASE_DOCUMENT], CompressOptions(refine_steps=1)))
 
 

@@ -207,7 +207,7 @@ def test_two_backends_do_not_read_each_others_index(corpus: Corpus, monkeypatch:
     assert Retriever.of_corpus(corpus).search("oven", 1)[0].text == expected
 
 
-def test_where_the_index_cannot_be_written_it_is_made_in_memory_or_refused(
+def test_where_the_index_cannot_be_written_it_is_made_in_memory(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(code: int) -> None:
@@ -219,8 +219,7 @@ def test_where_the_index_cannot_be_written_it_is_made_in_memory_or_refused(
     refuse(30)  # EROFS
     assert Retriever.of_corpus(corpus).search("oven", 1)[0].document_id == "bread"
     refuse(28)  # ENOSPC
-    with pytest.raises(StoreError, match="index of corpus 'facts'"):
-        Retriever.of_corpus(corpus)
+    assert Retriever.of_corpus(corpus).search("oven", 1)[0].document_id == "bread"
 
 
 @pytest.mark.usefixtures("backend")
@@ -229,7 +228,7 @@ def test_an_index_that_cannot_be_built_says_so_in_the_stores_words(
 ) -> None:
     for error in (sqlite3.OperationalError("database or disk is full"), ValueError("IoError: no space")):
         monkeypatch.setattr(default_index(), "build", raiser(error))
-        with pytest.raises(StoreError, match=r"could not write the index of corpus 'facts'.*(full|no space)"):
+        with pytest.raises(StoreError, match=r"could not make the index of corpus 'facts'.*(full|no space)"):
             Retriever.of_corpus(corpus)
 
 

@@ -462,7 +462,7 @@ def test_an_error_in_a_step_reaches_every_row_and_the_engine_goes_on(engine: Str
         for prompt, listener in zip(prompts, listeners, strict=True):
             engine.submit(prompt, GREEDY, listener)
     for listener in listeners:
-        assert "tiny failed on it (RuntimeError: out of memory)" in str(listener.error())
+        assert "tiny failed on this prompt (RuntimeError: out of memory)" in str(listener.error())
         assert len(listener.events) > 1
     assert engine.generate(prompts, GREEDY) == alone(tiny_decoder(), prompts)
 

@@ -74,7 +74,7 @@ def test_the_documentation_lists_the_task_with_its_hub_id_metrics_and_answer_len
 def test_the_documented_generic_lines_have_the_documented_ids(tmp_path: Path) -> None:
     example = DOCUMENTED.split("## Generic document-QA lines")[1].split("```")[1]
     (tmp_path / "lines.json").write_text(example)
-    predictions = json.loads(DOCUMENTED.split("predictions are `")[1].split("`")[0])
+    predictions = json.loads(DOCUMENTED.split("Predictions for the example are `")[1].split("`")[0])
     scores = score("jsonl", load_samples("jsonl", tmp_path / "lines.json"), predictions)
     assert scores.n == 2 and scores.metrics["accuracy"] == 100.0
 

@@ -248,7 +248,7 @@ class RequestQueue:
 
     def _check_is_open(self) -> None:
         if self._is_closed:
-            raise LlocoError("a request came after the engine was closed: make a new engine")
+            raise LlocoError("the engine is closed: make a new engine")
 
     def _start(self) -> None:
         """Have a thread take what waits; it waits itself, for the lock that is held."""

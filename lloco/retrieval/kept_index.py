@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from lloco.errors import LlocoError
+from lloco.errors import LlocoError, StoreError
 from lloco.files.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably
 from lloco.store.corpus import Corpus
 from lloco.store.passage import PassageText
@@ -44,8 +44,14 @@ def kept_index(corpus: Corpus, kind: str, open_index: Callable[[Path], Index], b
                 break  # as of a store that is only read
             _log.warning("could not write the index in %s, it is made in memory: %s", corpus.index_folder, error)
             break
-    with corpus.contents() as (_, passages):
-        return build(passages, None, None)
+    try:
+        with corpus.contents() as (_, passages):
+            return build(passages, None, None)
+    except _UNREADABLE as error:
+        raise StoreError(
+            f"could not make the index of corpus {corpus.name!r}, neither in {corpus.index_folder} nor in memory: {error}: "
+            "free space, or allow writing there"
+        ) from error
 
 
 _UNREADABLE = (ValueError, OSError, sqlite3.Error)
