@@ -49,8 +49,8 @@ def kept_index(corpus: Corpus, kind: str, open_index: Callable[[Path], Index], b
             return build(passages, None, None)
     except _UNREADABLE as error:
         raise StoreError(
-            f"could not make the index of corpus {corpus.name!r}, neither in {corpus.index_folder} nor in memory: {error}: "
-            "free space, or allow writing there"
+            f"could not make the index of corpus {corpus.name!r}, neither in {corpus.index_folder} nor in memory "
+            f"({error}): free space, or allow writing there"
         ) from error
 
 
