@@ -1,22 +1,48 @@
-"""What the same model says that reads the text, as the teacher of what it says that reads vectors.
+"""What the same model says that reads the text, or has no LoRA, as the teacher of what it says now.
 
-Only where the teacher is right (arXiv 2609.05152); elsewhere the targets teach alone.
+The reader of the text teaches only where it is right (arXiv 2609.05152); elsewhere the targets teach alone. Logits are
+(num_targets, vocab_size).
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lloco.training.pretrain.stage import divergence
 
 
-def pulls_to_teacher(
-    teacher: Tensor, student: Tensor, losses: Tensor, targets: Tensor, *, ratio: float, top_k: int
+def taught(
+    losses: Tensor, student: Tensor, learns: Tensor, teacher: Tensor, targets: Tensor, *, ratio: float, top_k: int
 ) -> Tensor:
-    """Return (num_targets,): what to add to the targets' own losses, so that `ratio` of them is the teacher's.
+    """Return the targets' losses (num_targets,), of which those with a teacher are its in this share where it is right.
 
-    Logits are (num_targets, vocab_size), the teacher's without gradient; the divergence is forward KL over its `top_k`
-    likeliest tokens.
+    Args:
+        losses: the targets' own.
+        student: logits of all targets.
+        learns: (num_taught,) which of them have a teacher.
+        teacher: logits (num_taught, vocab_size) of these, which get no gradient from here.
+        targets: (num_taught,) their ids.
+        ratio: the teacher's share; 0 leaves the losses as they are.
+        top_k: its likeliest tokens, whose forward KL is taken.
     """
+    if not ratio:
+        return losses
+    learns, targets, teacher = learns.to(losses.device), targets.to(losses.device), teacher.detach()
+    own = losses[learns]
+    pulls = ratio * (divergence(teacher, student[learns], top_k, reduction="none") - own)
     is_right = teacher.argmax(dim=-1) == targets
-    pulls = divergence(teacher, student, top_k, reduction="none")
-    return torch.where(is_right, ratio * (pulls - losses), torch.zeros_like(losses))
+    return losses.index_add(0, learns, torch.where(is_right, pulls, torch.zeros_like(own)))
+
+
+def targets_of(counts: Sequence[int], chosen: Sequence[int]) -> Tensor:
+    """Return the indices, among the targets of all rows, of the chosen rows' own; `counts` says how many each has."""
+    starts = [0, *accumulate(counts)]
+    return torch.cat([torch.arange(starts[index], starts[index + 1]) for index in chosen])
+
+
+def divergences(now: Tensor, before: Tensor) -> Tensor:
+    """Return (num_targets,) the forward KL of what is said now from what was said before, over the whole vocabulary."""
+    logs, wanted = now.log_softmax(dim=-1), before.log_softmax(dim=-1)
+    return nn.functional.kl_div(logs, wanted, reduction="none", log_target=True).sum(dim=-1)

@@ -18,7 +18,7 @@ from lloco.prompts.branched_rows import BranchedInput, BranchedRow, collate_bran
 from lloco.training.adapt.rows import text_row, vector_row
 from lloco.training.adapt.samples import Sample, Samples
 from lloco.training.adapt.validation import Measured
-from lloco.training.distillation import pulls_to_teacher
+from lloco.training.distillation import divergences, targets_of, taught
 
 CPU_POSITIONS, GPU_POSITIONS = 384, 16_384
 """Few rows at once pad less (13 % against 37 % at 1,024, measured), and a processor multiplies them as fast as many."""
@@ -120,9 +120,7 @@ class AdaptStage:
         logits, inputs = self.logits(rows)
         with torch.no_grad():
             before = self.logits_before(rows)
-        now, wanted = logits.log_softmax(dim=-1), before.log_softmax(dim=-1)
-        divergences = nn.functional.kl_div(now, wanted, reduction="none", log_target=True).sum(dim=-1)
-        return divergences @ inputs.target_weights.to(logits.device)
+        return divergences(logits, before) @ inputs.target_weights.to(logits.device)
 
     def _reading_loss(self, samples: Sequence[Sample], segment_len: int) -> Tensor:
         """Return the loss of documents as vectors and, where the sample says so, as text."""
@@ -131,22 +129,20 @@ class AdaptStage:
         logits, inputs = self.logits(rows)
         losses = _cross_entropies(logits, inputs)
         weights = inputs.target_weights.to(logits.device)
-        taught = [index for index, sample in enumerate(samples) if sample.is_text_read]
-        if not taught:
+        read = [index for index, sample in enumerate(samples) if sample.is_text_read]
+        if not read:
             return losses @ weights
-        text_logits, text_inputs = self.logits([text_row(samples[index]) for index in taught])
-        if self.options.distillation_ratio:
-            learns = _targets_of(samples, taught).to(logits.device)
-            targets = text_inputs.target_ids.to(logits.device)
-            pulls = pulls_to_teacher(
-                text_logits.detach(),
-                logits[learns],
-                losses[learns],
-                targets,
-                ratio=self.options.distillation_ratio,
-                top_k=self.options.distillation_top_k,
-            )
-            losses = losses.index_add(0, learns, pulls)
+        text_logits, text_inputs = self.logits([text_row(samples[index]) for index in read])
+        counts = [sum(int((branch.weights > 0).sum()) for branch in sample.branches) for sample in samples]
+        losses = taught(
+            losses,
+            logits,
+            targets_of(counts, read),
+            text_logits,
+            text_inputs.target_ids,
+            ratio=self.options.distillation_ratio,
+            top_k=self.options.distillation_top_k,
+        )
         text_weights = text_inputs.target_weights.to(logits.device)
         return losses @ weights + _cross_entropies(text_logits, text_inputs) @ text_weights
 
@@ -191,10 +187,3 @@ class AdaptStage:
 
 def _cross_entropies(logits: Tensor, inputs: BranchedInput) -> Tensor:
     return nn.functional.cross_entropy(logits, inputs.target_ids.to(logits.device), reduction="none")
-
-
-def _targets_of(samples: Sequence[Sample], chosen: Sequence[int]) -> Tensor:
-    """Return the indices, among the targets of all samples, of those of the chosen ones."""
-    counts = [sum(int((branch.weights > 0).sum()) for branch in sample.branches) for sample in samples]
-    starts = [sum(counts[:index]) for index in range(len(counts))]
-    return torch.cat([torch.arange(starts[index], starts[index] + counts[index]) for index in chosen])

@@ -21,7 +21,7 @@ from lloco.models.tokenize import token_ids
 from lloco.prompts.branched_rows import Branch, BranchedRow, question_branch
 from lloco.prompts.prompt import answer_ids
 from lloco.training.adapt.samples import NOT_ANSWERABLE
-from lloco.training.distillation import pulls_to_teacher
+from lloco.training.distillation import divergences, targets_of, taught
 from lloco.training.finetune.examples import Example, MeasuredExample
 from lloco.training.finetune.stage import AnswerStage
 
@@ -111,22 +111,20 @@ class SelfStudyStage:
         logits, targets = self._answers.branch_logits([self._vector_row(row) for row in rows])
         logits = logits.float()
         losses = nn.functional.cross_entropy(logits, targets, reduction="none")
-        taught = [index for index, row in enumerate(rows) if self._is_text_read(row)]
-        if not taught:
+        read = [index for index, row in enumerate(rows) if self._is_text_read(row)]
+        if not read:
             return losses.sum()
-        text_logits, text_targets = self._answers.branch_logits([self._text_row(rows[index]) for index in taught])
+        text_logits, text_targets = self._answers.branch_logits([self._text_row(rows[index]) for index in read])
         text_logits = text_logits.float()
-        if self._options.distillation_ratio:
-            learns = _targets_of(rows, taught).to(logits.device)
-            pulls = pulls_to_teacher(
-                text_logits.detach(),
-                logits[learns],
-                losses[learns],
-                text_targets,
-                ratio=self._options.distillation_ratio,
-                top_k=self._options.distillation_top_k,
-            )
-            losses = losses.index_add(0, learns, pulls)
+        losses = taught(
+            losses,
+            logits,
+            targets_of([row.num_targets for row in rows], read),
+            text_logits,
+            text_targets,
+            ratio=self._options.distillation_ratio,
+            top_k=self._options.distillation_top_k,
+        )
         return losses.sum() + nn.functional.cross_entropy(text_logits, text_targets, reduction="sum")
 
     def _unrelated_loss(self, rows: Sequence[StudyRow]) -> Tensor:
@@ -134,8 +132,7 @@ class SelfStudyStage:
         logits, _ = self._answers.branch_logits([self._vector_row(row) for row in rows])
         with torch.no_grad(), lora_off(self._answers.decoder.model):
             before, _ = self._answers.branch_logits([self._vector_row(replace(row, document_ids=())) for row in rows])
-        now, wanted = logits.float().log_softmax(dim=-1), before.float().log_softmax(dim=-1)
-        return nn.functional.kl_div(now, wanted, reduction="sum", log_target=True)
+        return divergences(logits.float(), before.float()).sum()
 
     def _drawn(self, examples: Sequence[MeasuredExample], chooser: random.Random) -> StudyRow:
         """Return a row about the examples' document, with what is drawn beside it."""
@@ -215,10 +212,3 @@ class SelfStudyStage:
         longest = row.context_len + max(len(branch.ids) for branch in row.branches)
         num_vectors = sum(len(piece) for piece in row.context if piece.is_floating_point())
         return num_vectors <= self._answers.decoder.vectors_beside(longest - num_vectors)
-
-
-def _targets_of(rows: Sequence[StudyRow], chosen: Sequence[int]) -> Tensor:
-    """Return the indices, among the targets of all rows, of those of the chosen ones."""
-    counts = [row.num_targets for row in rows]
-    starts = [sum(counts[:index]) for index in range(len(counts))]
-    return torch.cat([torch.arange(starts[index], starts[index] + counts[index]) for index in chosen])
