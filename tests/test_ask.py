@@ -296,6 +296,22 @@ def test_vectors_and_passages_are_read_together_within_one_budget(narrow: tuple[
     assert ask(corpus, "brig Petrel?", budget=1, **asked).num_virtual_tokens == 0
 
 
+def test_what_is_read_as_text_is_not_read_as_vectors_though_no_word_of_the_question_is_in_it(
+    narrow: tuple[Corpus, Compressor],
+) -> None:
+    corpus, compressor = narrow
+    engine = RecordingEngine(compressor.decoder)
+    ask(corpus, "zebra?", document_id="voyage", engine=engine, mode="hybrid", budget=80, max_tokens=4)
+    tokenizer, stored = tiny_tokenizer(), corpus.document("voyage")
+    read = str(tokenizer.decode(engine.prompts[0].pieces[-2])).split("\n")[0]
+    start = stored.text.index(read)
+    soft_prompt, starts = corpus.soft_prompt("voyage"), token_starts(tokenizer, stored.text)
+    own = rows_of_segments(soft_prompt, segments_of_span(starts, start, start + len(read), stored.segment_len))
+    vectors = torch.cat([piece for piece in engine.prompts[0].pieces if piece.ndim == 2])
+    # The last segment of the passages may hold the beginning of what comes next.
+    assert not (vectors[:, None] == own[None, : -soft_prompt.provenance.summary_length]).all(dim=-1).any()
+
+
 def test_hybrid_reading_takes_the_whole_soft_prompt_where_it_fits_and_all_text_where_that_does(corpus: Corpus) -> None:
     engine = RecordingEngine(load_compressor(corpus.compressor_name).decoder)
     stored = corpus.document("voyage")

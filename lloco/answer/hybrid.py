@@ -12,7 +12,7 @@ from torch import Tensor
 from lloco.answer.budget import TEXT_SHARE, NoRoomError, Room
 from lloco.answer.evidence import Evidence
 from lloco.answer.text import pack_ranked, rank_passages, read_passages
-from lloco.answer.vectors import read_vectors
+from lloco.answer.vectors import are_whole, read_vectors
 from lloco.models.decoder import Decoder
 from lloco.store.corpus import Corpus
 
@@ -26,8 +26,10 @@ def read_both(
     budget: int,
     *,
     adapter: Path | None = None,
-) -> tuple[list[Tensor], Tensor, list[Evidence]]:
-    """Return vectors, token ids of passages, and the evidence without what was left out; text alone where all fits.
+) -> tuple[list[Tensor], Tensor, list[Evidence], bool]:
+    """Return vectors, token ids of passages, the evidence without what was left out, and whether nothing was.
+
+    Text alone is read where all of it fits.
 
     Raises:
         NoRoomError: not even one token fits.
@@ -36,33 +38,23 @@ def read_both(
     limit = min(budget, room.for_text)
     share = round(limit * TEXT_SHARE)
     if share < 1 or sum(found.document.num_tokens for found in evidence) <= limit:
-        text, read, _ = read_passages(evidence, question, decoder, room, limit)
-        return [], text, read
-    ranked = rank_passages(evidence, question, share)
-    text, read = pack_ranked(evidence, ranked, decoder.require_tokenizer(), share)
-    is_read = {(found.document.id, hit.start) for found in read for hit in found.hits}
+        return [], *read_passages(evidence, question, decoder, room, limit)
+    ranked, tokenizer = rank_passages(evidence, question, share), decoder.require_tokenizer()
+    text, read, rest = pack_ranked(evidence, ranked, tokenizer, share)
     around = [
-        replace(
-            found,
-            hits=tuple(
-                hit
-                for hit in ranked
-                if hit.document_id == found.document.id and (hit.document_id, hit.start) not in is_read
-            ),
-        )
-        for found in evidence
+        replace(found, hits=tuple(hit for hit in rest if hit.document_id == found.document.id)) for found in evidence
     ]
     beside = replace(room, max_virtual_tokens=limit - len(text))
     try:
         vectors, read_as_vectors = read_vectors(corpus, around, decoder, beside, adapter=adapter)
     except NoRoomError:
         # Not even one segment's vectors fit: passages take what is left.
-        text, read = pack_ranked(evidence, ranked, decoder.require_tokenizer(), limit)
-        return [], text, read
-    return vectors, text, _merged(evidence, read, read_as_vectors)
+        text, read, _ = pack_ranked(evidence, ranked, tokenizer, limit)
+        return [], text, read, False
+    return vectors, text, _merged(evidence, read, read_as_vectors), are_whole(vectors, evidence)
 
 
 def _merged(evidence: Sequence[Evidence], read: Sequence[Evidence], beside: Sequence[Evidence]) -> list[Evidence]:
     """Return the documents of which something was read, cited by the passages that were read as text, if any."""
-    found = {one.document.id: one for one in beside} | {one.document.id: one for one in read if one.hits}
-    return [found[one.document.id] for one in evidence if one.document.id in found]
+    parts = {part.document.id: part for part in beside} | {part.document.id: part for part in read if part.hits}
+    return [parts[found.document.id] for found in evidence if found.document.id in parts]

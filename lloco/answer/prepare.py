@@ -19,7 +19,7 @@ from lloco.answer.hybrid import read_both
 from lloco.answer.mode import Mode
 from lloco.answer.question import Question
 from lloco.answer.text import read_passages, read_text
-from lloco.answer.vectors import read_vectors
+from lloco.answer.vectors import are_whole, read_vectors
 from lloco.engine.engine import Engine, Generation, SamplingParams
 from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import NO_HISTORY, History, Prompt, build_prompt
@@ -98,10 +98,11 @@ def _lay_out(corpus: Corpus, question: Question, evidence: Sequence[Evidence], r
     text: Tensor | None = None
     if mode == "compressed":
         vectors, read = read_vectors(corpus, evidence, decoder, room, adapter=reader.adapter)
-        is_whole = _is_whole(vectors, evidence)
+        is_whole = are_whole(vectors, evidence)
     elif mode == "hybrid":
-        vectors, text, read = read_both(corpus, question.text, evidence, decoder, room, budget, adapter=reader.adapter)
-        is_whole = _is_whole(vectors, evidence) if vectors else len(text) >= _num_tokens(evidence)
+        vectors, text, read, is_whole = read_both(
+            corpus, question.text, evidence, decoder, room, budget, adapter=reader.adapter
+        )
     elif mode == "retrieval":
         text, read, is_whole = read_passages(evidence, question.text, decoder, room, budget)
     else:
@@ -133,18 +134,6 @@ def _room(question: Question, decoder: Decoder, lay_out: Callable[..., Prompt]) 
         max_virtual_tokens=question.max_virtual_tokens,
         num_vectors_beyond=decoder.num_vectors_beyond,
     )
-
-
-def _is_whole(vectors: Sequence[Tensor], evidence: Sequence[Evidence]) -> bool:
-    """Whether every vector of the documents is read, and these stand for all of their tokens."""
-    stored = [found.document for found in evidence]
-    return sum(map(len, vectors)) == sum(document.num_virtual_tokens for document in stored) and all(
-        document.num_compressed_tokens == document.num_tokens for document in stored
-    )
-
-
-def _num_tokens(evidence: Sequence[Evidence]) -> int:
-    return sum(found.document.num_tokens for found in evidence)
 
 
 def _budget_of(evidence: Sequence[Evidence], max_virtual_tokens: int | None) -> int:

@@ -68,7 +68,7 @@ def read_passages(
     separator = token_ids(tokenizer, "\n")
     if (whole := _all_of(evidence, tokenizer, separator, limit)) is not None:
         return whole, list(evidence), True
-    ids, read = pack_ranked(evidence, rank_passages(evidence, question, limit), tokenizer, limit)
+    ids, read, _ = pack_ranked(evidence, rank_passages(evidence, question, limit), tokenizer, limit)
     return ids, read, False
 
 
@@ -90,8 +90,11 @@ def rank_passages(evidence: Sequence[Evidence], question: str, limit: int) -> li
 
 def pack_ranked(
     evidence: Sequence[Evidence], ranked: Sequence[Hit], tokenizer: PreTrainedTokenizerBase, limit: int
-) -> tuple[Tensor, list[Evidence]]:
-    """Return token ids of the first of the ranked passages, `limit` at most, in document order, and what was read."""
+) -> tuple[Tensor, list[Evidence], list[Hit]]:
+    """Return token ids of the first ranked passages, `limit` at most, in document order, what was read, and the rest.
+
+    A passage without a word of the question is read where there is room, and cited nowhere.
+    """
     separator = token_ids(tokenizer, "\n")
     numbers = {found.document.id: number for number, found in enumerate(evidence)}
     texts = {(numbers[hit.document_id], hit.start): hit.text.strip() for hit in ranked}
@@ -101,7 +104,8 @@ def pack_ranked(
         replace(found, hits=tuple(hit for hit in ranked if hit.document_id == found.document.id and hit.score > 0))
         for found in evidence
     ]
-    return ids, _read_parts(scored, taken)
+    rest = [hit for hit in ranked if (numbers[hit.document_id], hit.start) not in taken]
+    return ids, _read_parts(scored, taken), rest
 
 
 def max_words_of(num_words: int) -> int:

@@ -54,6 +54,14 @@ def read_vectors(
     return vectors, [_read_part(evidence[index], segments[index], chosen[index]) for index in sorted(chosen)]
 
 
+def are_whole(vectors: Sequence[Tensor], evidence: Sequence[Evidence]) -> bool:
+    """Return whether these are all vectors of the documents, and stand for all of their tokens."""
+    stored = [found.document for found in evidence]
+    return sum(map(len, vectors)) == sum(document.num_virtual_tokens for document in stored) and all(
+        document.num_compressed_tokens == document.num_tokens for document in stored
+    )
+
+
 def _checked_soft_prompts(
     corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, adapter: Path | None
 ) -> list[SoftPrompt]:

@@ -95,12 +95,17 @@ class DocumentContext:
         is_cut = min(self.budget, len(self.token_ids)) > room
         if mode == "truncated" or len(self.token_ids) <= limit:
             return Context(token_ids=self.token_ids[:limit], is_cut=is_cut)
-        if mode == "hybrid" and (share := round(limit * TEXT_SHARE)):
-            return self._hybrid(question, share, limit, is_cut)
+        if mode == "hybrid" and (both := self._hybrid(question, limit, is_cut)) is not None:
+            return both
         return Context(token_ids=self.passages.packed(question, limit)[0], is_cut=is_cut)
 
-    def _hybrid(self, question: str, share: int, limit: int, is_cut: bool) -> Context:
-        """Read the best passages as text, and vectors: all that fit, else those of the next best passages."""
+    def _hybrid(self, question: str, limit: int, is_cut: bool) -> Context | None:
+        """Read the best passages as text, and vectors: all that fit, else those of the next best passages.
+
+        None where one of the two has no room.
+        """
+        if not (share := round(limit * TEXT_SHARE)):
+            return None
         text, others = self.passages.packed(question, share)
         vectors, room = self.soft_prompt.embeds, limit - len(text)
         if len(vectors) > room:
@@ -108,7 +113,7 @@ class DocumentContext:
                 self._starts = token_starts(self.tokenizer, self.document.text)
             vectors = best_rows(self.soft_prompt, self._starts, others, room)
         if not len(vectors):
-            return Context(token_ids=self.passages.packed(question, limit)[0], is_cut=is_cut)
+            return None
         return Context((vectors,), text, is_cut, num_soft_prompt_tokens=len(self.soft_prompt.embeds))
 
     @property
