@@ -70,6 +70,16 @@ class DecoderBased(nn.Module):
         of_index = dict(zip(order, made, strict=True))
         return [of_index[index] for index in range(len(order))]
 
+    @property
+    def min_segment_len(self) -> int:
+        """Tokens of the shortest segment."""
+        return 1
+
+    @property
+    def segment_advice(self) -> str:
+        """What to do where a segment length cannot be used."""
+        return "choose one in this range"
+
     @torch.no_grad()
     def compress_ids(
         self: Any,
@@ -85,7 +95,8 @@ class DecoderBased(nn.Module):
         segment_len = self.segment_len if segment_len is None else segment_len
         if not self.reach(segment_len):
             raise DocumentError(
-                f"segment_len must be between 1 and {self.max_segment_len}, got {segment_len}: choose one in this range"
+                f"segment_len must be between {self.min_segment_len} and {self.max_segment_len}, got {segment_len}: "
+                f"{self.segment_advice}"
             )
         ids = [as_ids(document, vocab_size(self.decoder)) for document in documents]
         made: list[Tensor] = self._compress_checked(ids, segment_len, batch_size, long_documents, on_progress)
@@ -110,8 +121,7 @@ SETTINGS = (
     "encoder_layers",
     "accumulate_summary",
     "encoder_lora_alpha",
-    "num_levels",
-    "merge_size",
+    "pooling_hidden_size",
 )
 """Every key that a compressor has in the config."""
 

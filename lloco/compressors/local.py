@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from lloco.compressors.compressor import LongDocuments, as_ids, check_batch_size, windows_of
+from lloco.compressors.compressor import LongDocuments, windows_of
 from lloco.compressors.decoder_based import (
     TENSOR_PREFIX,
     DecoderBased,
@@ -24,11 +24,10 @@ from lloco.compressors.decoder_based import (
     in_autocast_dtype,
     reading_alone,
     save_with_decoder,
-    vocab_size,
 )
 from lloco.compressors.dynamic_pooling import DynamicPoolingEncoder
 from lloco.compressors.local_encoder import LocalDesign, LocalEncoder, encoder_body
-from lloco.errors import CheckpointError, DocumentError
+from lloco.errors import CheckpointError
 from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import Decoder, load_decoder
 from lloco.models.tokenize import Progress
@@ -175,27 +174,26 @@ class LocalCompressor(DecoderBased):
             for row, window in zip(vectors, windows, strict=True)
         ]
 
-    @torch.no_grad()
-    def compress_ids(
+    @property
+    def min_segment_len(self) -> int:
+        """Tokens of the shortest segment: one for each vector."""
+        return self.summary_length
+
+    @property
+    def segment_advice(self) -> str:
+        """What to do where a segment length cannot be used."""
+        return f"choose one of those it learned, {', '.join(map(str, self.segment_lens))}"
+
+    def _compress_checked(
         self,
-        documents: Sequence[Sequence[int] | Tensor],
-        *,
-        segment_len: int | None = None,
-        batch_size: int = 8,
-        long_documents: LongDocuments = "refuse",
-        on_progress: Progress | None = None,
+        ids: Sequence[Tensor],
+        segment_len: int,
+        batch_size: int,
+        long_documents: LongDocuments,
+        on_progress: Progress | None,
     ) -> list[Tensor]:
-        """Compress documents of token ids, none too long, as `Compressor.compress_ids` says."""
-        check_batch_size(batch_size)
-        segment_len = self.segment_len if segment_len is None else segment_len
-        if not self.reach(segment_len):
-            raise DocumentError(
-                f"segment_len must be between {self.summary_length} and {self.max_segment_len}, got {segment_len}: "
-                f"choose one of those it learned, {', '.join(map(str, self.segment_lens))}"
-            )
-        ids = [as_ids(document, vocab_size(self.decoder)) for document in documents]
-        for one in ids:
-            windows_of(len(one), ANY_LENGTH, long_documents)
+        for document in ids:
+            windows_of(len(document), ANY_LENGTH, long_documents)
         return self.read_documents(
             ids,
             segment_len,
