@@ -130,7 +130,7 @@ def store(
 
     dtypes = tuple(map(options.one_of(tuple(STORAGE_DTYPES)), storage_dtypes.split(",")))
     if len(set(dtypes)) != len(dtypes):
-        raise typer.BadParameter(f"each once was wanted, {storage_dtypes} came", param_hint="'--storage-dtypes'")
+        raise typer.BadParameter(f"must have each type once, got {storage_dtypes}", param_hint="'--storage-dtypes'")
     chosen = StoreBenchOptions(max_documents, dtypes, virtual_tokens, hidden_size, seed)
     place = Place(seed, out=out, is_json=is_json, quiet=quiet)
     with place.progress("store", chosen, "adding", "documents", work=work) as advance:

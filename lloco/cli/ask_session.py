@@ -132,7 +132,7 @@ class Library:
         self._flags = flags
         self._output = output
         # What is not there is said before anything slow is imported.
-        self._named(names)
+        self.corpora = self._named(names)
         from lloco.retrieval.open_retrievers import OpenRetrievers
 
         # A document that is named is searched by words without the index of all.
@@ -140,8 +140,7 @@ class Library:
         self._retrievers = OpenRetrievers(retrieval.opener(flags.device))
         self._readers: dict[str, Reader] = {}
         self._engines: dict[tuple[str | None, str | None], Engine] = {}
-        self.corpora: list[Corpus] = []
-        self.choose(names)
+        self._load_only(self.corpora)
 
     def choose(self, names: Sequence[str] | None) -> None:
         """Ask these corpora from now on; all of the store where none is named.
@@ -150,9 +149,13 @@ class Library:
             StoreError: there is no such corpus.
         """
         corpora = self._named(names)
+        self._load_only(corpora)
+        self.corpora = corpora
+
+    def _load_only(self, corpora: "Sequence[Corpus]") -> None:
+        """Load what answers for a corpus that is the only one; where there are several, a question says which."""
         if len(corpora) == 1:
             self._reader(corpora[0])
-        self.corpora = corpora
 
     def _named(self, names: Sequence[str] | None) -> "list[Corpus]":
         """Return the corpora of these names, all of the store where none is given, and see that the document is there.

@@ -25,7 +25,7 @@ from lloco.store.rows import CorpusSummary, StoredDocument
 from lloco.store.store import Store
 
 Result = TypeVar("Result")
-MAX_TRIES = 20
+MAX_TRIES = 4
 
 
 class Library:

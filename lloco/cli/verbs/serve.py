@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lloco.answer.mode import Mode
     from lloco.engine.vllm.http_connection import HttpVllm
     from lloco.server.access import Access
+    from lloco.server.engines import EngineOptions
+    from lloco.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,56 +108,59 @@ def serve(
     output = Output(is_json, quiet)
     from lloco.store.store import Store
 
-    # What is not there is said before anything slow is imported.
     with Store(store) as opened:
+        # What is not there is said before anything slow is imported.
         for name in flags.corpus or ():
             opened.corpus(name, create=False)
+        from lloco.server.engines import EngineOptions
+
+        engine_options = EngineOptions(
+            flags.max_batch_size,
+            flags.max_waiting,
+            compressor,
+            device,
+            dtype,
+            flags.prefix_cache_mb << 20,
+            flags.engine,
+            _vllm(flags),
+            cast("Mode", mode),
+            model,
+            max_positions,
+        )
+        _serve(opened, flags, engine_options, retrieval, output)
+    output.say("ended; what ran was finished")
+
+
+def _serve(
+    store: "Store", flags: _Flags, engine_options: "EngineOptions", retrieval: Retrieval, output: Output
+) -> None:
+    """Serve the store until the process is told to end."""
     from lloco.server.app import create_app
-    from lloco.server.engines import EngineOptions
     from lloco.server.listen import address_of, open_socket
     from lloco.server.listen import serve as listen
     from lloco.server.service import Limits, Service
 
-    access = _access(flags)
-    vllm = _vllm(flags)
+    access, vllm = _access(flags), engine_options.vllm
     if flags.engine == "vllm" and vllm is None:
         from lloco.engine.vllm.start import import_vllm
 
         import_vllm()
     limit_arenas()
-    with Store(store) as opened, open_socket(flags.host, flags.port) as bound:
-        service = Service(
-            opened,
-            access,
-            Limits(requests_per_minute=flags.requests_per_minute),
-            EngineOptions(
-                flags.max_batch_size,
-                flags.max_waiting,
-                compressor,
-                device,
-                dtype,
-                flags.prefix_cache_mb << 20,
-                flags.engine,
-                vllm,
-                cast("Mode", mode),
-                model,
-                max_positions,
-            ),
-            retrieval.opener(device),
-        )
-        names = flags.corpus or opened.corpus_names()
+    with open_socket(flags.host, flags.port) as bound:
+        limits = Limits(requests_per_minute=flags.requests_per_minute)
+        service = Service(store, access, limits, engine_options, retrieval.opener(engine_options.device))
+        names = flags.corpus or store.corpus_names()
         url = f"{address_of(bound)}/v1"
         try:
             if vllm is not None:
                 output.say(f"joining {vllm.name}, which may take seconds to answer")
-                service.engines.join(opened.corpus(name, create=False) for name in names)
+                service.engines.join(store.corpus(name, create=False) for name in names)
             page = url.removesuffix("v1")
             output.say(f"corpora: {', '.join(names) or 'none yet'}\npage at {page}, API at {url}; Ctrl-C ends")
             output.result({"url": url, "corpora": names})
             listen(create_app(service), bound, flags.grace_seconds)
         finally:
             service.engines.close(finish=False)
-    output.say("ended; what ran was finished")
 
 
 def _vllm(flags: _Flags) -> "HttpVllm | None":
