@@ -369,7 +369,7 @@ def test_what_a_bench_cannot_measure_is_refused(lloco: Run, flags: tuple[str, ..
     assert reason in lloco.fails("bench", *flags, code=code)
 
 
-@pytest.mark.parametrize(("dtypes", "reason"), [("int3", "int3"), ("int8,int8", "each once")])
+@pytest.mark.parametrize(("dtypes", "reason"), [("int3", "int3"), ("int8,int8", "each type once")])
 def test_a_storage_dtype_that_is_none_or_comes_twice_is_refused(benchmarks: Run, dtypes: str, reason: str) -> None:
     assert reason in benchmarks.fails("store", "--storage-dtypes", dtypes, code=2)
 
