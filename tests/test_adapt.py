@@ -30,6 +30,7 @@ from lloco.training.adapt.run import AdaptRunOptions, adapt
 from lloco.training.adapt.samples import SampleOptions, Samples
 from lloco.training.adapt.stage import AdaptOptions, AdaptStage
 from lloco.training.adapt.windows import cut_line
+from lloco.training.distillation import state_distances
 from lloco.training.loop import LogLine
 from lloco.training.pretrain.text import iter_lines
 from tests.command import Run
@@ -72,8 +73,9 @@ def options_for(
             reader_lora_r=2, pooling_hidden_size=16,
         ),
         samples=SampleOptions(mix={"repeat": 1, "continue": 1, "questions": 2, "plain": 1}, span_lens=(4, 8),
-                              text_ratio=0.5, distractor_ratio=0.3, not_answerable_ratio=0.3, hybrid_ratio=0.3),
-        steps=AdaptOptions(segment_lens=lens, batch_positions=200, micro_batch_positions=150),
+                              text_ratio=0.5, teacher_ratio=0.5, distractor_ratio=0.3, not_answerable_ratio=0.3,
+                              hybrid_ratio=0.3),
+        steps=AdaptOptions(segment_lens=lens, batch_positions=200, micro_batch_positions=150, state_weight=0.1),
         num_steps=num_steps,
         learning_rate=5e-3,
         evaluate_every=2,
@@ -263,6 +265,44 @@ def test_plain_text_pulls_the_reader_back_to_the_pretrained_model(base: Path, li
     assert stage.loss_sum(batch).item() > 0.01
 
 
+def test_states_are_pulled_to_those_of_the_reader_of_the_text(base: Path, lines: Path) -> None:
+    options = options_for(base, lines)
+    compressor = new_compressor_around(load_decoder(base), options.delta)
+    samples = Samples(
+        list(iter_lines(options.data)),
+        SampleOptions(mix={"questions": 1}, text_ratio=0.0, teacher_ratio=1.0),
+        DEFAULT_TEMPLATE,
+        tiny_tokenizer(),
+    )
+
+    def gradients(state_weight: float) -> tuple[float, dict[str, Tensor]]:
+        steps = AdaptOptions((2,), batch_positions=60, distillation_ratio=0.0, state_weight=state_weight)
+        stage = AdaptStage(compressor, samples, steps, seed=0)
+        [batch] = stage.micro_batches(0)
+        assert all(sample.is_taught and not sample.is_text_read for sample in batch.samples)
+        assert stage.num_targets(batch) == sum(
+            float(branch.weights.sum()) for sample in batch.samples for branch in sample.branches
+        )
+        compressor.zero_grad()
+        loss = stage.loss_sum(batch)
+        loss.backward()
+        named = compressor.named_parameters()
+        return loss.item(), {name: value.grad.clone() for name, value in named if value.grad is not None}
+
+    without, with_states, twice = gradients(0.0), gradients(0.5), gradients(1.0)
+    assert with_states[0] > without[0] + 0.1
+    assert twice[0] - without[0] == pytest.approx(2 * (with_states[0] - without[0]), rel=1e-3)
+    assert any(not torch.equal(without[1][name], value) for name, value in with_states[1].items() if "encoder" in name)
+
+
+def test_states_are_apart_in_the_teachers_own_measure() -> None:
+    teacher = torch.tensor([[[0.0, 100.0], [2.0, 300.0]]])
+    assert state_distances(teacher, teacher).tolist() == [0.0, 0.0]
+    # One standard deviation of either dimension, which are 1 and 100, counts alike.
+    moved = teacher + torch.tensor([[[1.0, 0.0], [0.0, 100.0]]])
+    assert state_distances(moved, teacher).tolist() == pytest.approx([0.5, 0.5])
+
+
 def test_questions_are_wanted_and_there_are_none(base: Path, tmp_path: Path) -> None:
     file = tmp_path / "plain.jsonl"
     file.write_text('{"text": "No question here."}\n')
@@ -343,7 +383,7 @@ def test_pretrain_around_a_model_from_the_command_line(
     common = ("pretrain", "--init", base, "--data", lines, "--encoder-layers", 1, "--no-bf16")
     values = run.json(
         *common, "--out", tmp_path / "run", "--ratios", "2", "--reader-lora-r", 2, "--encoder-lora-r", 0,
-        "--compressor-steps", 2, "--batch-tokens", 100, "--merged",
+        "--compressor-steps", 2, "--batch-tokens", 100, "--teacher-ratio", 1, "--state-weight", 0.2, "--merged",
     )  # fmt: skip
     assert values["step"] == 2
     assert "million weights around" in run.err

@@ -45,8 +45,14 @@ class AdaptFlags:
                      rich_help_panel=AROUND),
     ] = "16,64"  # fmt: skip
     text_ratio: Annotated[
-        float, _share("--text-ratio", "Share of the questions' documents that are read as text too, as the teacher.")
+        float, _share("--text-ratio", "Share of the questions' documents that are learned from as text too.")
     ] = 0.3
+    teacher_ratio: Annotated[
+        float, _share("--teacher-ratio", "Share of the other rows whose text is read to teach what vectors give.")
+    ] = 0.0
+    state_weight: Annotated[
+        float, _share("--state-weight", "Weight in the loss of how far a token's states are from the teacher's.")
+    ] = 0.0
     hybrid_ratio: Annotated[
         float, _share("--hybrid-ratio", "Share of the questions asked with a piece of the text beside the vectors.")
     ] = 0.0
@@ -106,6 +112,7 @@ class AdaptFlags:
                 span_lens=span_lens_of(self.span_lens),
                 window_tokens=recipe.max_document_tokens,
                 text_ratio=self.text_ratio,
+                teacher_ratio=self.teacher_ratio,
                 text_weight=self.text_weight,
                 hybrid_ratio=self.hybrid_ratio,
                 distractor_ratio=recipe.distractor_ratio,
@@ -115,6 +122,7 @@ class AdaptFlags:
                 segment_lens=lens,
                 batch_positions=recipe.batch_tokens,
                 distillation_ratio=0.5 if recipe.distillation_ratio is None else recipe.distillation_ratio,
+                state_weight=self.state_weight,
             ),
             num_steps=recipe.compressor_steps,
             learning_rate=recipe.compressor_learning_rate,

@@ -83,6 +83,8 @@ class BranchedInput:
     """(batch, 1, seq_len, seq_len), 0 where a position is seen and the dtype's smallest number where not."""
     position_ids: Tensor
     """(batch, seq_len) int64"""
+    in_branches: Tensor
+    """(batch, seq_len) bool: the positions of branches."""
     before_targets: Tensor
     """(batch, seq_len) bool: the positions whose next token is a target."""
     target_ids: Tensor
@@ -116,6 +118,7 @@ def collate_branches(rows: Sequence[BranchedRow], decoder: TokenEmbedder) -> Bra
         inputs_embeds=torch.stack([pad(row, (0, 0, 0, seq_len - len(row))) for row in embeds]),
         attention_mask=mask.to(decoder.device),
         position_ids=torch.stack(positions).to(decoder.device),
+        in_branches=(torch.stack(groups) > 0).to(decoder.device),
         before_targets=torch.stack(targets).to(decoder.device),
         target_ids=torch.cat([branch.ids[own] for branch, own in zip(branches, is_target, strict=True)]),
         target_weights=torch.cat([weight[own] for weight, own in zip(weights, is_target, strict=True)]),

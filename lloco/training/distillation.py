@@ -46,3 +46,17 @@ def divergences(now: Tensor, before: Tensor) -> Tensor:
     """Return (num_targets,) the forward KL of what is said now from what was said before, over the whole vocabulary."""
     logs, wanted = now.log_softmax(dim=-1), before.log_softmax(dim=-1)
     return nn.functional.kl_div(logs, wanted, reduction="none", log_target=True).sum(dim=-1)
+
+
+def state_distances(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return (num_positions,) how far states are from the teacher's, squared, averaged over layers and dimensions.
+
+    Every dimension of a layer counts alike: it is measured in the teacher's standard deviations over the positions.
+
+    Args:
+        student: (num_layers, num_positions, hidden_size).
+        teacher: the same shape, which gets no gradient.
+    """
+    teacher = teacher.detach().float()
+    spread = teacher.std(dim=1, keepdim=True, correction=0).clamp_min(1e-3)
+    return ((student.float() - teacher) / spread).square().mean(dim=(0, 2))

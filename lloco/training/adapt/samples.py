@@ -7,7 +7,7 @@ losses or models.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -40,7 +40,9 @@ class SampleOptions:
     max_questions: int = 6
     """Questions asked of one document in one row."""
     text_ratio: float = 0.3
-    """Share of the questions' documents that are read as text as well, in a row of their own."""
+    """Share of the questions' rows that are learned from the documents' text as well, in a row of their own."""
+    teacher_ratio: float = 0.0
+    """Share of the other rows with documents whose text is read, and not learned from, to teach what vectors give."""
     distractor_ratio: float = 0.0
     """Share of the questions' rows that hold one to three other documents as well."""
     not_answerable_ratio: float = 0.0
@@ -63,7 +65,9 @@ class Sample:
     """Tokens that are read as text behind them."""
     branches: tuple[Branch, ...]
     is_text_read: bool = False
-    """Whether the documents are read as text in a second row."""
+    """Whether the documents are read as text in a second row, which is learned from."""
+    is_taught: bool = False
+    """Whether that row is read only to teach; one that is learned from teaches as well."""
     is_plain: bool = False
     """Whether this is text without a document, which is to be read as the model reads it without LoRA."""
 
@@ -74,13 +78,20 @@ class Sample:
 
     def longest_row_len(self, ratio: float) -> float:
         """Return about how many positions the longest of its rows takes."""
-        return self.row_len(1 if self.is_text_read else ratio)
+        return self.row_len(1 if self.has_text_row else ratio)
+
+    @property
+    def has_text_row(self) -> bool:
+        """Whether the documents are read as text in a second row at all."""
+        return self.is_text_read or self.is_taught
 
     def num_positions(self, ratio: float) -> float:
         """Return about how many positions of the decoder its rows take."""
         once = self.row_len(ratio)
-        # The forward pass without LoRA, which needs no way back, costs half as much.
-        return 1.5 * once if self.is_plain else once + (self.row_len(1) if self.is_text_read else 0)
+        # A forward pass that needs no way back costs half as much.
+        if self.is_plain:
+            return 1.5 * once
+        return once + (self.row_len(1) if self.is_text_read else self.row_len(1) / 2 if self.is_taught else 0)
 
 
 class Samples:
@@ -100,6 +111,11 @@ class Samples:
         """Draw one sample of a kind that the mix names."""
         kinds = [kind for kind in KINDS if self.options.mix.get(kind, 0.0) > 0]
         kind = chooser.choices(kinds, [self.options.mix[kind] for kind in kinds])[0]
+        sample = self._of(kind, chooser)
+        is_taught = bool(sample.documents) and not sample.is_text_read
+        return replace(sample, is_taught=is_taught and chooser.random() < self.options.teacher_ratio)
+
+    def _of(self, kind: Kind, chooser: random.Random) -> Sample:
         if kind == "questions":
             return self._questions(chooser)
         ids = self._ids(cut_line(chooser.choice(self._texts), self.options.window_tokens, chooser)[0])

@@ -6,6 +6,7 @@ what it says is the vectors' row's teacher, on the targets that the teacher has 
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from lloco.prompts.branched_rows import BranchedInput, BranchedRow, collate_bran
 from lloco.training.adapt.rows import text_row, vector_row
 from lloco.training.adapt.samples import Sample, Samples
 from lloco.training.adapt.validation import Measured
-from lloco.training.distillation import divergences, targets_of, taught
+from lloco.training.distillation import divergences, state_distances, targets_of, taught
 
 CPU_POSITIONS, GPU_POSITIONS = 384, 16_384
 """Few rows at once pad less (13 % against 37 % at 1,024, measured), and a processor multiplies them as fast as many."""
@@ -40,6 +41,8 @@ class AdaptOptions:
     """Weight of what the same model says that reads the text, where it is right; the rest is the targets'."""
     distillation_top_k: int = 20
     """Tokens, the likeliest at each position, whose probabilities are matched."""
+    state_weight: float = 0.0
+    """Weight, for each token behind the documents, of how far its states are from those of the reader of the text."""
 
 
 class AdaptBatch(NamedTuple):
@@ -47,6 +50,21 @@ class AdaptBatch(NamedTuple):
 
     samples: list[Sample]
     segment_len: int
+
+
+class _Read(NamedTuple):
+    """Rows that were read."""
+
+    logits: Tensor
+    """(num_targets, vocab_size), float32."""
+    inputs: BranchedInput
+    states: tuple[Tensor, ...]
+    """(batch, seq_len, hidden_size) before the first layer and after each."""
+
+    @property
+    def branch_states(self) -> Tensor:
+        """(num_layers, num_positions, hidden_size) of the branches' positions, row by row, after each layer."""
+        return torch.stack([states[self.inputs.in_branches] for states in self.states[1:]])
 
 
 class AdaptStage:
@@ -91,7 +109,7 @@ class AdaptStage:
         groups: list[list[Sample]] = []
         longest = 0.0
         for sample in sorted(drawn, key=lambda sample: -sample.longest_row_len(segment_len)):
-            num_rows = 1 + sum(1 + one.is_text_read for one in groups[-1]) if groups else 1
+            num_rows = 1 + sum(1 + other.has_text_row for other in groups[-1]) if groups else 1
             if not groups or num_rows * longest > limit:
                 groups.append([])
                 longest = sample.longest_row_len(segment_len)
@@ -126,38 +144,56 @@ class AdaptStage:
         """Return the loss of documents as vectors and, where the sample says so, as text."""
         vectors = self._vectors(samples, segment_len)
         rows = [vector_row(sample, own) for sample, own in zip(samples, vectors, strict=True)]
-        logits, inputs = self.logits(rows)
-        losses = _cross_entropies(logits, inputs)
-        weights = inputs.target_weights.to(logits.device)
-        read = [index for index, sample in enumerate(samples) if sample.is_text_read]
-        if not read:
-            return losses @ weights
-        text_logits, text_inputs = self.logits([text_row(samples[index]) for index in read])
-        counts = [sum(int((branch.weights > 0).sum()) for branch in sample.branches) for sample in samples]
-        losses = taught(
-            losses,
-            logits,
-            targets_of(counts, read),
-            text_logits,
-            text_inputs.target_ids,
-            ratio=self.options.distillation_ratio,
-            top_k=self.options.distillation_top_k,
-        )
-        text_weights = text_inputs.target_weights.to(logits.device)
-        return losses @ weights + _cross_entropies(text_logits, text_inputs) @ text_weights
+        student = self._read(rows)
+        losses = _cross_entropies(student.logits, student.inputs)
+        others = student.logits.new_zeros(())
+        for is_learned in (True, False):
+            chosen = [
+                index
+                for index, sample in enumerate(samples)
+                if sample.has_text_row and sample.is_text_read == is_learned
+            ]
+            if not chosen:
+                continue
+            with nullcontext() if is_learned else torch.no_grad():
+                teacher = self._read([text_row(samples[index]) for index in chosen])
+            if is_learned:
+                own = _cross_entropies(teacher.logits, teacher.inputs)
+                others = others + own @ teacher.inputs.target_weights.to(own.device)
+            losses = taught(
+                losses,
+                student.logits,
+                targets_of([_num_targets(sample) for sample in samples], chosen),
+                teacher.logits,
+                teacher.inputs.target_ids,
+                ratio=self.options.distillation_ratio,
+                top_k=self.options.distillation_top_k,
+            )
+            if self.options.state_weight:
+                lens = [sum(len(branch.ids) for branch in sample.branches) for sample in samples]
+                positions = targets_of(lens, chosen).to(losses.device)
+                apart = state_distances(student.branch_states[:, positions], teacher.branch_states)
+                others = others + self.options.state_weight * apart.sum()
+        return losses @ student.inputs.target_weights.to(losses.device) + others
 
     def logits(self, rows: Sequence[BranchedRow]) -> tuple[Tensor, BranchedInput]:
         """Return float32 logits (num_targets, vocab_size) of the rows' targets, and the rows as they were read."""
+        read = self._read(rows)
+        return read.logits, read.inputs
+
+    def _read(self, rows: Sequence[BranchedRow]) -> _Read:
         decoder = self.compressor.decoder
         inputs = collate_branches(rows, decoder)
         reader = decoder.model.get_decoder()  # type: ignore[no-untyped-call]
-        hidden = reader(
+        output = reader(
             inputs_embeds=inputs.inputs_embeds,
             attention_mask=inputs.attention_mask,
             position_ids=inputs.position_ids,
             use_cache=False,
-        ).last_hidden_state
-        return self.compressor.model.lm_head(hidden[inputs.before_targets]).float(), inputs
+            output_hidden_states=True,
+        )
+        logits = self.compressor.model.lm_head(output.last_hidden_state[inputs.before_targets]).float()
+        return _Read(logits, inputs, output.hidden_states)
 
     def logits_before(self, rows: Sequence[BranchedRow]) -> Tensor:
         """Return the same without LoRA, as the pretrained model reads the rows."""
@@ -183,6 +219,10 @@ class AdaptStage:
             figures = self.validation.figures(self, self.options.segment_lens)
         self.compressor.train()
         return figures
+
+
+def _num_targets(sample: Sample) -> int:
+    return sum(int((branch.weights > 0).sum()) for branch in sample.branches)
 
 
 def _cross_entropies(logits: Tensor, inputs: BranchedInput) -> Tensor:
