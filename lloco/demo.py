@@ -29,7 +29,7 @@ from lloco.store.corpus import Corpus
 from lloco.store.store import Store
 from lloco.tasks.sample import Sample
 from lloco.tasks.task import load_samples
-from lloco.training.finetune.examples import Example
+from lloco.training.finetune.example import Example
 from lloco.training.finetune.run import FinetuneOptions, finetune
 
 DOCUMENTS = Path(__file__).parent / "bundled" / "documents"

@@ -255,6 +255,7 @@ def test_the_public_names_are_loaded_when_they_are_used() -> None:
         ("evaluate --task jsonl --data {data} --corpus nope", 1, "'nope'"),
         ("predict --task jsonl --data {data} --corpus nope", 1, "'nope'"),
         ("finetune --corpus mine --data nope.jsonl", 1, "nope.jsonl"),
+        ("finetune --corpus nope --data {pairs}", 1, "'nope'"),
         ("pretrain --data nope.jsonl --out out", 1, "nope.jsonl"),
         ("pretrain --init smollm2 --data nope.jsonl --out out", 1, "nope.jsonl"),
         ("compress nope.pdf --corpus mine", 1, "nope.pdf"),
@@ -265,10 +266,12 @@ def test_the_public_names_are_loaded_when_they_are_used() -> None:
 def test_lists_and_refusals_do_not_wait_for_torch(arguments: str, code: int, said: str, tmp_path: Path) -> None:
     data = tmp_path / "data.jsonl"
     data.write_text('{"id": "a", "text": "A text.", "questions": [{"question": "What?", "answers": ["That."]}]}\n')
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"document": "a", "question": "What?", "answer": "That."}\n')
     program = (
         "import sys\n"
         "from lloco.cli.main import main\n"
-        f"code = main({arguments.format(data=data).split()!r})\n"
+        f"code = main({arguments.format(data=data, pairs=pairs).split()!r})\n"
         f"print(code, sorted(set(sys.modules) & {HEAVY!r}), file=sys.stderr)"
     )
     environment = {**os.environ, "LLOCO_HOME": str(tmp_path / "store"), "COLUMNS": "200"}

@@ -149,7 +149,7 @@ def test_text_is_predicted_and_evaluated_without_a_compressor(
     modes, num_tokens = "full,truncated,retrieval,none", len(tiny_tokenizer()(f"{LEASE} {VOYAGE}")["input_ids"])
     asked = ["--task", "jsonl", "--max-tokens", "2", "--model", save_chat_model(tmp_path / "chat")]
     alone = filled.json("evaluate", *asked, "--data", many, "--modes", modes)
-    assert "read 512 tokens; --context-budget says otherwise" in filled.err
+    assert "read 512 tokens; --budget says otherwise" in filled.err
     assert alone["options"]["context_budget"] == 512
     assert set(alone["options"]["templates"].values()) == {"short_answer"}
     assert [row["virtual_tokens"] for row in alone["rows"]] == [0] * 4

@@ -124,8 +124,8 @@ def test_multiple_choice_is_learned_as_letters(filled: Run, tmp_path: Path) -> N
     assert filled(*argv) == 0
 
 
-def test_finetune_without_a_corpus_or_data_is_explained(run: Run, tmp_path: Path) -> None:
-    wrong = ["finetune", "--corpus", "new", "--data", __file__, "--learning-rate", "-1"]
+def test_finetune_without_a_corpus_or_data_is_explained(run: Run, qa: Path, tmp_path: Path) -> None:
+    wrong = ["finetune", "--corpus", "new", "--data", qa, "--learning-rate", "-1"]
     assert "learning_rate is -1.0: it must be greater than 0" in run.fails(*wrong)
     lines = write_lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "A", "document": "a"})
     assert "no corpus 'new', store" in run.fails("finetune", "--corpus", "new", "--data", lines)
@@ -158,7 +158,7 @@ def test_other_processes_wait_until_the_first_one_has_compressed_the_documents(
             compress_into(corpus, [Document(id, text)], loaded)
 
     monkeypatch.setattr("lloco.training.loop.process_state", lambda device: SecondProcess())
-    monkeypatch.setattr("lloco.cli.verbs.finetune.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("lloco.cli.finetune_session.WAIT_SECONDS", 0.01)
     with Store() as store:
         timer = threading.Timer(0.5, compress_as_the_first_process)
         timer.start()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lloco.cli.study_session import refreshed
-from lloco.training.finetune.examples import Example
+from lloco.training.finetune.example import Example
 from lloco.training.finetune.questions import FinetuneData
 from tests.command import QUICK, Run, write_lines
 from tests.corpora import LEASE

@@ -29,7 +29,8 @@ from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import answer_ids, build_prompt
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
 from lloco.training.checkpoint import CHECKPOINT
-from lloco.training.finetune.examples import Example, SoftPrompts, measure_examples
+from lloco.training.finetune.example import Example
+from lloco.training.finetune.examples import SoftPrompts, measure_examples
 from lloco.training.finetune.run import FinetuneOptions, finetune
 from lloco.training.finetune.stage import AnswerStage
 from lloco.training.loop import LogLine

@@ -29,7 +29,8 @@ from lloco.prompts.template import DEFAULT_TEMPLATE
 from lloco.server.engines import EngineOptions, Engines
 from lloco.store.store import Store
 from lloco.tasks.sample import Sample
-from lloco.training.finetune.examples import Example, SoftPrompts, measure_examples
+from lloco.training.finetune.example import Example
+from lloco.training.finetune.examples import SoftPrompts, measure_examples
 from tests.command import QUICK, Run, write_lines
 from tests.corpora import SEGMENT_LEN, SUMMARY_LENGTH, VOYAGE, save_compressor
 from tests.test_autocompressor import CASES, Golden, largest_difference, naive_vectors, random_ids, tiny_compressor

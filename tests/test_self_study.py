@@ -12,7 +12,8 @@ from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions
 from lloco.errors import LlocoError
 from lloco.prompts.template import DEFAULT_TEMPLATE
-from lloco.training.finetune.examples import Example, MeasuredExample, SoftPrompts, measure_examples
+from lloco.training.finetune.example import Example
+from lloco.training.finetune.examples import MeasuredExample, SoftPrompts, measure_examples
 from lloco.training.finetune.run import FinetuneOptions, finetune
 from lloco.training.finetune.self_study import SelfStudyOptions, SelfStudyStage, StudyRow
 from lloco.training.finetune.stage import AnswerStage

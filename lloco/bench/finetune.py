@@ -30,7 +30,8 @@ from lloco.errors import LlocoError
 from lloco.evals.evaluate import versions
 from lloco.models.decoder import Decoder
 from lloco.prompts.template import default_template
-from lloco.training.finetune.examples import Example, SoftPrompts, measure_examples
+from lloco.training.finetune.example import Example
+from lloco.training.finetune.examples import SoftPrompts, measure_examples
 from lloco.training.finetune.run import FinetuneOptions, finetune
 
 DEFAULT_CONTEXTS = (512, 2048)

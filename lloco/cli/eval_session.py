@@ -143,7 +143,7 @@ def _budgets(
     if corpus is None or summary is None or not summary.num_virtual_tokens:
         output.say(
             f"there are no soft prompts to go by: modes {' and '.join(BUDGET_MODES)} read {DEFAULT_BUDGET} tokens; "
-            "--context-budget says otherwise, --compressor takes the length of its soft prompts"
+            "--budget says otherwise, --compressor takes the length of its soft prompts"
         )
         return DEFAULT_BUDGET, None
     stored = {document.digest: document.num_virtual_tokens for document in corpus.documents()}

@@ -143,8 +143,9 @@ MaxTokens = Annotated[
 ]  # fmt: skip
 ContextBudget = Annotated[
     int | None,
-    typer.Option("--context-budget", parser=at_least(1), metavar="N", help="Tokens for modes truncated and retrieval "
-                 "[default: as many as the document has virtual tokens]."),
+    typer.Option("--budget", "--context-budget", parser=at_least(1), metavar="N", help="Positions "
+                 "that modes hybrid, truncated and retrieval read [default: as many as the document has virtual "
+                 "tokens]."),
 ]  # fmt: skip
 SegmentLen = Annotated[
     int | None,

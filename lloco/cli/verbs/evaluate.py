@@ -17,6 +17,7 @@ from lloco.evals.mode import ADAPTER_SUFFIX, MODES
 
 if TYPE_CHECKING:
     from lloco.evals.evaluate import EvaluateOptions
+    from lloco.evals.results import Results
     from lloco.evals.run.settings import Settings
 
 
@@ -62,7 +63,6 @@ def evaluate(
     # What is not there is said before anything slow is imported.
     samples = load_samples(task, data, limit=flags.limit)
     from lloco.evals.evaluate import evaluate as evaluate_samples
-    from lloco.evals.report import write_report
     from lloco.evals.run.earlier import read_earlier_run
     from lloco.evals.run.folder import fitting_folder, other_run
     from lloco.report.page import REPORT_FILE
@@ -95,10 +95,16 @@ def evaluate(
                 beside=earlier,
                 on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
             )
+    _tell(results, folder / REPORT_FILE, task, command, output)
+
+
+def _tell(results: "Results", page: Path, task: str, command: str, output: Output) -> None:
+    """Write the report and say what was found and what to doubt."""
+    from lloco.evals.report import write_report
+
     for row in results.rows:
         warn_of_cuts(output, row.mode, row.predictions)
     warn_of_answers(output, {row.mode: row.predictions for row in results.rows})
-    page = folder / REPORT_FILE
     write_report([results], page, title=f"lloco evaluate: {task}", command=command)
     output.result(results.to_dict(), results_table(results))
     output.say(f"every question and its answers: open {page} in a browser; results.json and plots are beside it")

@@ -5,9 +5,8 @@ losses or the optimiser.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,23 +16,7 @@ from lloco.models.decoder import Decoder
 from lloco.prompts.prompt import Prompt, answer_ids, build_prompt
 from lloco.prompts.soft_prompt_cache import MAX_BYTES, SoftPromptCache
 from lloco.prompts.template import Template
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One question about one document, and the answer to learn."""
-
-    document_id: str
-    question: str
-    answer: str
-    options: tuple[str, ...] = ()
-    passage: str = ""
-    """The text that the answer stands in, for self-study; empty where nobody knows it."""
-
-    def digest_line(self) -> str:
-        """Return what a digest of the data is over, which is older than passages."""
-        values = asdict(self)
-        return json.dumps({key: value for key, value in values.items() if key != "passage" or value}, sort_keys=True)
+from lloco.training.finetune.example import Example
 
 
 @dataclass(frozen=True, slots=True, eq=False)

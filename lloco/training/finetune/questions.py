@@ -18,7 +18,7 @@ from lloco.tasks.row import Row, as_row
 from lloco.tasks.sample import Sample
 from lloco.tasks.task import load_samples
 from lloco.tasks.wording import kind_of
-from lloco.training.finetune.examples import Example
+from lloco.training.finetune.example import Example
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ from lloco.models.decoder import Decoder, dtype_name
 from lloco.prompts.template import Template
 from lloco.training.checkpoint import CHECKPOINT, claimed_run
 from lloco.training.curves import write_curves
-from lloco.training.finetune.examples import Example, ExampleSet, SoftPrompts, measure_examples
+from lloco.training.finetune.example import Example
+from lloco.training.finetune.examples import ExampleSet, SoftPrompts, measure_examples
 from lloco.training.finetune.self_study import SelfStudyOptions, SelfStudyStage
 from lloco.training.finetune.stage import AnswerStage
 from lloco.training.loop import LogLine, LoopOptions, chosen_bf16, process_state, train
@@ -151,10 +152,8 @@ def finetune(
     held_out = measure_examples(validation, soft_prompts, template, decoder, "validation example")
     num_samples = options.num_samples(len(examples))
     run = _run(decoder, data, template, options, compressor_digest) | {"num_samples": num_samples}
-    if adapter is not None:
-        run["start_adapter_digest"] = adapter_digest(adapter)
-    if study is not None:
-        run["self_study"] = asdict(study)
+    run |= {} if adapter is None else {"start_adapter_digest": adapter_digest(adapter)}
+    run |= {} if study is None else {"self_study": asdict(study)}
     answers = AnswerStage(
         decoder,
         template,
@@ -183,8 +182,8 @@ def finetune(
             origin = run | {"options": asdict(options), "seed": options.seed, "num_steps": len(log)}
             origin |= {"num_examples": len(examples), "num_documents": data.num_documents}
             origin |= {} if adapter is None else {"start_adapter": str(adapter.resolve())}
-            origin |= notes or {}
-            _write_adapter(model, learned, out, decoder, template, origin | {"final_loss": log[-1].loss})
+            origin |= {**(notes or {}), "final_loss": log[-1].loss}
+            _write_adapter(model, learned, out, decoder, template, origin)
         state.wait_for_everyone()
     return out / ADAPTER_FOLDER
 

@@ -22,7 +22,8 @@ from lloco.prompts.branched_rows import Branch, BranchedRow, question_branch
 from lloco.prompts.prompt import answer_ids
 from lloco.training.adapt.samples import NOT_ANSWERABLE
 from lloco.training.distillation import divergences, targets_of, taught
-from lloco.training.finetune.examples import Example, MeasuredExample
+from lloco.training.finetune.example import Example
+from lloco.training.finetune.examples import MeasuredExample
 from lloco.training.finetune.stage import AnswerStage
 
 
