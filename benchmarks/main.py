@@ -10,7 +10,7 @@ from benchmarks.retrieval import RetrievalBenchOptions, measure_retrieval
 from benchmarks.rivals.run import RivalsOptions, measure_rivals
 from benchmarks.store import StoreBenchOptions, measure_store
 from lloco.cli import options
-from lloco.cli.bench_options import NOTHING, Out, Place, finish, number, numbers
+from lloco.cli.bench_options import NOTHING, Out, RunFlags, finish, number, numbers
 from lloco.cli.main import run
 from lloco.cli.retrieval_flags import EmbedderName
 from lloco.cli.templates import named_template
@@ -56,12 +56,12 @@ def retrieval(
     """
     top_ks = numbers(top_k, "--top-k")
     chosen = RetrievalBenchOptions(task, data, top_ks, embedder, limit)
-    place = Place(device=device, out=out, is_json=is_json, quiet=quiet)
+    flags = RunFlags(device=device, out=out, is_json=is_json, quiet=quiet)
     loaded = None if embedder is None else load_embedder(embedder, device)
     samples = load_samples(task, data)
-    with place.progress("retrieval", chosen, "searching", "methods") as advance:
+    with flags.progress("retrieval", chosen, "searching", "methods") as advance:
         results = measure_retrieval(samples, chosen, loaded, advance)
-    finish(results, place, PROGRAM)
+    finish(results, flags, PROGRAM)
 
 
 @app.command("rivals", no_args_is_help=True)
@@ -81,7 +81,7 @@ def rivals(
     ] = None,
     max_tokens: options.MaxTokens = None,
     limit: options.Limit = None,
-    place: Place,
+    flags: RunFlags,
 ) -> None:  # fmt: skip
     """Quality, time and bytes stored of a task's answers, from soft prompts and from what else reads so few positions.
 
@@ -91,14 +91,14 @@ def rivals(
       python -m benchmarks rivals --task squad_articles --data rajpurkar/squad --limit 200 --ratios 4,8,16 --out rivals
     """
     chosen_ratios = None if ratios is None else numbers(ratios, "--ratios")
-    chosen = RivalsOptions(task, data, chosen_ratios, max_tokens, embedder, adapter, template, place.seed)
+    chosen = RivalsOptions(task, data, chosen_ratios, max_tokens, embedder, adapter, template, flags.seed)
     samples = load_samples(task, data, limit=limit)
     wording = None if template is None else named_template(template)
-    searched_with = None if embedder is None else load_embedder(embedder, place.device)
-    answering = load_compressor(compressor, device=place.device, dtype=place.dtype)
-    with place.progress("rivals", chosen, compressor=compressor, limit=limit) as advance:
+    searched_with = None if embedder is None else load_embedder(embedder, flags.device)
+    answering = load_compressor(compressor, device=flags.device, dtype=flags.dtype)
+    with flags.progress("rivals", chosen, compressor=compressor, limit=limit) as advance:
         results = measure_rivals(samples, answering, chosen, searched_with, wording, advance)
-    finish(results, place, PROGRAM)
+    finish(results, flags, PROGRAM)
 
 
 @app.command("store", no_args_is_help=False)
@@ -132,10 +132,10 @@ def store(
     if len(set(dtypes)) != len(dtypes):
         raise typer.BadParameter(f"must have each type once, got {storage_dtypes}", param_hint="'--storage-dtypes'")
     chosen = StoreBenchOptions(max_documents, dtypes, virtual_tokens, hidden_size, seed)
-    place = Place(seed, out=out, is_json=is_json, quiet=quiet)
-    with place.progress("store", chosen, "adding", "documents", work=work) as advance:
+    flags = RunFlags(seed, out=out, is_json=is_json, quiet=quiet)
+    with flags.progress("store", chosen, "adding", "documents", work=work) as advance:
         results = measure_store(chosen, work, advance)
-    finish(results, place, PROGRAM)
+    finish(results, flags, PROGRAM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -98,8 +98,8 @@ def pack_ranked(
     separator = token_ids(tokenizer, "\n")
     numbers = {found.document.id: number for number, found in enumerate(evidence)}
     texts = {(numbers[hit.document_id], hit.start): hit.text.strip() for hit in ranked}
-    taken = pack_passages(texts, lambda place: token_ids(tokenizer, texts[place]), separator, limit)
-    ids = join_pieces([taken[place] for place in sorted(taken)], separator)
+    taken = pack_passages(texts, lambda number: token_ids(tokenizer, texts[number]), separator, limit)
+    ids = join_pieces([taken[number] for number in sorted(taken)], separator)
     scored = [
         replace(found, hits=tuple(hit for hit in ranked if hit.document_id == found.document.id and hit.score > 0))
         for found in evidence

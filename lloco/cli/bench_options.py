@@ -57,7 +57,7 @@ Out = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunFlags:
     """The flags that say where it runs and where results go."""
 
     seed: options.Seed = 0
@@ -104,36 +104,36 @@ def numbers(text: str, flag: str) -> tuple[int, ...]:
     return found
 
 
-def chosen_decoder(model: str | None, random_weights: Path | None, place: Place, num_positions: int) -> "Decoder":
+def chosen_decoder(model: str | None, random_weights: Path | None, flags: RunFlags, num_positions: int) -> "Decoder":
     """Load the decoder, or make one that reads so many positions."""
     from lloco.bench.measure.random_weights import random_decoder
     from lloco.compressors.load import load_named_decoder
 
     if random_weights is None:
-        return load_named_decoder(model, device=place.device, dtype=place.dtype)
+        return load_named_decoder(model, device=flags.device, dtype=flags.dtype)
     if model is not None:
         raise typer.BadParameter(
             f"is for a shape without weights, got {model} too: leave one out", param_hint="'--random-weights'"
         )
     return random_decoder(
-        random_weights, device=place.device, dtype=place.dtype, seed=place.seed, num_positions=num_positions
+        random_weights, device=flags.device, dtype=flags.dtype, seed=flags.seed, num_positions=num_positions
     )
 
 
-def finish(results: "BenchResults", place: Place, program: str = "lloco") -> None:
+def finish(results: "BenchResults", flags: RunFlags, program: str = "lloco") -> None:
     """Say what was left out, write the files, print the result; `program` is how it was called."""
     from lloco.bench.show.report import write_bench_report
     from lloco.report.page import REPORT_FILE
 
     for line in skipped_rows(results.rows):
-        place.output.warn(line)
-    page = None if place.out is None else place.out / REPORT_FILE
+        flags.output.warn(line)
+    page = None if flags.out is None else flags.out / REPORT_FILE
     if page is not None:
         results.save(page.parent)
         write_bench_report(results, page, command=shlex.join([*program.split(), *sys.argv[1:]]))
-    place.output.result(results.to_dict(), bench_table(results))
+    flags.output.result(results.to_dict(), bench_table(results))
     if page is not None:
-        place.output.say(f"open {page} in a browser; results.json, {results.bench}.csv and plots are beside it")
+        flags.output.say(f"open {page} in a browser; results.json, {results.bench}.csv and plots are beside it")
 
 
 def bench_table(results: "BenchResults") -> str:

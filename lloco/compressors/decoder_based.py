@@ -247,15 +247,15 @@ def save_with_decoder(
             f"a compressor is saved to {folder} without an adapter, {decoder.name} carries one: load it afresh"
         )
 
-    def write(place: Path) -> None:
+    def write(target: Path) -> None:
         forget_settings(decoder.model.config)
         for key, value in settings.items():
             setattr(decoder.model.config, key, value)
         weights = {**decoder.model.state_dict(), **{name: tensor.detach() for name, tensor in tensors.items()}}
         with quiet_transformers():
-            decoder.model.save_pretrained(place, state_dict=weights, max_shard_size="1TB")
+            decoder.model.save_pretrained(target, state_dict=weights, max_shard_size="1TB")
             if decoder.tokenizer is not None:
-                decoder.tokenizer.save_pretrained(place)
+                decoder.tokenizer.save_pretrained(target)
 
     digest = write_checkpoint(folder, write)
     return decoder if decoder.digest else replace(decoder, name=str(folder), digest=digest)

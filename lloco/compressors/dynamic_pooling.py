@@ -125,10 +125,10 @@ def _pooled(tokens: Tensor, states: Tensor, weights: Tensor, starts: Tensor) -> 
     num_groups = starts.shape[1]
     order = torch.arange(num_tokens, device=tokens.device).expand(num_rows, -1).contiguous()
     group = torch.searchsorted(starts, order, right=True) - 1
-    place = (order - starts.gather(1, group)).clamp_max(NUM_PLACES - 1)
+    position = (order - starts.gather(1, group)).clamp_max(NUM_PLACES - 1)
     rows = torch.arange(num_rows, device=tokens.device)[:, None] * num_groups
     of_group = (rows + group).flatten()
-    of_place = of_group * NUM_PLACES + place.flatten()
+    of_position = of_group * NUM_PLACES + position.flatten()
 
     def summed(values: Tensor, index: Tensor, size: int) -> Tensor:
         flat = values.reshape(num_rows * num_tokens, -1)
@@ -137,7 +137,7 @@ def _pooled(tokens: Tensor, states: Tensor, weights: Tensor, starts: Tensor) -> 
     size = num_rows * num_groups
     # Groups that a shorter row does not have are empty; the root's slope at 0 would be infinite.
     lengths = summed(weights.square(), of_group, size).clamp_min(1e-6).sqrt()
-    embedded = summed(tokens * weights[:, :, None], of_place, size * NUM_PLACES).view(size, -1) / lengths
+    embedded = summed(tokens * weights[:, :, None], of_position, size * NUM_PLACES).view(size, -1) / lengths
     means = summed(states * weights[:, :, None], of_group, size) / summed(weights, of_group, size).clamp_min(1e-6)
     return embedded.view(num_rows, num_groups, -1), means.view(num_rows, num_groups, width)
 

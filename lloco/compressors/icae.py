@@ -166,7 +166,7 @@ class IcaeCompressor(DecoderBased):
         }
         tensors = {TENSOR_PREFIX + SUMMARIES: self.summaries}
         for name, pair in self.lora.items():
-            tensors |= {f"{TENSOR_PREFIX}lora_{side}.{name}": one for side, one in zip("AB", pair, strict=True)}
+            tensors |= {f"{TENSOR_PREFIX}lora_{side}.{name}": matrix for side, matrix in zip("AB", pair, strict=True)}
         self.decoder = save_with_decoder(self.decoder, folder, settings, tensors)
 
 

@@ -90,17 +90,17 @@ def load_compressor(
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a compressor.
     """
-    name, place = _locate(path_or_hub_id)
-    folder = checkpoint_folder(place)
+    name, location = _locate(path_or_hub_id)
+    folder = checkpoint_folder(location)
     compressor: AnyCompressor
     if is_delta(folder):
         compressor = load_delta(folder, device=device, dtype=dtype, max_positions=max_positions)
     elif config_design(folder) == ICAE:
-        compressor = load_icae(place, device=device, dtype=dtype, max_positions=max_positions)
+        compressor = load_icae(location, device=device, dtype=dtype, max_positions=max_positions)
     elif local_design(folder) is None:
-        compressor = load_autocompressor(place, device=device, dtype=dtype, max_positions=max_positions)
+        compressor = load_autocompressor(location, device=device, dtype=dtype, max_positions=max_positions)
     else:
-        compressor = load_local_compressor(place, device=device, dtype=dtype, max_positions=max_positions)
+        compressor = load_local_compressor(location, device=device, dtype=dtype, max_positions=max_positions)
     compressor.decoder = replace(compressor.decoder, name=name)
     return compressor
 
@@ -121,19 +121,21 @@ def load_named_decoder(
     Raises:
         CheckpointError: no such checkpoint, or it cannot be read as a causal language model.
     """
-    name, place = _locate(path_or_hub_id, is_decoder=True)
-    if is_delta(checkpoint_folder(place)):
+    name, location = _locate(path_or_hub_id, is_decoder=True)
+    if is_delta(checkpoint_folder(location)):
         if is_shell:
             raise CheckpointError(
                 f"{name} is a delta, whose merged weights a vLLM server elsewhere does not have: use --engine vllm or "
                 "transformers without --vllm-url"
             )
-        decoder = load_delta(checkpoint_folder(place), device=device, dtype=dtype, max_positions=max_positions).decoder
+        decoder = load_delta(
+            checkpoint_folder(location), device=device, dtype=dtype, max_positions=max_positions
+        ).decoder
         return replace(decoder, name=name)
     if is_shell:
-        decoder = load_shell(place, dtype=dtype, max_positions=max_positions)
+        decoder = load_shell(location, dtype=dtype, max_positions=max_positions)
     else:
-        decoder = load_decoder(place, device=device, dtype=dtype, max_positions=max_positions)
+        decoder = load_decoder(location, device=device, dtype=dtype, max_positions=max_positions)
     return replace(decoder, name=name)
 
 

@@ -143,8 +143,8 @@ class LocalCompressor(DecoderBased):
         """
         window_len = self.segments_at_once(segment_len) * segment_len
         windows = [
-            (place, number, part)
-            for place, ids in enumerate(documents)
+            (index, number, part)
+            for index, ids in enumerate(documents)
             for number, part in enumerate(torch.split(ids, window_len))
         ]
         windows.sort(key=lambda window: -len(window[2]))
@@ -160,8 +160,8 @@ class LocalCompressor(DecoderBased):
             if on_progress is not None:
                 on_progress(sum(len(part) for _, _, part in group))
         of_documents: list[list[Tensor]] = [[] for _ in documents]
-        for (place, _), rows in sorted(vectors.items(), key=lambda item: item[0]):
-            of_documents[place].append(rows)
+        for (index, _), rows in sorted(vectors.items(), key=lambda item: item[0]):
+            of_documents[index].append(rows)
         return [torch.cat(rows) for rows in of_documents]
 
     def _read_windows(self, windows: Sequence[Tensor], segment_len: int) -> list[Tensor]:

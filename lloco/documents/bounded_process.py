@@ -83,7 +83,7 @@ class BoundedProcess:
                 stdout=output,
                 stderr=subprocess.DEVNULL,
                 cwd=self._path.parent,
-                env={**kept, "PYTHONPATH": os.pathsep.join(str(Path(one or ".").absolute()) for one in sys.path)},
+                env={**kept, "PYTHONPATH": os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path)},
             )
         try:
             return self._process.wait(limits.seconds + _GRACE_SECONDS)

@@ -261,8 +261,8 @@ class RequestQueue:
 def _place_in_turn(tenants: Sequence[str], num_own: int) -> int:
     """Return the place in front of the first request that has more of its own tenant before it than this one."""
     before: Counter[str] = Counter()
-    for place, tenant in enumerate(tenants):
+    for position, tenant in enumerate(tenants):
         if before[tenant] > num_own:
-            return place
+            return position
         before[tenant] += 1
     return len(tenants)

@@ -58,7 +58,7 @@ class Question:
 
     id: str
     document: str
-    place: int
+    document_index: int
     """Of its document among those shown."""
     question: str
     options: tuple[str, ...]
@@ -246,7 +246,7 @@ def _questions(results: Results) -> tuple[Question, ...]:
             Question(
                 id=sample.id,
                 document=document.title or document.id,
-                place=places.setdefault((document.id, document.digest), len(places)),
+                document_index=places.setdefault((document.id, document.digest), len(places)),
                 question=question,
                 options=sample.options,
                 references=references,

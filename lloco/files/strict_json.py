@@ -68,8 +68,8 @@ def parse(data: bytes, name: str, line: int | None = None) -> Any:
     except RecursionError as error:
         raise DataError(f"{where}: JSON nested too deeply to read: this is not the asked-for format") from error
     except json.JSONDecodeError as error:
-        place = f"{name}, line {line or error.lineno}, column {error.colno}"
-        raise DataError(f"{place}: not valid JSON: {error.msg}: the file is damaged or of another format") from error
+        position = f"{name}, line {line or error.lineno}, column {error.colno}"
+        raise DataError(f"{position}: not valid JSON: {error.msg}: the file is damaged or of another format") from error
     except ValueError as error:
         raise DataError(f"{where}: not valid JSON: {error}: the file is damaged or of another format") from error
 

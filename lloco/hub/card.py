@@ -76,9 +76,9 @@ def _check_is_of(artifact: Artifact, results: Mapping[str, Any], path: Path) -> 
     measured = options.get("adapter_digest") if isinstance(options, dict) else None
     own = artifact.summary.get("adapter_digest")
     if isinstance(options, dict) and artifact.kind == "adapter" and measured != own:
-        came = f"adapter {str(measured)[:12]}" if measured else "no adapter"
+        measured_with = f"adapter {str(measured)[:12]}" if measured else "no adapter"
         raise DataError(
-            f"{path} must have results of adapter {str(own)[:12]}, it has those of {came}: evaluate this one"
+            f"{path} must have results of adapter {str(own)[:12]}, it has those of {measured_with}: evaluate this one"
         )
 
 

@@ -1,4 +1,4 @@
-"""Pull: an artifact from a place becomes a folder here, or a corpus of the store.
+"""Pull: an artifact from a remote becomes a folder here, or a corpus of the store.
 
 Nothing is used before its digest is checked, and nothing is half there: folders appear whole, corpora by the import
 that goes on where it was killed. What is here already, unchanged, is left alone.
@@ -13,7 +13,7 @@ from lloco.documents.document import Document
 from lloco.errors import CheckpointError
 from lloco.hub.artifact import MANIFEST, SOFT_PROMPTS, Artifact
 from lloco.hub.corpus_texts import fill_texts, pushed_titles
-from lloco.hub.place import Place, copy_files, new_folder
+from lloco.hub.remote import Remote, copy_files, new_folder
 from lloco.models.checkpoint import weights_digest
 from lloco.prompts.provenance import file_digest
 from lloco.store.archive import import_corpus
@@ -22,22 +22,22 @@ from lloco.store.store import Store
 MAX_BYTES = 200 << 30
 
 
-def find_artifact(place: Place, max_bytes: int = MAX_BYTES) -> Artifact:
-    """Return what is at the place.
+def find_artifact(remote: Remote, max_bytes: int = MAX_BYTES) -> Artifact:
+    """Return what is at the remote.
 
     Raises:
         CheckpointError: nothing that `push` wrote, or larger than `max_bytes`.
     """
-    artifact = place.find()
+    artifact = remote.find()
     if artifact.num_bytes > max_bytes:
         raise CheckpointError(
-            f"{place.name} has {artifact.num_bytes:,} bytes, more than {max_bytes:,}: raise --max-gigabytes if you "
+            f"{remote.name} has {artifact.num_bytes:,} bytes, more than {max_bytes:,}: raise --max-gigabytes if you "
             "trust it"
         )
     return artifact
 
 
-def pull_folder(artifact: Artifact, place: Place, out: Path) -> bool:
+def pull_folder(artifact: Artifact, remote: Remote, out: Path) -> bool:
     """Make the folder `out` of the artifact; False where it was there, whole, and nothing was done.
 
     Raises:
@@ -47,14 +47,14 @@ def pull_folder(artifact: Artifact, place: Place, out: Path) -> bool:
         manifest = out / MANIFEST
         if not manifest.is_file() or manifest.read_bytes() != artifact.to_json():
             raise CheckpointError(
-                f"{out} exists and holds something else than {place.name}: choose another --out, or remove it"
+                f"{out} exists and holds something else than {remote.name}: choose another --out, or remove it"
             )
         artifact.check_files(out, str(out))
         return False
-    folder = place.fetch(artifact)
+    folder = remote.fetch(artifact)
     with new_folder(out) as temporary:
-        copy_files(artifact, folder, temporary, place.name)
-        _check_loads(artifact, temporary, place.name)
+        copy_files(artifact, folder, temporary, remote.name)
+        _check_loads(artifact, temporary, remote.name)
     return True
 
 
@@ -67,7 +67,7 @@ def _check_loads(artifact: Artifact, folder: Path, source: str) -> None:
 
 def pull_corpus(
     artifact: Artifact,
-    place: Place,
+    remote: Remote,
     store: Store,
     name: str | None = None,
     documents: Iterable[Document] = (),
@@ -82,13 +82,13 @@ def pull_corpus(
         CheckpointError: damaged on the way.
         StoreError: a text is missing, or the store has another corpus of that name.
     """
-    folder = place.fetch(artifact)
+    folder = remote.fetch(artifact)
     chosen = name or str(artifact.summary.get("name"))
     with tempfile.TemporaryDirectory(prefix="lloco-pull-") as temporary:
         # Only what the manifest lists is imported: an adapter that lies beside it was checked by nobody.
         listed, filled = Path(temporary, "listed"), Path(temporary, "filled")
         listed.mkdir()
-        copy_files(artifact, folder, listed, place.name)
+        copy_files(artifact, folder, listed, remote.name)
         folder = listed
         if not replace and chosen in store and _holds(store, chosen, artifact, folder):
             return chosen, len(store.corpus(chosen).document_ids()), False

@@ -1,4 +1,4 @@
-"""Push: a compressor, an adapter or a corpus becomes an artifact at a place.
+"""Push: a compressor, an adapter or a corpus becomes an artifact at a remote: a folder or a repository of the hub.
 
 Only files that lloco itself reads go along, read once before: what does not load is not pushed. The texts of a corpus
 stay here unless they are asked for.
@@ -23,7 +23,7 @@ from lloco.files.strict_json import read_value
 from lloco.hub.artifact import Artifact, describe, known_files
 from lloco.hub.card import card_of, licence_of
 from lloco.hub.corpus_texts import strip_texts
-from lloco.hub.place import Place
+from lloco.hub.remote import Remote
 from lloco.importers.adapter import adapter_width
 from lloco.models.checkpoint import checkpoint_folder, find_tensor, weight_files, weights_digest
 from lloco.store.archive import export_corpus
@@ -42,22 +42,22 @@ class PushOptions:
     """Let the texts, titles and sources of a corpus's documents go along."""
 
 
-def push(what: "Path | str | Corpus", kind: str, place: Place, options: PushOptions) -> tuple[Artifact, bool]:
-    """Push a folder or a corpus; returns the artifact, and whether the place changed.
+def push(what: "Path | str | Corpus", kind: str, remote: Remote, options: PushOptions) -> tuple[Artifact, bool]:
+    """Push a folder or a corpus; returns the artifact, and whether the remote changed.
 
     Raises:
-        CheckpointError: not of that kind, damaged, or the place refuses it.
+        CheckpointError: not of that kind, damaged, or the remote refuses it.
         StoreError: the corpus's files are damaged.
     """
     with _prepared(what, kind, options) as (artifact, folder):
 
         def card_after(old: bytes | None) -> bytes:
             licence = options.licence or (None if old is None else licence_of(old))
-            return card_of(artifact, place.name, licence, options.results)
+            return card_of(artifact, remote.name, licence, options.results)
 
         card_after(None)  # what is wrong with licence or results is said before anything is sent
         is_told = options.licence is not None or options.results is not None
-        return artifact, place.put(artifact, folder, card_after, keeps_card=not is_told)
+        return artifact, remote.put(artifact, folder, card_after, keeps_card=not is_told)
 
 
 @contextmanager

@@ -97,11 +97,11 @@ def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def colour_of(name: str, place: int = 0) -> Colour:
-    """Return a mode's colour, which it has in every plot; for other lines that of their place."""
-    return _MODES.get(name) or _OTHERS[place % len(_OTHERS)]
+def colour_of(name: str, index: int = 0) -> Colour:
+    """Return a mode's colour, which it has in every plot; for other lines that of their index."""
+    return _MODES.get(name) or _OTHERS[index % len(_OTHERS)]
 
 
-def marker_of(name: str, place: int = 0) -> str:
-    """Return a mode's marker, so that lines are told apart without colours; for other lines that of their place."""
-    return _MODE_MARKERS.get(name.removesuffix(_ADAPTER)) or MARKERS[place % len(MARKERS)]
+def marker_of(name: str, index: int = 0) -> str:
+    """Return a mode's marker, so that lines are told apart without colours; for other lines that of their index."""
+    return _MODE_MARKERS.get(name.removesuffix(_ADAPTER)) or MARKERS[index % len(MARKERS)]

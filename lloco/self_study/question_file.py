@@ -148,10 +148,10 @@ class QuestionFile:
         wanted = {"id", "text", "questions", "num_spans", "num_wanted", "discarded", "made_with"}
         if not isinstance(line, dict) or not wanted <= set(line):
             raise DataError(f"{self.path} must hold what `lloco questions` wrote, got other lines: name another --out")
-        if (came := line["made_with"]) != self._run:
-            other = next(name for name in {**self._run, **came} if self._run.get(name) != came.get(name))
+        if (made_with := line["made_with"]) != self._run:
+            other = next(name for name in {**self._run, **made_with} if self._run.get(name) != made_with.get(name))
             raise DataError(
-                f"{self.path} holds questions that were made with {other} {came.get(other)!r}, this run has "
+                f"{self.path} holds questions that were made with {other} {made_with.get(other)!r}, this run has "
                 f"{self._run.get(other)!r}: give the same, or name another --out"
             )
 

@@ -41,8 +41,8 @@ class Gate:
 
     def is_gateway(self, headers: Headers) -> bool:
         """Whether a gateway that knows the secret calls."""
-        came = headers.get(GATEWAY_HEADER, "")
-        return bool(self._gateway_key) and hmac.compare_digest(came.encode(), self._gateway_key.encode())
+        header = headers.get(GATEWAY_HEADER, "")
+        return bool(self._gateway_key) and hmac.compare_digest(header.encode(), self._gateway_key.encode())
 
     def grant(self, scope: Scope, headers: Headers) -> Grant:
         """Return what the caller may use. Raises `ApiError` 401 or 403."""

@@ -147,13 +147,13 @@ def _sampled(texts: Iterable[TrainingText], options: Options) -> Iterator[Traini
     """Draw as many of each source as its limit says, every one as likely, and keep their order."""
     chooser = random.Random(options.seed)
     drawn: dict[str, list[tuple[float, int, TrainingText]]] = {}
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         limit = options.limit(text.source)
         if limit is None:
             yield text
             continue
         heap = drawn.setdefault(text.source, [])
-        entry = (chooser.random(), place, text)
+        entry = (chooser.random(), index, text)
         if len(heap) < limit:
             heapq.heappush(heap, entry)
         elif entry > heap[0]:
@@ -175,9 +175,9 @@ def _line_text(row: Row, file_name: str) -> Iterator[TrainingText]:
     text = row.text("context" if row.has("context") and not row.has("text") else "text")
     questions, question, answers = ("qas", "q", "a") if row.has("qas") else ("questions", "question", "answers")
     asked = {
-        one.text(question): accepted
-        for one in (row.rows(questions) if row.has(questions) else [])
-        if (accepted := one.texts(answers))
+        row_of_question.text(question): accepted
+        for row_of_question in (row.rows(questions) if row.has(questions) else [])
+        if (accepted := row_of_question.texts(answers))
     }
     if asked:
         yield TrainingText(source, title, text, tuple(asked.items()))
@@ -191,10 +191,11 @@ def report(counts: dict[str, Count], is_filtered: bool) -> str:
         "| source | read | dropped (13 words shared) | kept | questions | words |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name, one in counts.items():
-        dropped = f"{one.num_dropped:,}" if is_filtered else "not asked"
+    for name, count in counts.items():
+        dropped = f"{count.num_dropped:,}" if is_filtered else "not asked"
         lines.append(
-            f"| {name} | {one.num_read:,} | {dropped} | {one.num_kept:,} | {one.num_questions:,} | {one.num_words:,} |"
+            f"| {name} | {count.num_read:,} | {dropped} | {count.num_kept:,} | {count.num_questions:,} | "
+            f"{count.num_words:,} |"
         )
     return "\n".join(lines)
 
@@ -221,9 +222,9 @@ def _options(argv: Sequence[str] | None) -> Options:
 
 def _checked(flags: argparse.Namespace) -> Options:
     """Read the flags' values. Raises DataError where one cannot be meant."""
-    sources = tuple(_source_name(one) for one in flags.sources.split(","))
-    local = {_source_name(name): Path(path) for name, path in (_pair(one) for one in flags.local)}
-    limits = dict(_limit(one) for one in flags.limit)
+    sources = tuple(_source_name(given) for given in flags.sources.split(","))
+    local = {_source_name(name): Path(path) for name, path in (_pair(given) for given in flags.local)}
+    limits = dict(_limit(given) for given in flags.limit)
     if not flags.from_lines:
         limits = {name and _source_name(name): number for name, number in limits.items()}
     elif local:

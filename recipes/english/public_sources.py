@@ -96,8 +96,8 @@ def _without_tags(text: str) -> str:
 
 def _book(text: str) -> str:
     """Undo the line breaks inside paragraphs, and drop the paragraphs that are about the edition."""
-    paragraphs = (" ".join(one.split()) for one in _PARAGRAPH_END.split(text.replace("\r\n", "\n")))
-    return "\n".join(one for one in paragraphs if one and "Gutenberg" not in one)
+    paragraphs = (" ".join(paragraph.split()) for paragraph in _PARAGRAPH_END.split(text.replace("\r\n", "\n")))
+    return "\n".join(paragraph for paragraph in paragraphs if paragraph and "Gutenberg" not in paragraph)
 
 
 _ALL = (

@@ -82,7 +82,7 @@ def _files(source: PublicSource, path: Path, split: str) -> list[Path]:
     if path.is_file():
         return [path]
     folder = path / source.config if source.config and (path / source.config).is_dir() else path
-    files = sorted(one for one in folder.rglob("*") if one.is_file() and one.name.lower().endswith(_SUFFIXES))
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name.lower().endswith(_SUFFIXES))
     named = {file: _split_of(file.relative_to(folder)) for file in files}
     chosen = [file for file in files if named[file] == split] or [file for file in files if named[file] is None]
     if not chosen:

@@ -112,8 +112,8 @@ def main() -> None:
         counts = f"{shape.num_parameters / 1e9:.2f} B | {shape.adapter_parameters(given.lora_r) / 1e6:.1f} M"
         for num_gpus in map(int, given.gpus.split(",")):
             weights, adapter = shape.weight_bytes(num_gpus), shape.adapter_bytes(num_gpus, given.lora_r)
-            kept = [shape.activation_bytes(num_tokens, given.lora_r, is_checkpointed=one) for one in (False, True)]
-            sizes = [weights, adapter, *kept, *(weights + adapter + one for one in kept)]
+            kept = [shape.activation_bytes(num_tokens, given.lora_r, is_checkpointed=is_on) for is_on in (False, True)]
+            sizes = [weights, adapter, *kept, *(weights + adapter + activations for activations in kept)]
             print(f"| {name} | {counts} | {num_gpus} | {' | '.join(f'{size / GIB:.1f}' for size in sizes)} |")
 
 

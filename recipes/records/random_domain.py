@@ -88,8 +88,8 @@ def verb_attributes(verb: str, rng: random.Random) -> tuple[Attribute, ...]:
 
 
 def _verb_attribute(verb: str, rng: random.Random) -> Attribute:
-    by, place, when, how_often, cost = verb_attributes(verb, rng)
-    return rng.choice((by, by, by, place, place, when, when, how_often, cost))
+    by, where, when, how_often, cost = verb_attributes(verb, rng)
+    return rng.choice((by, by, by, where, where, when, when, how_often, cost))
 
 
 def _numbered(kind: str, rng: random.Random) -> Entity:

@@ -43,7 +43,7 @@ SETS = {
 
 def run(*argv: object) -> None:
     """Run a verb; ends this program where it fails. What is done already is not done again by it."""
-    words = [str(one) for one in argv]
+    words = [str(word) for word in argv]
     print("$ lloco", *words, file=sys.stderr, flush=True)
     code = lloco(words)
     gc.collect()
@@ -104,13 +104,13 @@ def main() -> None:
         release = out / "tiny_release"
         if not release.exists():
             write_autocompressor(release / "autocompressor")
-            for place, id in enumerate(one.adapter for one in SETS.values()):
-                write_adapter(release / id, seed=place)
+            for seed, id in enumerate(published.adapter for published in SETS.values()):
+                write_adapter(release / id, seed=seed)
             write_data(release / "data")
         compressor = str(release / "autocompressor")
         adapters = {name: str(release / id) for name, id in adapters.items()}
         data = {name: str(next((release / "data").glob(f"{name}.*"))) for name in chosen}
-    data |= dict(one.split("=", 1) for one in options.data)
+    data |= dict(pair.split("=", 1) for pair in options.data)
     flags = ["--batch-size", str(options.batch_size), "--quiet"]
     flags += ["--limit", str(options.limit)] if options.limit else []
     text = reproduce(out, compressor, adapters, data, flags)

@@ -76,17 +76,17 @@ def write_autocompressor(folder: Path) -> Path:
         torch.manual_seed(0)
         model = LlamaForCausalLM(LlamaConfig(**CONFIG))
         summaries = torch.randn(SUMMARY_LENGTH, HIDDEN_SIZE)
-    tensors = {key: one.detach().to(torch.bfloat16) for key, one in model.state_dict().items()}
+    tensors = {key: tensor.detach().to(torch.bfloat16) for key, tensor in model.state_dict().items()}
     tensors["embed_summary.weight"] = summaries.to(torch.bfloat16)
     weight_map: dict[str, str] = {}
     for shard in range(2):
         name = f"pytorch_model-{shard + 1:05}-of-00002.bin"
         part = OrderedDict(
-            (key, one) for place, (key, one) in enumerate(tensors.items()) if place * 2 // len(tensors) == shard
+            (key, tensor) for index, (key, tensor) in enumerate(tensors.items()) if index * 2 // len(tensors) == shard
         )
         torch.save(part, folder / name)
         weight_map |= dict.fromkeys(part, name)
-    total = sum(one.nbytes for one in tensors.values())
+    total = sum(tensor.nbytes for tensor in tensors.values())
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=2))
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))

@@ -9,10 +9,10 @@ from lloco.cli.allocator import keep_freed_memory
 from lloco.cli.bench_options import (
     NOTHING,
     Contexts,
-    Place,
     RandomWeights,
     Ratio,
     Repeats,
+    RunFlags,
     chosen_decoder,
     finish,
     number,
@@ -44,7 +44,7 @@ def latency(
     new_tokens: Annotated[int, number("--new-tokens", "Tokens of an answer.", 2)] = 16,
     batch_size: options.BatchSize = 1,
     repeats: Repeats = 3,
-    place: Place,
+    flags: RunFlags,
 ) -> None:
     """Time and memory of an answer: a context as text, and as a soft prompt.
 
@@ -57,12 +57,12 @@ def latency(
     chosen_contexts = None if contexts is None else numbers(contexts, "--contexts")
     from lloco.bench.latency import DEFAULT_CONTEXTS, LatencyOptions, measure_latency
 
-    chosen = LatencyOptions(chosen_contexts, ratio, new_tokens, batch_size=batch_size, repeats=repeats, seed=place.seed)
+    chosen = LatencyOptions(chosen_contexts, ratio, new_tokens, batch_size=batch_size, repeats=repeats, seed=flags.seed)
     num_positions = chosen.num_positions(max(chosen_contexts or DEFAULT_CONTEXTS))
-    decoder = chosen_decoder(model, random_weights, place, num_positions)
-    with place.progress("latency", chosen, model=model, random_weights=random_weights) as advance:
+    decoder = chosen_decoder(model, random_weights, flags, num_positions)
+    with flags.progress("latency", chosen, model=model, random_weights=random_weights) as advance:
         results = measure_latency(decoder, chosen, advance)
-    finish(results, place)
+    finish(results, flags)
 
 
 @bench_app.command("compress", no_args_is_help=False)
@@ -83,7 +83,7 @@ def compress(
     ] = "1,4",
     documents: Annotated[int, number("--documents", "Documents of a measurement, at least the largest batch.")] = 4,
     repeats: Repeats = 2,
-    place: Place,
+    flags: RunFlags,
 ) -> None:
     """Speed and memory of compressing: in batches, and naively one by one with all that a pass makes.
 
@@ -99,18 +99,18 @@ def compress(
     from lloco.compressors.load import load_compressor
     from lloco.errors import LlocoError
 
-    chosen = CompressBenchOptions(chosen_lengths, chosen_sizes, documents, repeats, place.seed)
+    chosen = CompressBenchOptions(chosen_lengths, chosen_sizes, documents, repeats, flags.seed)
     measured: Compressor
     if random_weights is None:
-        found = load_compressor(compressor, device=place.device, dtype=place.dtype)
+        found = load_compressor(compressor, device=flags.device, dtype=flags.dtype)
         if isinstance(found, IcaeCompressor):
             raise LlocoError(f"bench compress has no naive way of an ICAE to compare with, {found.name} is one")
         measured = found
     else:
         most = num_positions(max(chosen_lengths), segment_len, summary_length)
-        decoder = chosen_decoder(compressor, random_weights, place, most)
-        measured = random_compressor(decoder, segment_len=segment_len, summary_length=summary_length, seed=place.seed)
-    with place.progress(
+        decoder = chosen_decoder(compressor, random_weights, flags, most)
+        measured = random_compressor(decoder, segment_len=segment_len, summary_length=summary_length, seed=flags.seed)
+    with flags.progress(
         "compress",
         chosen,
         compressor=compressor,
@@ -119,7 +119,7 @@ def compress(
         summary_length=summary_length,
     ) as advance:
         results = measure_compress(measured, chosen, advance)
-    finish(results, place)
+    finish(results, flags)
 
 
 @bench_app.command("finetune", no_args_is_help=False)
@@ -137,7 +137,7 @@ def finetune(
         bool, typer.Option("--gradient-checkpointing", help="Less memory, more time, the same gradients.")
     ] = False,
     repeats: Repeats = 2,
-    place: Place,
+    flags: RunFlags,
 ) -> None:
     """Speed and memory of training an adapter: on contexts as text, and as soft prompts.
 
@@ -151,12 +151,12 @@ def finetune(
     from lloco.bench.finetune import DEFAULT_CONTEXTS, ROOM, FinetuneBenchOptions, measure_finetune
 
     chosen = FinetuneBenchOptions(
-        chosen_contexts, ratio, batch_size, micro_batch_size, num_steps, gradient_checkpointing, repeats, place.seed
+        chosen_contexts, ratio, batch_size, micro_batch_size, num_steps, gradient_checkpointing, repeats, flags.seed
     )
-    decoder = chosen_decoder(model, random_weights, place, max(chosen_contexts or DEFAULT_CONTEXTS) + ROOM)
-    with place.progress("finetune", chosen, model=model, random_weights=random_weights) as advance:
+    decoder = chosen_decoder(model, random_weights, flags, max(chosen_contexts or DEFAULT_CONTEXTS) + ROOM)
+    with flags.progress("finetune", chosen, model=model, random_weights=random_weights) as advance:
         results = measure_finetune(decoder, chosen, advance)
-    finish(results, place)
+    finish(results, flags)
 
 
 bench_app.command("serve", no_args_is_help=False)(serve)

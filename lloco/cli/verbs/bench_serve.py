@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lloco.cli import options
-from lloco.cli.bench_options import NOTHING, Place, RandomWeights, Repeats, chosen_decoder, finish, number, numbers
+from lloco.cli.bench_options import NOTHING, RandomWeights, Repeats, RunFlags, chosen_decoder, finish, number, numbers
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def serve(
     questions: Annotated[int, number("--questions", "Questions of a client in a measurement.")] = 2,
     open_loop: _OpenLoop,
     repeats: Repeats = 2,
-    place: Place,
+    run_flags: RunFlags,
 ) -> None:  # fmt: skip
     """Load on the server: answers a second and waiting times, documents read as text and as soft prompts.
 
@@ -105,30 +105,30 @@ def serve(
     from lloco.bench.load.closed_loop import ServeBenchOptions, measure_serve
     from lloco.bench.load.open_loop import OpenLoopOptions, measure_open_loop
 
-    chosen = served.options(place.seed)
-    loading = _compressor(compressor, random_weights, served.context_tokens + served.new_tokens, place)
+    chosen = served.options(run_flags.seed)
+    loading = _compressor(compressor, random_weights, served.context_tokens + served.new_tokens, run_flags)
     at_rates = OpenLoopOptions(chosen, rates, open_loop.p95_seconds, open_loop.requests, repeats)
     waiting = ServeBenchOptions(chosen, chosen_clients, questions, repeats)
     bench, asked = ("open_loop", at_rates) if is_open else ("serve", waiting)
-    progress = place.progress(bench, asked, compressor=compressor, random_weights=random_weights)
+    progress = run_flags.progress(bench, asked, compressor=compressor, random_weights=random_weights)
     with loading as loaded, progress as advance:
         if is_open:
-            results = measure_open_loop(loaded, at_rates, place.device, advance)
+            results = measure_open_loop(loaded, at_rates, run_flags.device, advance)
         else:
-            results = measure_serve(loaded, waiting, place.device, advance)
-    finish(results, place)
+            results = measure_serve(loaded, waiting, run_flags.device, advance)
+    finish(results, run_flags)
 
 
 def _compressor(
-    name: str | None, random_weights: Path | None, num_tokens: int, place: Place
+    name: str | None, random_weights: Path | None, num_tokens: int, run_flags: RunFlags
 ) -> "AbstractContextManager[Compressor]":
     from lloco.bench.load.served_corpora import SEGMENT_LEN, SUMMARY_LENGTH, random_served_compressor
     from lloco.compressors.load import load_compressor
 
     if random_weights is None:
-        return nullcontext(load_compressor(name, device=place.device, dtype=place.dtype))
+        return nullcontext(load_compressor(name, device=run_flags.device, dtype=run_flags.dtype))
     num_positions = max(num_tokens + ROOM, SEGMENT_LEN + SUMMARY_LENGTH * (2 + num_tokens // SEGMENT_LEN))
-    return random_served_compressor(chosen_decoder(name, random_weights, place, num_positions), place.seed)
+    return random_served_compressor(chosen_decoder(name, random_weights, run_flags, num_positions), run_flags.seed)
 
 
 def _rates(text: str) -> tuple[float, ...]:

@@ -55,12 +55,12 @@ def pull(
       lloco pull you/contracts-adapter --out contracts-adapter
       lloco pull you/contracts --documents contracts/
     """
-    from lloco.hub.place import place_of, progress_bars
     from lloco.hub.pull import find_artifact, pull_corpus, pull_folder
+    from lloco.hub.remote import progress_bars, remote_of
     from lloco.store.store import Store
 
-    place = place_of(source, revision=revision)
-    artifact = find_artifact(place, max_gigabytes << 30)
+    remote = remote_of(source, revision=revision)
+    artifact = find_artifact(remote, max_gigabytes << 30)
     output = Output(is_json, quiet)
     values = {"kind": artifact.kind, "source": source, **artifact.summary}
     if artifact.kind != "corpus":
@@ -71,14 +71,14 @@ def pull(
             )
         folder = out or Path(Path(source).resolve().name if Path(source).is_dir() else source.rpartition("/")[2])
         with progress_bars(is_on=not quiet):
-            is_new = pull_folder(artifact, place, folder)
+            is_new = pull_folder(artifact, remote, folder)
         output.result({**values, "out": str(folder), "is_new": is_new}, f"{artifact.kind} in {folder}{_state(is_new)}")
         return
     if out is not None:
         raise typer.BadParameter("a corpus goes into the store: name it with --corpus, or leave --out away")
     texts = _read(documents or [], output)
     with Store(store) as opened, progress_bars(is_on=not quiet):
-        name, num_documents, is_new = pull_corpus(artifact, place, opened, corpus, texts, replace=replace)
+        name, num_documents, is_new = pull_corpus(artifact, remote, opened, corpus, texts, replace=replace)
     values |= {"corpus": name, "num_documents": num_documents, "is_new": is_new}
     output.result(values, f"{num_documents:,} documents in corpus {name}{_state(is_new)}")
     output.say(f'next: lloco ask --corpus {name} "your question"')

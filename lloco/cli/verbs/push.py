@@ -45,10 +45,10 @@ def push(
       lloco push adapter finetune-contracts/adapter you/contracts-adapter --license apache-2.0
       lloco push corpus contracts ./contracts-folder --with-text
     """
-    from lloco.hub.place import place_of, progress_bars
+    from lloco.hub.remote import progress_bars, remote_of
     from lloco.store.store import Store
 
-    place = place_of(destination, revision=revision, is_private=is_private)
+    remote = remote_of(destination, revision=revision, is_private=is_private)
     with ExitStack() as stack:
         # What is not there is said before anything slow is imported.
         found = stack.enter_context(Store(store)).corpus(what, create=False) if kind == "corpus" else what
@@ -56,7 +56,7 @@ def push(
         from lloco.hub.push import push as push_artifact
 
         stack.enter_context(progress_bars(is_on=not quiet))
-        artifact, is_new = push_artifact(found, kind, place, PushOptions(licence, results, with_text))
+        artifact, is_new = push_artifact(found, kind, remote, PushOptions(licence, results, with_text))
     output = Output(is_json, quiet)
     values = {"kind": kind, "destination": destination, "num_files": len(artifact.files), "is_new": is_new}
     state = "pushed to" if is_new else "unchanged in"

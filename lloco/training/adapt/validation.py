@@ -78,7 +78,9 @@ class Measured:
             rows = [text_row(sample) for sample in self._plain[start : start + BATCH_SIZE]]
             logits, inputs = reader.logits(rows)
             targets = inputs.target_ids.to(logits.device)
-            now, before = (cross_entropy(one, targets, reduction="sum") for one in (logits, reader.logits_before(rows)))
+            now, before = (
+                cross_entropy(read, targets, reduction="sum") for read in (logits, reader.logits_before(rows))
+            )
             risen += float(now - before)
             num_tokens += len(targets)
         return 100 * (math.exp(risen / num_tokens) - 1)

@@ -103,7 +103,11 @@ def read_study_lines(path: Path, limit: int | None = None) -> FinetuneData:
 
 def _span_of(row: Row, num_characters: int) -> tuple[int, int]:
     span = row.items("span")
-    if len(span) != 2 or not all(isinstance(one, int) for one in span) or not 0 <= span[0] < span[1] <= num_characters:
+    if (
+        len(span) != 2
+        or not all(isinstance(offset, int) for offset in span)
+        or not 0 <= span[0] < span[1] <= num_characters
+    ):
         raise row.error(f"`span` must be two characters of the text, got {span}: make the file with `lloco questions`")
     return span[0], span[1]
 

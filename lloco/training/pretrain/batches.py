@@ -186,8 +186,8 @@ class ReadingBatches:
         for number in range(num_rows):
             batch = batches[number % len(batches)]
             ids = as_tensor(self._random_document(num_tokens, chooser).ids)
-            place = self._add_context(batch, ids, True, chooser)
-            batch.rows.append(((place,), lookup_row(ids, chunk_len, chooser)))
+            added = self._add_context(batch, ids, True, chooser)
+            batch.rows.append(((added,), lookup_row(ids, chunk_len, chooser)))
         return batches
 
     def _random_document(self, num_tokens: int, chooser: random.Random) -> ReadingDocument:
@@ -233,12 +233,12 @@ class ReadingBatches:
         return lookup_row(ids, chooser.randint(2, longest), chooser)
 
     def _questions(
-        self, place: int, documents: Sequence[ReadingDocument], chooser: random.Random
+        self, own_index: int, documents: Sequence[ReadingDocument], chooser: random.Random
     ) -> tuple[tuple[int, ...], Row]:
         """Ask about one document, perhaps among others, and perhaps about one that is not there."""
         options = self.options
-        places, own = [place], documents[place].pairs
-        others = [index for index, document in enumerate(documents) if index != place and not document.is_random]
+        places, own = [own_index], documents[own_index].pairs
+        others = [index for index, document in enumerate(documents) if index != own_index and not document.is_random]
         if others and chooser.random() < options.distractor_ratio:
             places += chooser.sample(others, min(len(others), chooser.randint(1, 2)))
             chooser.shuffle(places)

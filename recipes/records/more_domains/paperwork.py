@@ -13,8 +13,8 @@ from more_domains import name_parts
 
 
 def _draw_case(rng: random.Random) -> Entity:
-    one, other = rng.sample(composed_pools.OTHER_SURNAMES, 2)
-    return thing(f"{one} against {other}", "case", article="")
+    name, other = rng.sample(composed_pools.OTHER_SURNAMES, 2)
+    return thing(f"{name} against {other}", "case", article="")
 
 
 def _draw_policy(rng: random.Random) -> Entity:

@@ -25,10 +25,10 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 CardAfter: TypeAlias = Callable[[bytes | None], bytes]
-"""Makes the card that comes in the place of another, or of none."""
+"""Makes the card that comes instead of another, or of none."""
 
 
-class Place(Protocol):
+class Remote(Protocol):
     """A folder or a repository."""
 
     @property
@@ -53,7 +53,7 @@ class Place(Protocol):
         ...
 
 
-def place_of(name: str, *, revision: str | None = None, is_private: bool = False) -> Place:
+def remote_of(name: str, *, revision: str | None = None, is_private: bool = False) -> Remote:
     """Return the folder or repository of this name; `owner/name` is a repository unless such a folder exists.
 
     Raises:
