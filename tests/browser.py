@@ -18,7 +18,7 @@ QUIET = ("--disable-background-networking", "--disable-component-update", "--dis
 def launched_browser() -> Iterator[Any]:
     """The system's browser, or playwright's own; the test is skipped where there is none."""
     with playwright.sync_playwright() as started:
-        path = next((found for one in BROWSERS if (found := shutil.which(one))), started.chromium.executable_path)
+        path = next((found for item in BROWSERS if (found := shutil.which(item))), started.chromium.executable_path)
         if not Path(path).exists():
             pytest.skip("no browser: apt-get install chromium, or .venv/bin/playwright install chromium")
         flags = [*QUIET, "--no-sandbox"] if os.geteuid() == 0 else [*QUIET]

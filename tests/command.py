@@ -22,7 +22,7 @@ class Run:
 
     def __call__(self, *argv: object) -> int:
         self._capsys.readouterr()
-        code = self._program([str(one) for one in argv])
+        code = self._program([str(item) for item in argv])
         self.out, self.err = self._capsys.readouterr()
         assert "Traceback" not in self.err
         return code
@@ -42,7 +42,7 @@ class Run:
 
 
 def write_lines(path: Path, *lines: object) -> Path:
-    path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines))
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
     return path
 
 

@@ -37,8 +37,8 @@ class HubServer(ThreadingHTTPServer):
         if revision in branches:
             commits = branches[revision]
             return digest_of(commits[-1]), commits[-1]
-        every = (one for commits in branches.values() for one in commits)
-        return next(((revision, one) for one in every if digest_of(one) == revision), None)
+        every = (commit for commits in branches.values() for commit in commits)
+        return next(((revision, item) for item in every if digest_of(item) == revision), None)
 
 
 def digest_of(files: dict[str, bytes]) -> str:
@@ -81,7 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": name, "size": len(data)} for name, data in found[1].items()]
             if parts[4:5] == ["tree"]:
                 listed = [
-                    {"type": "file", "path": one["rfilename"], "size": one["size"], "oid": "0"} for one in siblings
+                    {"type": "file", "path": sibling["rfilename"], "size": sibling["size"], "oid": "0"}
+                    for sibling in siblings
                 ]
                 return self._answer(listed)
             return self._answer({"id": repo, "modelId": repo, "sha": found[0], "siblings": siblings})
@@ -114,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer({})
         if verb == "preupload":
             asked = json.loads(body)["files"]
-            files = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in asked]
+            files = [{"path": item["path"], "uploadMode": "regular", "shouldIgnore": False} for item in asked]
             return self._answer({"files": files})
         assert verb == "commit"
         files = dict(branches[parts[5]][-1])

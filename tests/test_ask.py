@@ -80,8 +80,10 @@ def test_a_citation_tells_the_page_of_a_document_that_has_pages(tmp_path: Path, 
         paged = "The first page is about a brig.\n\fThe second page names the master of the Petrel, Anna Berg."
         compress_into(corpus, [Document("p", paged), Document("q", "No pages, but a harbour.")], compressor)
         engine = TransformersEngine(compressor.decoder)
-        assert [one.page for one in ask(corpus, "Who is master of the Petrel?", engine=engine).documents] == [2]
-        assert [one.page for one in ask(corpus, "Where is the harbour?", engine=engine).documents] == [None]
+        assert [document.page for document in ask(corpus, "Who is master of the Petrel?", engine=engine).documents] == [
+            2
+        ]
+        assert [document.page for document in ask(corpus, "Where is the harbour?", engine=engine).documents] == [None]
 
 
 def test_of_a_truncated_document_it_is_not_said_that_all_was_read(corpus: Corpus, compressor: Compressor) -> None:
@@ -153,8 +155,8 @@ def test_several_documents_are_read_together(corpus: Corpus, compressor: Compres
     answer = ask(
         corpus, "Agnes Webb or Edmund Crane?", top_k=2, engine=TransformersEngine(compressor.decoder), max_tokens=2
     )
-    assert {one.document_id for one in answer.documents} == {"lease", "voyage"}
-    assert answer.num_virtual_tokens == sum(one.num_virtual_tokens for one in corpus.documents())
+    assert {document.document_id for document in answer.documents} == {"lease", "voyage"}
+    assert answer.num_virtual_tokens == sum(document.num_virtual_tokens for document in corpus.documents())
 
 
 def test_a_question_without_a_word_of_the_documents_says_so(corpus: Corpus, compressor: Compressor) -> None:
@@ -291,7 +293,7 @@ def test_vectors_and_passages_are_read_together_within_one_budget(narrow: tuple[
     assert len(read) == answer.num_virtual_tokens
     assert not (read[:, None] == rows_of_segments(soft_prompt, own)[None]).all(dim=-1).any()
     assert (read[:, None] == soft_prompt.embeds[None]).all(dim=-1).any(dim=1).all()
-    cited = [one.document_id for one in answer.documents]
+    cited = [document.document_id for document in answer.documents]
     assert cited == ["voyage"] and "Petrel" in answer.documents[0].text
     assert ask(corpus, "brig Petrel?", budget=1, **asked).num_virtual_tokens == 0
 
@@ -408,12 +410,14 @@ def test_passages_alone_are_read_and_cited_though_their_documents_fit(tmp_path: 
         named = ask(corpus, "day?", engine=engine, unit="passage", top_k=3, document_id="lease", max_tokens=8)
     assert whole.is_whole and not few.is_whole
     assert 0 < few.num_virtual_tokens == sum(map(len, vectors)) < whole.num_virtual_tokens / 2
-    assert {one.document_id: "Webb" in one.text or "Petrel" in one.text for one in few.documents} == {
+    assert {
+        document.document_id: "Webb" in document.text or "Petrel" in document.text for document in few.documents
+    } == {
         "lease": True,
         "voyage": True,
     }
-    assert [(one.document_id, "Petrel" in one.text) for one in text.documents] == [("voyage", True)]
-    assert [one.document_id for one in named.documents] == ["lease"] * 3
+    assert [(document.document_id, "Petrel" in document.text) for document in text.documents] == [("voyage", True)]
+    assert [document.document_id for document in named.documents] == ["lease"] * 3
 
 
 def test_a_document_that_was_found_and_not_read_is_not_cited(narrow: tuple[Corpus, Compressor]) -> None:
@@ -477,9 +481,9 @@ def test_every_character_lies_in_the_segment_that_read_its_token() -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert len(starts) == len(ids)
     for segment_len in (1, 5, 24):
-        for place in range(len(text)):
-            numbers = segments_of_span(starts, place, place + 1, segment_len)
-            token = max(number for number, start in enumerate(starts) if start <= place)
+        for index in range(len(text)):
+            numbers = segments_of_span(starts, index, index + 1, segment_len)
+            token = max(number for number, start in enumerate(starts) if start <= index)
             assert token // segment_len in numbers
     assert segments_of_span(starts, 0, len(text), 24) == range(-(-len(ids) // 24))
 

@@ -239,7 +239,7 @@ def test_pretraining_reads_documents_as_they_are_compressed_with_gradients_throu
     compressor = AutoCompressor(tiny_decoder(model), torch.ones(SUMMARY_LENGTH, 48), segment_len=8)
     documents, targets = random_ids(30, 13, 8), random_ids(5, 5, 5, seed=1)
     stage = ReadingStage(compressor, [], ReadingOptions(stage="compressor"), num_steps=1, seed=0)
-    rows = [((place,), Row(ids, torch.ones(len(ids)))) for place, ids in enumerate(targets)]
+    rows = [((index,), Row(ids, torch.ones(len(ids)))) for index, ids in enumerate(targets)]
     loss = stage.loss_sum(ReadingBatch(documents, True, 8, rows, []))
     alone = torch.zeros(())
     with torch.no_grad():
@@ -497,10 +497,10 @@ def test_documents_keep_their_order_whatever_the_batches() -> None:
     compressor = tiny_compressor(segment_len=10)
     documents = [Document(id=str(number), text="word " * number) for number in (3, 9, 1, 5, 7)]
     made = list(compress_documents(compressor, documents, CompressOptions(segment_len=4, batch_size=2)))
-    assert [one.provenance.document_id for one in made] == ["3", "9", "1", "5", "7"]
-    assert {one.provenance.segment_len for one in made} == {4}
-    assert [one.num_virtual_tokens for one in made] == [
-        compressor.num_virtual_tokens(one.provenance.num_document_tokens, 4) for one in made
+    assert [item.provenance.document_id for item in made] == ["3", "9", "1", "5", "7"]
+    assert {item.provenance.segment_len for item in made} == {4}
+    assert [item.num_virtual_tokens for item in made] == [
+        compressor.num_virtual_tokens(item.provenance.num_document_tokens, 4) for item in made
     ]
 
 

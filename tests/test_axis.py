@@ -64,4 +64,4 @@ def test_only_values_of_very_different_size_get_a_log_axis() -> None:
 
 
 def test_numbers_are_written_short() -> None:
-    assert [number_text(one) for one in (0, 16384, 1234.5, 0.333333, 15.0)] == ["0", "16,384", "1,234", "0.333", "15"]
+    assert [number_text(item) for item in (0, 16384, 1234.5, 0.333333, 15.0)] == ["0", "16,384", "1,234", "0.333", "15"]

@@ -293,7 +293,7 @@ def test_a_row_of_no_ratio_and_no_length_is_named_by_its_way_alone() -> None:
 
 def test_a_date_with_its_time_is_a_seed() -> None:
     options = [StoreBenchOptions(virtual_tokens=2, hidden_size=4, seed=seed) for seed in (20260115093000, 0)]
-    dated, other = (synthetic_document(1, one)[1].embeds for one in options)
+    dated, other = (synthetic_document(1, option)[1].embeds for option in options)
     assert not torch.equal(dated, other)
 
 
@@ -302,7 +302,7 @@ def test_bench_retrieval_looks_for_the_paragraphs_of_supporting_facts() -> None:
     facts = (("Leith", 0), ("Rome", 0))
     sample = Sample("1", "hotpotqa", "Which?", Document("d", text), ("yes",), supporting_facts=facts)
     documents, [wanted] = questions_and_documents([sample])
-    assert [one.id for one in documents] == ["Leith", "Oslo", "Rome"]
+    assert [document.id for document in documents] == ["Leith", "Oslo", "Rome"]
     assert recall_of_documents(["Rome", "Oslo"], wanted, 2) == 0.5
     assert recall_of_documents(["Rome", "Leith"], wanted, 2) == 1.0
 

@@ -68,9 +68,9 @@ def samples() -> list[Sample]:
     documents = [Document("lease", LEASE), Document("voyage", VOYAGE)]
     questions = ("Who signed the lease?", "Which brig was lost?", "Of what is it?")
     return [
-        Sample(f"{one.id}-{number}", "jsonl", question, one, ("Agnes Webb",))
+        Sample(f"{document.id}-{number}", "jsonl", question, document, ("Agnes Webb",))
         for number, question in enumerate(questions)
-        for one in documents
+        for document in documents
     ]
 
 
@@ -83,8 +83,8 @@ def test_the_timed_engine_writes_what_the_embedded_engine_writes(decoder: Decode
     prompts = [prompt_of(decoder, text, "Who?") for text in (LEASE, VOYAGE)]
     engine = TimedEngine(decoder)
     assert engine.generate(prompts, SAMPLING) == TransformersEngine(decoder).generate(prompts, SAMPLING)
-    assert all(0 < one.first_token_seconds < one.answer_seconds for one in engine.timings)
-    assert [(one.new_tokens, one.num_dropped) for one in engine.timings] == [(8, 0), (8, 0)]
+    assert all(0 < timing.first_token_seconds < timing.answer_seconds for timing in engine.timings)
+    assert [(timing.new_tokens, timing.num_dropped) for timing in engine.timings] == [(8, 0), (8, 0)]
 
 
 def test_a_documents_kept_keys_and_values_answer_as_its_text_and_are_read_once(decoder: Decoder) -> None:
@@ -162,8 +162,8 @@ def test_words_are_kept_whole_in_their_order(decoder: Decoder) -> None:
     tokenizer, text = decoder.require_tokenizer(), "the  cat\nsat on"
     words = words_of(tokenizer, text)
     ids = token_ids(tokenizer, text)
-    pieces = [tokenizer.decode(ids[words == one]).strip() for one in words.unique()]
-    assert [one for one in pieces if one] == ["the", "cat", "sat", "on"]
+    pieces = [tokenizer.decode(ids[words == item]).strip() for item in words.unique()]
+    assert [piece for piece in pieces if piece] == ["the", "cat", "sat", "on"]
     scores = mean_by_group(torch.tensor([1.0, 5.0, 0.0, 4.0]), torch.tensor([0, 0, 1, 2]))
     assert scores.tolist() == [3, 3, 0, 4]
     assert highest(scores, 2).tolist() == [0, 3] and highest(scores, 3).tolist() == [0, 1, 3]
@@ -191,14 +191,17 @@ def test_what_the_decoder_can_guess_is_dropped_first() -> None:
 
 def test_passages_come_by_the_likelihood_of_the_question_after_them(decoder: Decoder) -> None:
     tokenizer, question = decoder.require_tokenizer(), "Who was her master?"
-    passages = [PassageText("v", one.start, one.end, VOYAGE[one.start : one.end]) for one in split_passages(VOYAGE, 8)]
+    passages = [
+        PassageText("v", passage.start, passage.end, VOYAGE[passage.start : passage.end])
+        for passage in split_passages(VOYAGE, 8)
+    ]
     asked = token_ids(tokenizer, question)
     alone = {}
-    for one in passages:
-        before = token_ids(tokenizer, f"{one.text}\n")
+    for passage in passages:
+        before = token_ids(tokenizer, f"{passage.text}\n")
         with torch.no_grad():
             logits = decoder.model(input_ids=torch.cat([before, asked])[None]).logits[0, len(before) - 1 : -1]
-        alone[one.start] = -float(cross_entropy(logits, asked))
+        alone[passage.start] = -float(cross_entropy(logits, asked))
     hits = QuestionLikelihood(decoder, passages).search(question, 2)
     assert [hit.start for hit in hits] == sorted(alone, key=lambda start: -alone[start])[:2]
     assert [hit.score for hit in hits] == pytest.approx([alone[hit.start] for hit in hits], abs=1e-4)
@@ -241,8 +244,8 @@ def test_ways_of_the_evaluation_get_its_scores_and_no_way_reads_more_than_its_bu
 
 def test_n_counts_the_questions_that_the_metric_is_a_mean_of(tiny: Compressor) -> None:
     asked = [
-        replace(one, task="longbench", dataset=name)
-        for one, name in zip(samples()[:2], ("qasper", "qmsum"), strict=True)
+        replace(item, task="longbench", dataset=name)
+        for item, name in zip(samples()[:2], ("qasper", "qmsum"), strict=True)
     ]
     results = measure_rivals(asked, tiny, RivalsOptions("longbench", "data", (6,), max_tokens=2))
     assert {(row["n"], row["metric"]) for row in results.rows if row["skipped"] is None} == {(1, "longbench_f1")}

@@ -70,7 +70,7 @@ def test_bench_serve_asks_a_real_server_in_both_modes_and_says_what_it_refused(c
 def test_arrivals_depend_on_the_seed_alone_and_come_as_often_as_the_rate_says() -> None:
     arrivals = arrival_seconds(4.0, 2000, seed=3)
     assert arrivals == arrival_seconds(4.0, 2000, seed=3) != arrival_seconds(4.0, 2000, seed=4)
-    assert arrival_seconds(8.0, 2000, seed=3) == pytest.approx([one / 2 for one in arrivals])
+    assert arrival_seconds(8.0, 2000, seed=3) == pytest.approx([arrival / 2 for arrival in arrivals])
     gaps = [later - earlier for earlier, later in zip([0.0, *arrivals], arrivals, strict=False)]
     # Gaps of a Poisson process have one mean and deviation.
     assert min(gaps) > 0
@@ -111,10 +111,10 @@ def test_a_server_that_is_too_slow_lets_questions_wait_ever_longer(compressor: C
 
         arrivals = arrival_seconds(1000.0, len(questions), 0)
         load = put_open_load(served.url, way.mode, questions, arrivals, options.new_tokens)
-    answers = [one for one in load.outcomes if isinstance(one, ServedAnswer)]
+    answers = [outcome for outcome in load.outcomes if isinstance(outcome, ServedAnswer)]
     assert len(answers) == len(questions)
     # Nobody waits for an answer before asking: who comes last waits for all the others.
-    seconds = [one.answer_seconds for one in answers]
+    seconds = [answer.answer_seconds for answer in answers]
     assert statistics.mean(seconds[30:]) > statistics.mean(seconds[:10])
 
 
@@ -137,8 +137,8 @@ def test_rates_that_are_found_keep_the_bound_and_their_ratio_is_the_headline(com
         assert row["keeps_bound"] and row["answer_seconds_p95"] <= 1.0
         assert row["n"] >= 2 * rate and row["n"] >= 10
         assert row["ratio"] == rate / best["full"]["offered_per_second"]
-        above = [one for one in rows if one["mode"] == mode and one["offered_per_second"] > rate]
-        assert above and not any(one["keeps_bound"] for one in above)
+        above = [row for row in rows if row["mode"] == mode and row["offered_per_second"] > rate]
+        assert above and not any(item["keeps_bound"] for item in above)
     assert all((row["ratio"] is None) != row["is_best"] for row in rows)
 
 

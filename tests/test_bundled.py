@@ -26,14 +26,14 @@ def held_out_samples() -> list[Sample]:
     documents = list(make_documents(TRAIN_DOMAINS, "test", 77, 60, (1, 3)))
     return [
         Sample(
-            id=f"{line['id']}-{place}",
+            id=f"{line['id']}-{index}",
             task="jsonl",
             question=pair["question"],
             document=Document(id=line["id"], text=line["text"]),
             references=tuple(pair["answers"]),
         )
         for line in documents
-        for place, pair in enumerate(line["questions"][:2])
+        for index, pair in enumerate(line["questions"][:2])
     ]
 
 
@@ -45,9 +45,11 @@ def exact_match(compressor: Compressor, samples: list[Sample], mode: str, segmen
         TransformersEngine(compressor.decoder, batch_size=32),
         None,
         options,
-        soft_prompt_of=lambda one: next(compress_documents(compressor, [one], chosen)),
+        soft_prompt_of=lambda value: next(compress_documents(compressor, [value], chosen)),
     )
-    return score("jsonl", samples, {one.id: one.text for one in predictions}).metrics["exact_match"]
+    return score("jsonl", samples, {prediction.id: prediction.text for prediction in predictions}).metrics[
+        "exact_match"
+    ]
 
 
 @pytest.mark.slow

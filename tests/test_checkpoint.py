@@ -43,7 +43,7 @@ def write_bin(folder: Path, num_shards: int = 1, tensors: dict[str, Tensor] = TE
     weight_map: dict[str, str] = {}
     for shard in range(num_shards):
         name = f"pytorch_model-{shard + 1:05}-of-{num_shards:05}.bin"
-        part = {key: tensor for place, (key, tensor) in enumerate(tensors.items()) if place % num_shards == shard}
+        part = {key: tensor for index, (key, tensor) in enumerate(tensors.items()) if index % num_shards == shard}
         torch.save(part, folder / name)
         weight_map |= dict.fromkeys(part, name)
     index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
@@ -56,7 +56,7 @@ def write_safetensors_shards(folder: Path) -> Path:
     weight_map: dict[str, str] = {}
     for shard in range(2):
         name = f"model-{shard + 1:05}-of-00002.safetensors"
-        part = {key: tensor for place, (key, tensor) in enumerate(TENSORS.items()) if place % 2 == shard}
+        part = {key: tensor for index, (key, tensor) in enumerate(TENSORS.items()) if index % 2 == shard}
         save_file(part, folder / name)
         weight_map |= dict.fromkeys(part, name)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
@@ -228,7 +228,7 @@ def test_a_new_folder_is_flushed_before_it_has_its_name(tmp_path: Path, monkeypa
     folder = tmp_path / "model"
     flushed: list[tuple[str, bool]] = []
     for module in ("lloco.files.durable", "lloco.models.checkpoint"):
-        monkeypatch.setattr(f"{module}.fsync_folder", lambda one: flushed.append((one.name, folder.exists())))
+        monkeypatch.setattr(f"{module}.fsync_folder", lambda value: flushed.append((value.name, folder.exists())))
 
     def write(temporary: Path) -> None:
         shutil.copytree(GOLDEN, temporary)

@@ -42,11 +42,11 @@ def commands() -> Iterator[tuple[str, Any]]:
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
         inner = getattr(command, "commands", None)
-        yield from ((f"{name} {one}", inner[one]) for one in inner) if inner else [(name, command)]
+        yield from ((f"{name} {item}", inner[item]) for item in inner) if inner else [(name, command)]
 
 
 def test_there_are_exactly_these_verbs() -> None:
-    in_groups = {f"{group} {one}" for group, names in GROUPS.items() for one in names}
+    in_groups = {f"{group} {name}" for group, names in GROUPS.items() for name in names}
     assert {name for name, _ in commands()} == {*VERBS} - GROUPS.keys() | in_groups
 
 
@@ -66,13 +66,14 @@ def test_launchers_find_the_command_line_by_the_name_of_the_package() -> None:
 
 
 def test_help_of_every_verb_has_an_example(run: Run) -> None:
-    for name in ("", *VERBS, *(f"{group} {one}" for group, names in GROUPS.items() for one in names)):
+    for name in ("", *VERBS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)):
         assert run(*name.split(), "--help") == 0
         assert re.search(r"(Examples?|Start here):\n +lloco ", run.out), name
 
 
 @pytest.mark.parametrize(
-    "verb", [(), *[(one,) for one in VERBS if one not in ("demo", "serve")], ("corpus", "show"), ("corpus", "import")]
+    "verb",
+    [(), *[(item,) for item in VERBS if item not in ("demo", "serve")], ("corpus", "show"), ("corpus", "import")],
 )
 def test_a_verb_without_arguments_shows_its_help(run: Run, verb: tuple[str, ...]) -> None:
     assert run(*verb) == 2
@@ -158,7 +159,7 @@ def test_the_bundled_tasks_to_choose_from_are_those_there_are() -> None:
 
 
 def test_defaults_are_those_of_the_library() -> None:
-    params = {name: {one.name: one.default for one in command.params} for name, command in commands()}
+    params = {name: {param.name: param.default for param in command.params} for name, command in commands()}
     tuned, lora = FinetuneOptions(), FinetuneOptions().lora
     for field in fields(FinetuneOptions):
         if field.name in params["finetune"]:

@@ -56,7 +56,9 @@ def test_ask_reads_no_more_virtual_tokens_than_it_may(filled: Run) -> None:
     assert whole["is_whole"] and not part["is_whole"]
     assert 0 < part["num_virtual_tokens"] < whole["num_virtual_tokens"]
     passage = filled.json(*argv, "--unit", "passage")
-    assert [one["text"] for one in passage["documents"]] == [one["text"] for one in whole["documents"]]
+    assert [document["text"] for document in passage["documents"]] == [
+        document["text"] for document in whole["documents"]
+    ]
     assert "--unit" in filled.fails(*argv, "--unit", "page", code=2)
     assert "raise --max-virtual-tokens" in filled.fails(*argv, "--max-virtual-tokens", 1)
 

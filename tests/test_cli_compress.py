@@ -44,8 +44,13 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_compressed(run: Run, docs:
     (docs / "photo.jpg").write_bytes(b"\xff\xd8\xff")
     value = run.json("compress", docs, "--corpus", "c", "--compressor", compressor)
     assert value["num_new"] == 2
-    assert {Path(one["source"]).name for one in value["skipped"]} == {"empty.txt", "binary.txt", "nul.txt", "photo.jpg"}
-    assert all(one["reason"] for one in value["skipped"])
+    assert {Path(item["source"]).name for item in value["skipped"]} == {
+        "empty.txt",
+        "binary.txt",
+        "nul.txt",
+        "photo.jpg",
+    }
+    assert all(item["reason"] for item in value["skipped"])
     assert run("compress", docs, "--corpus", "c", "--compressor", compressor) == 0
     assert "nul.txt" in run.out
 
@@ -105,7 +110,7 @@ def test_a_run_that_fails_before_its_first_document_makes_no_corpus(
 def test_a_run_that_fails_leaves_an_emptied_corpus_as_it_was(filled: Run, docs: Path, tmp_path: Path) -> None:
     filled.json("corpus", "remove", "c", "--document", "lease.txt", "--document", "voyage.md")
     filled.fails("compress", docs, "--corpus", "c", "--compressor", tmp_path / "nowhere")
-    assert [one["name"] for one in filled.json("corpus", "list")["corpora"]] == ["c"]
+    assert [item["name"] for item in filled.json("corpus", "list")["corpora"]] == ["c"]
 
 
 def test_a_broken_json_line_is_named_and_nothing_is_compressed(run: Run, tmp_path: Path, compressor: Path) -> None:
@@ -121,8 +126,8 @@ def test_a_ratio_is_reached_and_warned_of(run: Run, docs: Path, compressor: Path
     assert run(*argv) == 0
     assert "was trained on segments" in run.err
     shown = run.json("corpus", "show", "c")
-    for one in shown["documents"]:
-        assert one["num_virtual_tokens"] == -(-one["num_tokens"] // 40) * 4
+    for document in shown["documents"]:
+        assert document["num_virtual_tokens"] == -(-document["num_tokens"] // 40) * 4
     for ratio in ("0.5", "1e300"):
         assert "ratio must be above 1" in run.fails(*argv[:-1], ratio)
     for ratio in ("nan", "inf"):
@@ -165,7 +170,7 @@ def test_int8_is_stored_and_its_loss_is_told(run: Run, docs: Path, compressor: P
     (docs / "lease.txt").write_text("The lease is signed by Anna Berg.")
     assert run("compress", docs, "--corpus", "c") == 0
     assert "storing vectors as int8" in run.err
-    assert {one["dtype"] for one in run.json("corpus", "show", "c")["documents"]} == {"int8"}
+    assert {document["dtype"] for document in run.json("corpus", "show", "c")["documents"]} == {"int8"}
     assert run.json("compress", docs, "--corpus", "c", "--storage-dtype", "float32")["num_new"] == 2
     assert "warning: corpus c has vectors stored as int8, these documents are compressed again and stored as" in run.err
 

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.usefixtures("home")
 
 
 def test_corpora_are_listed_shown_verified_and_removed(filled: Run) -> None:
-    assert [one["name"] for one in filled.json("corpus", "list")["corpora"]] == ["c"]
+    assert [item["name"] for item in filled.json("corpus", "list")["corpora"]] == ["c"]
     shown = filled.json("corpus", "show", "c", "--document", "lease.txt")
-    assert [one["id"] for one in shown["documents"]] == ["lease.txt"]
+    assert [document["id"] for document in shown["documents"]] == ["lease.txt"]
     assert filled.json("corpus", "verify") == {"num_documents": 2, "problems": []}
     assert filled("corpus", "list") == filled("corpus", "show", "--corpus", "c") == 0
     assert "voyage.md" in filled.out
@@ -70,7 +70,7 @@ def test_a_corpus_moves_to_another_store(filled: Run, tmp_path: Path) -> None:
     filled.json("corpus", "export", "c", "--out", "less")
     assert "--replace" in filled.fails("corpus", "import", "less", "--corpus", "d", *second)
     assert filled.json("corpus", "import", "less", "--corpus", "d", "--replace", *second)["num_documents"] == 1
-    assert [one["id"] for one in filled.json("corpus", "show", "d", *second)["documents"]] == ["voyage.md"]
+    assert [document["id"] for document in filled.json("corpus", "show", "d", *second)["documents"]] == ["voyage.md"]
 
 
 def test_of_a_truncated_document_both_counts_are_shown(run: Run, tmp_path: Path, compressor: Path) -> None:

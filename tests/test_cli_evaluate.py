@@ -222,7 +222,7 @@ def test_evaluate_shows_earlier_runs_of_the_same_questions_beside_its_own(
     with Path("at-16/tokens.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["line"] for row in rows] == ["compressed", "compressed"]
-    assert {row["label"] for row in rows} == {f"{one['compression_ratio']:.1f}x" for one in (first, second[0])}
+    assert {row["label"] for row in rows} == {f"{item['compression_ratio']:.1f}x" for item in (first, second[0])}
     assert "at-8" in Path("at-16/report.html").read_text()
     other = [*argv, "--limit", "1", "--out", "few", "--beside", "at-8"]
     assert "at-8 holds a run of other questions, 2 of fairytaleqa" in run.fails(*other)

@@ -149,7 +149,7 @@ def test_other_processes_wait_until_the_first_one_has_compressed_the_documents(
         num_processes = 2
 
         def wait_for_everyone(self) -> None:
-            num_stored.append(sum(one.num_documents for one in store.corpora()))
+            num_stored.append(sum(item.num_documents for item in store.corpora()))
             raise KeyboardInterrupt
 
     def compress_as_the_first_process() -> None:

@@ -68,7 +68,7 @@ def test_a_refresh_costs_at_most_half() -> None:
         earlier = {id: "x" if int(id[1:]) >= num_changed else "y" for id in now}
         chosen = refreshed(data, earlier, now, seed=0).examples
         assert len(chosen) == num_all and len(set(chosen)) == num_all
-        assert sum(int(one.document_id[1:]) < num_changed for one in chosen) == 2 * num_changed
+        assert sum(int(item.document_id[1:]) < num_changed for item in chosen) == 2 * num_changed
 
 
 def test_flags_that_do_not_fit_are_refused(filled: Run) -> None:

@@ -55,7 +55,7 @@ def test_a_second_run_compresses_nothing(store: Store, compressor: Compressor) -
     assert (first.num_new, first.num_unchanged, second.num_new, second.num_unchanged) == (2, 0, 0, 2)
     assert tokens == []
     assert second.compression_ratio is None and second.tokens_per_second is None
-    assert first.num_virtual_tokens == sum(one.num_virtual_tokens for one in corpus.documents())
+    assert first.num_virtual_tokens == sum(document.num_virtual_tokens for document in corpus.documents())
     assert first.compression_ratio == pytest.approx(first.num_document_tokens / first.num_virtual_tokens)
 
 
@@ -76,9 +76,9 @@ def test_without_a_segment_length_a_corpus_keeps_its_own(store: Store, compresso
     assert corpus.summary().segment_len == 12
     report = compress_into(corpus, [lease, voyage], compressor)
     assert (report.num_new, report.num_unchanged) == (1, 1)
-    assert {one.segment_len for one in corpus.documents()} == {12}
+    assert {document.segment_len for document in corpus.documents()} == {12}
     compress_into(corpus, [lease, voyage], compressor, CompressOptions(segment_len=compressor.segment_len))
-    assert {one.segment_len for one in corpus.documents()} == {compressor.segment_len}
+    assert {document.segment_len for document in corpus.documents()} == {compressor.segment_len}
 
 
 def test_without_a_storage_dtype_a_corpus_keeps_its_own(store: Store, compressor: Compressor) -> None:
@@ -214,7 +214,7 @@ def test_a_document_whose_soft_prompt_is_too_large_is_left_out_and_the_others_ar
     plan = plan_documents(corpus, documents, compressor, options)
     assert [[document.id for document, _ in batch] for batch in plan.batches()] == [["lease"], ["voyage"]]
     report = compress_planned(corpus, plan, compressor)
-    assert (report.num_new, [one.source for one in report.skipped]) == (2, ["twice.txt"])
+    assert (report.num_new, [item.source for item in report.skipped]) == (2, ["twice.txt"])
     assert "tokens, it has more: split it" in report.skipped[0].reason
 
 
@@ -228,7 +228,7 @@ def test_a_document_beyond_the_reach_is_refused_by_name_and_alone(
 ) -> None:
     documents = [Document("long", long_text, source="long.txt"), *lease_and_voyage()]
     report = compress_into(store.corpus("c"), documents, compressor, CompressOptions(long_documents="refuse"))
-    assert (report.num_new, [one.source for one in report.skipped]) == (2, ["long.txt"])
+    assert (report.num_new, [item.source for item in report.skipped]) == (2, ["long.txt"])
     assert "--long-documents windows" in report.skipped[0].reason
 
 
@@ -249,7 +249,7 @@ def test_int8_is_smaller_and_its_loss_is_measured(store: Store, compressor: Comp
     exact, small = store.corpus("exact"), store.corpus("small")
     assert compress_into(exact, lease_and_voyage(), compressor).quantisation_error == 0.0
     report = compress_into(small, lease_and_voyage(), compressor, storage_dtype="int8")
-    losses = [small.soft_prompt(one).provenance.quantisation_error for one in small.document_ids()]
+    losses = [small.soft_prompt(item).provenance.quantisation_error for item in small.document_ids()]
     assert report.quantisation_error == max(losses) > 0
     assert small.summary().num_bytes < exact.summary().num_bytes / 2
     assert compress_into(small, lease_and_voyage(), compressor, storage_dtype="float32").num_new == 2
@@ -649,7 +649,7 @@ def test_a_changed_export_is_refused_and_adds_nothing(
     with Store(tmp_path / "second") as second, pytest.raises(LlocoError):
         import_corpus(second, tmp_path / "out")
     with Store(tmp_path / "second") as second:
-        assert sum(one.num_documents for one in second.corpora()) == 0
+        assert sum(item.num_documents for item in second.corpora()) == 0
 
 
 def test_an_export_with_a_damaged_soft_prompt_is_refused(store: Store, compressor: Compressor, tmp_path: Path) -> None:

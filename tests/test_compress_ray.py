@@ -45,10 +45,10 @@ def vectors(corpus: Corpus) -> dict[str, torch.Tensor]:
     return {id: corpus.soft_prompt(id).embeds for id in sorted(corpus.document_ids())}
 
 
-def check_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], rtol: float = 1e-4) -> None:
+def check_same(first: dict[str, torch.Tensor], other: dict[str, torch.Tensor], rtol: float = 1e-4) -> None:
     """A worker may compute with another number of threads, which some processors round otherwise for."""
-    assert one.keys() == other.keys()
-    for id, embeds in one.items():
+    assert first.keys() == other.keys()
+    for id, embeds in first.items():
         torch.testing.assert_close(embeds, other[id], atol=1e-4, rtol=rtol)
 
 
@@ -61,10 +61,10 @@ def test_workers_make_the_vectors_of_a_local_run_though_they_die(store: Store, c
     def kill_the_workers(num_now: int, total: int) -> None:
         if not told:
             processes = psutil.Process().children(recursive=True)
-            workers = [one for one in processes if any("ray::Worker" in word for word in one.cmdline())]
+            workers = [process for process in processes if any("ray::Worker" in word for word in process.cmdline())]
             assert workers
-            for one in workers:
-                one.kill()
+            for worker in workers:
+                worker.kill()
         told.append((num_now, total))
 
     plan = plan_documents(target, documents(), loaded, TWO)
@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on_and_doubles_nothing(filled: Run, tmp_path: Path, c
     running = subprocess.Popen([sys.executable, "-m", "lloco.cli.main", *map(str, argv)], start_new_session=True)
 
     def num_stored() -> int:
-        return sum(one["num_documents"] for one in filled.json("corpus", "list")["corpora"] if one["name"] == "r")
+        return sum(item["num_documents"] for item in filled.json("corpus", "list")["corpora"] if item["name"] == "r")
 
     deadline = time.monotonic() + 120
     while num_stored() < 2:

@@ -70,7 +70,7 @@ def ignoring_merges() -> PreTrainedTokenizerBase:
     """A byte-pair encoding that looks whole words up first, special ones too, and pads with an ordinary token."""
     alphabet = sorted(ByteLevel.alphabet())
     words = ["<s>", *alphabet, "he"]
-    backend = Tokenizer(BPE({word: place for place, word in enumerate(words)}, [("h", "e")], ignore_merges=True))
+    backend = Tokenizer(BPE({word: index for index, word in enumerate(words)}, [("h", "e")], ignore_merges=True))
     backend.pre_tokenizer = WhitespaceSplit()
     # The last ones are in no vocabulary, and found as they are written; one of them is no special token.
     backend.add_special_tokens(["<s>", "he", "!", "<|im_end|>"])
@@ -174,7 +174,7 @@ def test_threads_that_tokenise_texts_and_chats_at_once_get_what_they_would_get_a
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 20 and all(one == alone for one in found)
+    assert len(found) == 20 and all(item == alone for item in found)
 
 
 class SlowWords(PreTrainedTokenizer):
@@ -189,7 +189,7 @@ class SlowWords(PreTrainedTokenizer):
         return len(self.words)
 
     def get_vocab(self) -> dict[str, int]:
-        return {word: place for place, word in enumerate(self.words)}
+        return {word: index for index, word in enumerate(self.words)}
 
     def _tokenize(self, text: str, **kwargs: Any) -> list[str]:
         return text.split()
@@ -265,7 +265,7 @@ def test_a_prompt_has_the_control_tokens_of_the_chat_template_alone(
     assert control == ([0, 3, 3, 3, 3] if is_chat else [])
     text = "".join(tokenizer.decode(piece) for piece in (prompt.pieces[0], prompt.pieces[-1]))
     said_before = ("<s>Instructions</s>", "<s><end_of_turn>Q</s><pad>", "</s>A<s><end_of_turn>")
-    assert all(one in text for one in (*said_before, "<s></s>Who?<end_of_turn><pad>"))
+    assert all(item in text for item in (*said_before, "<s></s>Who?<end_of_turn><pad>"))
     assert "<s>Read:</s> <end_of_turn>\n" in text
     chosen = replace(template, question="{question}\n{options}")
     prompt = build_prompt(chosen, tokenizer, "Who?", options=["<s>one</s>", "<end_of_turn>"])

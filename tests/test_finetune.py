@@ -82,9 +82,9 @@ def adapter_weights(out: Path) -> dict[str, Tensor]:
     return safetensors.torch.load_file(out / "adapter" / "adapter_model.safetensors")
 
 
-def assert_equal_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+def assert_equal_weights(first: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert first.keys() == other.keys()
+    assert all(torch.equal(first[name], other[name]) for name in first)
 
 
 def forward(decoder: Decoder, example: Example) -> tuple[Tensor, Tensor]:

@@ -23,11 +23,11 @@ def test_a_folders_training_split_is_learned_and_any_other_can_be_asked_for(tmp_
     for split in ("train", "validation", "test"):
         write_split(tmp_path, split)
     questions = {
-        split: [one.question for one in read_task_data("jsonl", str(tmp_path), split=split).examples]
+        split: [example.question for example in read_task_data("jsonl", str(tmp_path), split=split).examples]
         for split in ("train", "test", None)
     }
     assert questions == {"train": ["train?"], "test": ["test?"], None: ["validation?"]}
-    assert [one.question for one in read_task_data("jsonl", str(tmp_path)).examples] == ["train?"]
+    assert [example.question for example in read_task_data("jsonl", str(tmp_path)).examples] == ["train?"]
 
 
 def test_an_answer_among_more_options_than_letters_is_learned_or_refused(tmp_path: Path) -> None:

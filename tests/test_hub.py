@@ -126,7 +126,7 @@ def test_an_adapter_that_the_manifest_does_not_list_is_not_pulled(run: Any, made
     run("push", "corpus", "stories", "./out/stories", "--with-text")
     manifest = tmp_path / "out/stories" / MANIFEST
     values = json.loads(manifest.read_text())
-    values["files"] = {name: one for name, one in values["files"].items() if not name.startswith("adapter/")}
+    values["files"] = {name: item for name, item in values["files"].items() if not name.startswith("adapter/")}
     values["summary"]["adapter_digest"] = None
     manifest.write_text(json.dumps(values))
     home = tmp_path / "other"
@@ -151,8 +151,8 @@ def test_the_texts_of_a_corpus_stay_here_unless_asked_for_and_are_put_back_from_
             pulled, pushed = store.corpus("stories"), own.corpus("stories")
             assert pulled.document(id).text == text
             assert torch.equal(pulled.soft_prompt(id).embeds, pushed.soft_prompt(id).embeds)
-            assert [one.start for one in pulled.document_passages(id)] == [
-                one.start for one in pushed.document_passages(id)
+            assert [passage.start for passage in pulled.document_passages(id)] == [
+                passage.start for passage in pushed.document_passages(id)
             ]
 
 
@@ -210,19 +210,19 @@ RECORD = {"num_bytes": 1, "sha256": "0" * 64}
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda one: one["files"].update({"../evil.json": RECORD}), "'../evil.json', which is no file of"),
-        (lambda one: one["files"].update({"/etc/passwd": RECORD}), "'/etc/passwd', which is no file of"),
-        (lambda one: one["files"].update({"adapter_model.bin": RECORD}), "pickles, code and paths"),
-        (lambda one: one["files"].update({"modeling.py": RECORD}), "'modeling.py', which is no file of"),
-        (lambda one: one["files"].update({"adapter_config.json": {"num_bytes": "1"}}), "lacks size or digest"),
-        (lambda one: one.update(kind="dataset"), "kind must be one of compressor, adapter, corpus"),
-        (lambda one: one.update(kind=["adapter"]), "kind must be one of compressor, adapter, corpus"),
-        (lambda one: one.update(format="other"), "was not written by `lloco push`"),
-        (lambda one: one.update(format_version=2), "upgrade this one"),
-        (lambda one: one.update(files={}), "has no list of files"),
-        (lambda one: one["files"]["adapter_model.safetensors"].update(num_bytes=1 << 50), "--max-gigabytes"),
-        (lambda one: one["files"]["adapter_model.safetensors"].update(sha256="0" * 64), "damaged or changed"),
-        (lambda one: one["files"].update({"LICENSE": RECORD}), "does not have it"),
+        (lambda value: value["files"].update({"../evil.json": RECORD}), "'../evil.json', which is no file of"),
+        (lambda value: value["files"].update({"/etc/passwd": RECORD}), "'/etc/passwd', which is no file of"),
+        (lambda value: value["files"].update({"adapter_model.bin": RECORD}), "pickles, code and paths"),
+        (lambda value: value["files"].update({"modeling.py": RECORD}), "'modeling.py', which is no file of"),
+        (lambda value: value["files"].update({"adapter_config.json": {"num_bytes": "1"}}), "lacks size or digest"),
+        (lambda value: value.update(kind="dataset"), "kind must be one of compressor, adapter, corpus"),
+        (lambda value: value.update(kind=["adapter"]), "kind must be one of compressor, adapter, corpus"),
+        (lambda value: value.update(format="other"), "was not written by `lloco push`"),
+        (lambda value: value.update(format_version=2), "upgrade this one"),
+        (lambda value: value.update(files={}), "has no list of files"),
+        (lambda value: value["files"]["adapter_model.safetensors"].update(num_bytes=1 << 50), "--max-gigabytes"),
+        (lambda value: value["files"]["adapter_model.safetensors"].update(sha256="0" * 64), "damaged or changed"),
+        (lambda value: value["files"].update({"LICENSE": RECORD}), "does not have it"),
     ],
 )
 def test_a_manifest_that_lies_is_refused_and_nothing_is_written(
@@ -231,7 +231,7 @@ def test_a_manifest_that_lies_is_refused_and_nothing_is_written(
     run("push", "adapter", made / "adapter", "./pushed/x")
     edit(tmp_path / "./pushed/x", change)
     assert words in run("pull", "./pushed/x", "--out", "got", code=1)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["pushed"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pushed"]
 
 
 def test_damage_on_the_way_is_found_and_nothing_is_written(run: Any, made: Path, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_what_a_hub_refuses_or_offers_wrongly_is_explained(made: Path, tmp_path:
         assert "me/thesis holds thesis.tex" in err and len(hub.repositories["me/thesis"]["main"]) == 1
         assert "could not pull me/absent" in err and "check the name" in err
         assert "got 999: do not use it" in err
-        assert not any("/me/big/resolve" in one and "safetensors" in one for one in hub.requests)
+        assert not any("/me/big/resolve" in request and "safetensors" in request for request in hub.requests)
         _, err = on_hub(
             hub, tmp_path, made / "home",
             ["push", "adapter", adapter, "me/b", "--quiet"],
@@ -378,7 +378,7 @@ def test_what_a_hub_refuses_or_offers_wrongly_is_explained(made: Path, tmp_path:
     hub = type("Gone", (), {"address": address})()
     _, err = on_hub(hub, tmp_path, made / "home", ["pull", "me/a", "--quiet"])
     assert codes(err) == [1] and "check the name and the connection" in err
-    assert sorted(one.name for one in tmp_path.iterdir() if one.name != "hf") == []
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "hf") == []
 
 
 def pickle_of(made: Path, file: Path) -> bytes:

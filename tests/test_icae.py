@@ -28,7 +28,7 @@ NUM_TOKENS = len(tiny_tokenizer())
 """The base's table has as many rows, as that of Mistral has, so that it grows by the new token."""
 NUM_MEMORY, RANK = 4, 3
 SEGMENT_LEN = 4 * NUM_MEMORY
-IDS = [(7 * place * place + 5) % 200 + 4 for place in range(2 * SEGMENT_LEN)]
+IDS = [(7 * index * index + 5) % 200 + 4 for index in range(2 * SEGMENT_LEN)]
 LEASE = "The lease of the mill was signed by Agnes Webb."
 
 
@@ -49,7 +49,7 @@ class PublicIcae(nn.Module):
 
     def published(self) -> dict[str, Tensor]:
         """What the released file holds: what was trained."""
-        return {name: one for name, one in self.state_dict().items() if "lora_" in name or "memory_token" in name}
+        return {name: item for name, item in self.state_dict().items() if "lora_" in name or "memory_token" in name}
 
     @torch.no_grad()
     def compress(self, ids: list[int]) -> Tensor:
@@ -182,7 +182,7 @@ BREAKAGES: dict[str, tuple[dict[str, Tensor | None], str]] = {
 def test_what_is_no_icae_of_this_base_is_refused(run: Run, release: Path, tmp_path: Path, name: str) -> None:
     change, words = BREAKAGES[name]
     tensors: dict[str, Tensor | None] = {**load_file(release / "ft_icae.safetensors"), **change}
-    save_file({key: one for key, one in tensors.items() if one is not None}, tmp_path / "x.safetensors")
+    save_file({key: item for key, item in tensors.items() if item is not None}, tmp_path / "x.safetensors")
     argv = ("import", "icae", tmp_path / "x.safetensors", "--base", release / "base", "--out", tmp_path / "out")
     assert words in run.fails(*argv)
     assert not (tmp_path / "out").exists()

@@ -102,13 +102,13 @@ def violations_of(package: Path, layers: Sequence[Sequence[str]] = LAYERS) -> li
     found += [f"{name}: a vague name" for name in modules if _is_vague(name.split(".")[-1])]
     edges: dict[str, set[str]] = {name: set() for name in modules}
     for name, path in modules.items():
-        for one in imports_of(name, path, modules):
-            where = f"{name}:{one.line} imports {one.target}"
-            root = one.target.split(".")[0]
+        for item in imports_of(name, path, modules):
+            where = f"{name}:{item.line} imports {item.target}"
+            root = item.target.split(".")[0]
             if root == "" or root == package.name:
-                found += [f"{where}: {why}" for why in _inner_faults(one, modules, rank)]
-                edges[name] |= {one.target} & set(modules)
-            elif one.is_inside_function and root not in LATE and not is_door(name):
+                found += [f"{where}: {why}" for why in _inner_faults(item, modules, rank)]
+                edges[name] |= {item.target} & set(modules)
+            elif item.is_inside_function and root not in LATE and not is_door(name):
                 found.append(f"{where}: inside a function, and it is neither optional nor slow")
     return found + [f"cycle: {' -> '.join(cycle)}" for cycle in cycles_of(edges)]
 
@@ -162,7 +162,7 @@ def test_every_layer_exists() -> None:
 
 def test_the_page_on_the_structure_names_every_room_and_only_files_that_exist() -> None:
     page = (PACKAGE.parent / "docs" / "structure.md").read_text(encoding="utf-8")
-    rooms = {one.parent.name for one in PACKAGE.glob("[!_.]*/[!_.]*")}
+    rooms = {path.parent.name for path in PACKAGE.glob("[!_.]*/[!_.]*")}
     assert {room for room in rooms if f"{room}/" not in page} == set()
     assert [name for name in re.findall(r"`(lloco/[\w/]+\.py)`", page) if not (PACKAGE.parent / name).is_file()] == []
 

@@ -155,9 +155,9 @@ def assert_same(decoder: Decoder, run: Callable[[Decoder], Tensor], tolerance: f
 @pytest.mark.parametrize("shape", SHAPES)
 def test_logits_without_adapters(shape: str) -> None:
     decoder = tiny_decoder(SHAPES[shape]())
-    assert_same(decoder, lambda one: follow(one, [12], [BASE_ADAPTER]))
-    assert_same(decoder, lambda one: follow(one, [12, 40, 5], [BASE_ADAPTER] * 3))
-    assert_same(decoder, lambda one: read_again(one, [BASE_ADAPTER] * 2))
+    assert_same(decoder, lambda value: follow(value, [12], [BASE_ADAPTER]))
+    assert_same(decoder, lambda value: follow(value, [12, 40, 5], [BASE_ADAPTER] * 3))
+    assert_same(decoder, lambda value: read_again(value, [BASE_ADAPTER] * 2))
 
 
 @pytest.mark.parametrize("shape", ["llama", "llama with biases", "qwen3"])
@@ -170,8 +170,8 @@ def test_logits_with_an_adapter_for_each_row(shape: str) -> None:
     )
     for names in (["tales"], ["laws"] * 2, [BASE_ADAPTER, "letters", "tales", "laws", "letters"], [BASE_ADAPTER] * 2):
         lengths = [12, 40, 5, 9, 23][: len(names)]
-        assert_same(decoder, lambda one, names=names, lengths=lengths: follow(one, lengths, names))  # type: ignore[misc]
-    assert_same(decoder, lambda one: read_again(one, ["laws", "letters"]))
+        assert_same(decoder, lambda value, names=names, lengths=lengths: follow(value, lengths, names))  # type: ignore[misc]
+    assert_same(decoder, lambda value: read_again(value, ["laws", "letters"]))
 
 
 def test_each_adapter_changes_the_logits_of_its_rows_alone() -> None:
@@ -192,7 +192,7 @@ def test_adapters_that_another_engine_put_into_the_model_are_not_used() -> None:
     decoder, untouched = tiny_decoder(), tiny_decoder()
     with_adapters(decoder, tales={"target_modules": ["q_proj"]})  # in place: the decoder's own model now carries it
     assert can_read(decoder.model)
-    made, expected = (follow(one, [12, 5], [BASE_ADAPTER] * 2) for one in (decoder, untouched))
+    made, expected = (follow(item, [12, 5], [BASE_ADAPTER] * 2) for item in (decoder, untouched))
     assert torch.equal(made, expected)
 
 

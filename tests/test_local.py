@@ -101,7 +101,7 @@ def test_only_interleaved_vectors_are_blind_to_what_comes_later() -> None:
     changed[-1] = 5 if ids[-1] != 5 else 6
     for design in DESIGNS:
         compressor = local_compressor(design)
-        (before,), (after,) = (compressor.compress_ids([one], segment_len=32) for one in (ids, changed))
+        (before,), (after,) = (compressor.compress_ids([item], segment_len=32) for item in (ids, changed))
         assert torch.allclose(before[0], after[0], atol=1e-6) == (design == "interleaved"), design
 
 

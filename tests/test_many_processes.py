@@ -218,7 +218,7 @@ def test_what_two_processes_began_one_goes_on_with_and_the_reverse(trained: tupl
 @pytest.mark.slow
 def test_the_first_process_alone_writes_and_each_holds_its_half(trained: tuple[Path, str]) -> None:
     told = [json.loads(line.removeprefix("told ")) for line in trained[1].splitlines() if line.startswith("told ")]
-    first, second = sorted(told, key=lambda one: one["rank"])
+    first, second = sorted(told, key=lambda value: value["rank"])
     assert second["wrote"] == 0 < first["wrote"]
     whole = sum(parameter.nbytes for parameter in tiny_llama().parameters())
     assert [sum(both) for both in zip(first["bytes"], second["bytes"], strict=True)] == [whole, whole, 2 * whole]

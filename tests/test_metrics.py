@@ -22,13 +22,13 @@ def close(value: Any) -> Any:
 def test_answer_f1_and_exact_match_equal_the_official_scores() -> None:
     examples = GOLDEN["answer_f1"]["examples"]
     assert len(examples) == 220
-    f1 = [metrics.answer_f1(one["prediction"], one["references"]) for one in examples]
-    em = [metrics.exact_match(one["prediction"], one["references"]) for one in examples]
-    assert f1 == close([one["f1"] for one in examples])
-    assert em == close([one["em"] for one in examples])
+    f1 = [metrics.answer_f1(example["prediction"], example["references"]) for example in examples]
+    em = [metrics.exact_match(example["prediction"], example["references"]) for example in examples]
+    assert f1 == close([example["f1"] for example in examples])
+    assert em == close([example["em"] for example in examples])
     assert 100 * sum(f1) / len(f1) == close(GOLDEN["answer_f1"]["mean_f1_x100"])
     assert 100 * sum(em) / len(em) == close(GOLDEN["answer_f1"]["mean_em_x100"])
-    assert [metrics.longbench_f1(one["prediction"], one["references"]) for one in examples] == f1
+    assert [metrics.longbench_f1(example["prediction"], example["references"]) for example in examples] == f1
 
 
 def test_normalisation_is_lower_case_then_punctuation_then_articles_then_white_space() -> None:
@@ -104,11 +104,11 @@ def test_lloco_hotpot_f1_cuts_at_the_first_period_skips_missing_ids_and_has_no_y
 
 def test_google_rouge_equals_the_official_scores_per_type() -> None:
     golden = GOLDEN["rouge"]
-    for one in golden["examples"]:
-        scores = metrics.rouge_scores(one["prediction"], one["references"])
-        assert scores == close({name: one[name] for name in ("rouge1", "rouge2", "rougeL")})
-    preds = [one["prediction"] for one in golden["examples"]]
-    refs = [one["references"] for one in golden["examples"]]
+    for example in golden["examples"]:
+        scores = metrics.rouge_scores(example["prediction"], example["references"])
+        assert scores == close({name: example[name] for name in ("rouge1", "rouge2", "rougeL")})
+    preds = [example["prediction"] for example in golden["examples"]]
+    refs = [example["references"] for example in golden["examples"]]
     assert metrics.rouge_means(preds, refs) == close(golden["mean_x100"])
     assert metrics.rouge_geometric_mean(preds, refs) == close(golden["geometric_mean"])
 
@@ -120,8 +120,8 @@ def test_rouge_means_refuse_lists_of_different_length() -> None:
 
 def test_longbench_rouge_l_equals_the_official_scores() -> None:
     golden = GOLDEN["rouge"]
-    scores = [metrics.longbench_rouge_l(one["prediction"], one["references"]) for one in golden["examples"]]
-    assert scores == close([one["longbench_rouge_l"] for one in golden["examples"]])
+    scores = [metrics.longbench_rouge_l(example["prediction"], example["references"]) for example in golden["examples"]]
+    assert scores == close([example["longbench_rouge_l"] for example in golden["examples"]])
     assert round(100 * sum(scores) / len(scores), 2) == golden["longbench_rouge_l_x100"]
 
 

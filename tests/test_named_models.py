@@ -69,7 +69,7 @@ def sha256_of(file: Path) -> str:
 
 def left_in(cache: Path) -> list[str]:
     """Names of everything of conversions but lock files."""
-    return sorted(one.name for one in (cache / "gguf").glob("*") if one.suffix != ".lock") if cache.exists() else []
+    return sorted(path.name for path in (cache / "gguf").glob("*") if path.suffix != ".lock") if cache.exists() else []
 
 
 def test_a_converted_model_is_the_model_in_bfloat16_with_its_tokenizer(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_checkpoint_written_over_a_copy_of_a_converted_folder_is_another_model
 def test_model_list_says_what_is_here_and_how_to_get_the_rest(wheel: Path, home: Path, run: Run) -> None:
     def row(name: str) -> dict[str, object]:
         listed: list[dict[str, object]] = run.json("model", "list")["models"]
-        return next(one for one in listed if one["name"] == name)
+        return next(item for item in listed if item["name"] == name)
 
     assert row("smollm2")["is_installed"] and row("smollm2")["path"] is None
     assert row("smollm2")["command"] == "lloco model fetch smollm2"

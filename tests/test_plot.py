@@ -23,8 +23,8 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(one: str, other: str) -> float:
-    low, high = sorted((luminance(one), luminance(other)))
+def contrast(first: str, other: str) -> float:
+    low, high = sorted((luminance(first), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -35,7 +35,9 @@ RIVALS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("colour", {colour_of(mode) for mode in ALL_MODES} | {colour_of("", one) for one in range(9)})
+@pytest.mark.parametrize(
+    "colour", {colour_of(mode) for mode in ALL_MODES} | {colour_of("", number) for number in range(9)}
+)
 def test_every_colour_stands_out_on_both_grounds(colour: Colour) -> None:
     assert contrast(colour.light, GROUNDS["light"]) >= 3 and contrast(colour.dark, GROUNDS["dark"]) >= 3
 
@@ -44,12 +46,12 @@ def test_modes_are_told_apart_without_colour_and_other_lines_too() -> None:
     assert len({marker_of(mode) for mode in MODES}) == len(MODES)
     assert marker_of("compressed+adapter") == marker_of("compressed")
     assert colour_of("compressed+adapter") != colour_of("compressed")
-    assert len({(colour_of("batch", place), marker_of("batch", place)) for place in range(20)}) == 20
-    assert not {colour_of("batch", place) for place in range(20)} & {colour_of(mode) for mode in ALL_MODES}
+    assert len({(colour_of("batch", index), marker_of("batch", index)) for index in range(20)}) == 20
+    assert not {colour_of("batch", index) for index in range(20)} & {colour_of(mode) for mode in ALL_MODES}
 
 
 def test_rivals_are_told_apart_also_where_one_stands_on_another() -> None:
-    drawn = [(colour_of(name, place), marker_of(name, place)) for place, name in enumerate(RIVALS)]
+    drawn = [(colour_of(name, index), marker_of(name, index)) for index, name in enumerate(RIVALS)]
     assert len(set(drawn)) == len(RIVALS) == 13
     assert drawn[0][1] != drawn[1][1]  # the text and its kept keys answer alike
 

@@ -42,7 +42,7 @@ PLACES = ("harbour", "orchard", "station", "library", "bakery", "chapel", "meado
 
 def document(number: int, num_sentences: int = 8) -> Document:
     sentences = [
-        f"The {PLACES[(number + one) % 8]} keeper number {number} is person {one}." for one in range(num_sentences)
+        f"The {PLACES[(number + item) % 8]} keeper number {number} is person {item}." for item in range(num_sentences)
     ]
     return Document(id=f"story-{number}", text=" ".join(sentences))
 
@@ -52,14 +52,14 @@ def samples(num_documents: int = NUM_DOCUMENTS, num_questions: int = 3) -> list[
     documents = [document(number, 8 + 2 * number) for number in range(num_documents)]
     return [
         Sample(
-            id=f"{one.id}-{question}",
+            id=f"{item.id}-{question}",
             task="jsonl",
             question=f"Who keeps the {PLACES[question]}{'?' * (1 + question)}",
-            document=one,
+            document=item,
             references=("person",),
         )
         for question in range(num_questions)
-        for one in documents
+        for item in documents
     ]
 
 
@@ -103,7 +103,7 @@ class CountingEngine:
         self._num_batches += 1
         self.prompts += prompts
         made = self._engine.generate(prompts, sampling, adapters=adapters)
-        self.num_read += sum(one.num_prompt_tokens - one.num_cached_tokens for one in made)
+        self.num_read += sum(item.num_prompt_tokens - item.num_cached_tokens for item in made)
         return made
 
 
@@ -112,7 +112,7 @@ def options(mode: str, **changes: object) -> PredictOptions:
 
 
 def texts(predictions: Sequence[Prediction]) -> dict[str, str]:
-    return {one.id: one.text for one in predictions}
+    return {prediction.id: prediction.text for prediction in predictions}
 
 
 def num_tokens(tiny: AutoCompressor, text: str) -> int:
@@ -125,7 +125,7 @@ def test_batched_predictions_equal_one_at_a_time(tiny: AutoCompressor, engine: T
     batched = predict(asked, engine, DEFAULT_TEMPLATE, options(mode, batch_size=8), soft_prompt_of=tiny.compress)
     single = predict(asked, engine, DEFAULT_TEMPLATE, options(mode, batch_size=1), soft_prompt_of=tiny.compress)
     assert texts(batched) == texts(single)
-    assert [one.id for one in batched] == [sample.id for sample in asked]
+    assert [item.id for item in batched] == [sample.id for sample in asked]
     assert len(set(texts(batched).values())) > 1
 
 
@@ -262,18 +262,18 @@ def test_context_that_does_not_fit_is_cut_and_marked() -> None:
         return next(iter([small.compress(one)]))
 
     for mode in ("full", "compressed", "truncated", "retrieval"):
-        for one in predict(asked, engine, DEFAULT_TEMPLATE, options(mode), soft_prompt_of=soft_prompt_of):
-            assert one.is_cut, mode
-            assert one.num_context_tokens + one.num_virtual_tokens > 80
-            whole = small.num_virtual_tokens(one.num_document_tokens)
-            assert one.num_soft_prompt_tokens == (whole if mode == "compressed" else 0)
-            assert whole > one.num_virtual_tokens
+        for item in predict(asked, engine, DEFAULT_TEMPLATE, options(mode), soft_prompt_of=soft_prompt_of):
+            assert item.is_cut, mode
+            assert item.num_context_tokens + item.num_virtual_tokens > 80
+            whole = small.num_virtual_tokens(item.num_document_tokens)
+            assert item.num_soft_prompt_tokens == (whole if mode == "compressed" else 0)
+            assert whole > item.num_virtual_tokens
     assert {prompt.length for prompt in engine.prompts} <= {153, 154}
 
 
 def test_a_budget_below_the_document_is_no_cut(tiny: AutoCompressor, engine: TransformersEngine) -> None:
     for mode in ("truncated", "retrieval"):
-        assert not any(one.is_cut for one in predict(samples(), engine, None, options(mode, context_budget=9)))
+        assert not any(item.is_cut for item in predict(samples(), engine, None, options(mode, context_budget=9)))
 
 
 def test_soft_prompts_are_fetched_once_a_document(tiny: AutoCompressor, engine: TransformersEngine) -> None:
@@ -297,8 +297,14 @@ def test_soft_prompts_are_fetched_once_a_document(tiny: AutoCompressor, engine: 
 def test_a_resumed_run_writes_the_same_file_and_repeats_nothing(
     tiny: AutoCompressor, engine: TransformersEngine, tmp_path: Path
 ) -> None:
-    run: Callable[..., list[Prediction]] = lambda one, out, done=None: predict(  # noqa: E731
-        samples(), one, DEFAULT_TEMPLATE, options("compressed"), soft_prompt_of=tiny.compress, out=out, on_progress=done
+    run: Callable[..., list[Prediction]] = lambda value, out, done=None: predict(  # noqa: E731
+        samples(),
+        value,
+        DEFAULT_TEMPLATE,
+        options("compressed"),
+        soft_prompt_of=tiny.compress,
+        out=out,
+        on_progress=done,
     )
     whole = run(engine, tmp_path / "whole.json")
     out = tmp_path / "new folder" / "killed.json"
@@ -312,7 +318,7 @@ def test_a_resumed_run_writes_the_same_file_and_repeats_nothing(
     assert out.read_bytes() == (tmp_path / "whole.json").read_bytes()
     assert json.loads(out.read_text()) == texts(whole)
     assert len(counting.prompts) == 5 and done == [4, 4, 1]
-    assert [replace(one, seconds=0.0) for one in resumed] == [replace(one, seconds=0.0) for one in whole]
+    assert [replace(item, seconds=0.0) for item in resumed] == [replace(item, seconds=0.0) for item in whole]
     again = CountingEngine(engine)
     assert run(again, out) == resumed
     assert again.prompts == []
@@ -384,7 +390,7 @@ def test_a_log_that_does_not_tell_of_whole_soft_prompts_is_gone_on_with(
     counting = CountingEngine(engine)
     resumed = predict(asked, counting, None, options("compressed"), soft_prompt_of=tiny.compress, out=out)
     assert len(counting.prompts) == 5
-    assert all(one.num_soft_prompt_tokens == one.num_virtual_tokens > 0 for one in resumed)
+    assert all(item.num_soft_prompt_tokens == item.num_virtual_tokens > 0 for item in resumed)
 
 
 def test_a_damaged_log_is_refused(engine: TransformersEngine, tmp_path: Path) -> None:
@@ -522,12 +528,12 @@ def test_answer_lengths_and_stop_strings_are_the_tasks_and_the_templates(engine:
             seen.append(sampling)
             return [Generation(" the answer \n", (), prompt.length, "stop") for prompt in prompts]
 
-    asked = [replace(one, task="longbench", dataset=name) for one, name in zip(samples(), ("qasper", "musique") * 9)]  # noqa: B905
+    asked = [replace(item, task="longbench", dataset=name) for item, name in zip(samples(), ("qasper", "musique") * 9)]  # noqa: B905
     stopping = Template("stopping", "", "", "{question}", " {answer} \n", stop=("\n\n",))
     predictions = predict(asked, Noting(engine), stopping, PredictOptions("none", batch_size=100))
-    assert {one.max_tokens for one in seen} == {128, 32}
-    assert {one.stop for one in seen} == {("\n\n",)}
-    assert {one.text for one in predictions} == {"the answer"}
+    assert {item.max_tokens for item in seen} == {128, 32}
+    assert {item.stop for item in seen} == {("\n\n",)}
+    assert {prediction.text for prediction in predictions} == {"the answer"}
 
 
 def test_an_adapter_answers_and_is_part_of_the_run(tmp_path: Path) -> None:

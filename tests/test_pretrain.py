@@ -108,8 +108,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainOptions, 
 def test_answers_become_likelier_from_the_text_and_from_its_soft_prompt(trained: tuple[PretrainOptions, Path]) -> None:
     options, out = trained
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
-    documents = [one for one in tokenize_lines(iter_lines(options.data), tokenizer, 64) if one.pairs]
-    rows = [((place,), questions_row(document.pairs)) for place, document in enumerate(documents)]
+    documents = [line for line in tokenize_lines(iter_lines(options.data), tokenizer, 64) if line.pairs]
+    rows = [((index,), questions_row(document.pairs)) for index, document in enumerate(documents)]
     contexts = [as_tensor(document.ids) for document in documents]
     nothing = [torch.zeros(len(ids)) for ids in contexts]
 
@@ -131,9 +131,9 @@ def test_held_out_answers_are_measured_in_every_mode(trained: tuple[PretrainOpti
         ("compressor", {"full_exact_match", "compressed_exact_match_8x"}),
     ):
         figures = [line["figures"] for line in curve(trained[1], stage)]
-        measured = [one for one in figures if one]
+        measured = [figure for figure in figures if figure]
         assert len(measured) == len(figures) // 10
-        assert all(isinstance(one, dict) and one.keys() == names for one in measured)
+        assert all(isinstance(item, dict) and item.keys() == names for item in measured)
 
 
 def test_the_result_loads_as_a_compressor_and_as_a_plain_model(trained: tuple[PretrainOptions, Path]) -> None:
@@ -293,7 +293,7 @@ def test_a_saved_tokenizer_is_the_same_one(tmp_path: Path) -> None:
 
 
 def test_each_digit_is_a_token() -> None:
-    assert [TOKENIZER.decode([one]) for one in TOKENIZER("1999")["input_ids"]] == ["1", "9", "9", "9"]
+    assert [TOKENIZER.decode([item]) for item in TOKENIZER("1999")["input_ids"]] == ["1", "9", "9", "9"]
 
 
 def test_long_texts_become_documents_without_questions() -> None:
@@ -302,7 +302,7 @@ def test_long_texts_become_documents_without_questions() -> None:
     *parts, short = tokenize_lines(lines, TOKENIZER, 50, lost.append)
     assert lost == [1]
     ids = TOKENIZER("Ada lives in Rome. " * 20, add_special_tokens=False)["input_ids"]
-    assert [one for part in parts for one in part.ids.tolist()] == ids
+    assert [item for part in parts for item in part.ids.tolist()] == ids
     assert all(len(part.ids) <= 50 and part.pairs == () for part in parts)
     ((question, answer),) = short.pairs
     assert answer[-1] == TOKENIZER.eos_token_id
@@ -325,10 +325,10 @@ def new_stage(name: StageName = "compressor", design: Design = "autocompressor",
     options = PretrainOptions(data=(), shape=SHAPE, design=design, ratios=(8.0,), window_len=32)
     documents = [
         ReadingDocument(
-            as_ids(f"Ada lives in Rome. Bob lives in Oslo. {place}."),
-            tuple((np.append(question, 5 + place).astype(np.int32), answer) for question, answer in PAIRS),
+            as_ids(f"Ada lives in Rome. Bob lives in Oslo. {index}."),
+            tuple((np.append(question, 5 + index).astype(np.int32), answer) for question, answer in PAIRS),
         )
-        for place in range(8)
+        for index in range(8)
     ]
     chosen = replace(ReadingOptions(name, batch_tokens=400, segment_lens=(8, 16)), **changes)
     return ReadingStage(new_compressor(options, TOKENIZER), documents, chosen, num_steps=10, seed=0)
@@ -341,7 +341,7 @@ def loss_by_hand(stage: ReadingStage, context_embeds: Tensor, ids: Tensor, weigh
         log_probabilities = stage.compressor.model(inputs_embeds=row).logits[0].log_softmax(dim=-1)
     before = len(context_embeds) - 1
     return -sum(
-        float(weight * log_probabilities[before + place, ids[place]]) for place, weight in enumerate(weights) if weight
+        float(weight * log_probabilities[before + index, ids[index]]) for index, weight in enumerate(weights) if weight
     )
 
 
@@ -353,8 +353,8 @@ def test_the_loss_of_full_text_rows_is_the_cross_entropy_by_hand() -> None:
     wanted, num_targets = 0.0, 0.0
     for places, row in rows:
         # Nothing predicts the first token of a row.
-        ids = torch.cat([*(CONTEXTS[place] for place in places), row.ids])
-        own = torch.cat([*(weights[place] for place in places), row.weights])
+        ids = torch.cat([*(CONTEXTS[index] for index in places), row.ids])
+        own = torch.cat([*(weights[index] for index in places), row.weights])
         wanted += loss_by_hand(stage, stage.compressor.decoder.embed(ids[:1]), ids[1:], own[1:])
         num_targets += float(own[1:].sum())
     assert stage.loss_sum(batch).item() == pytest.approx(wanted, rel=1e-5)
@@ -382,7 +382,7 @@ def test_the_loss_of_compressed_rows_is_the_cross_entropy_after_the_soft_prompts
     batch = ReadingBatch(CONTEXTS, True, 7, rows, [])
     vectors = stage.compressor.compress_ids(CONTEXTS, segment_len=7)
     wanted = sum(
-        loss_by_hand(stage, torch.cat([vectors[place] for place in places]), row.ids, row.weights)
+        loss_by_hand(stage, torch.cat([vectors[index] for index in places]), row.ids, row.weights)
         for places, row in rows
     )
     assert stage.loss_sum(batch).item() == pytest.approx(wanted, rel=1e-4)
@@ -407,7 +407,7 @@ def test_the_gradient_reaches_all_weights_and_the_tokens_of_every_segment() -> N
     assert all(weight.grad is not None and bool(weight.grad.any()) for weight in stage.compressor.model.parameters())
     num_segments = -(-len(CONTEXTS[1]) // 7)
     assert len(seen) == num_segments + 1, "one call a segment, one for the row of questions"
-    assert all(one.grad is not None and bool((one.grad.abs().sum(dim=-1) > 0).all()) for one in seen[:num_segments])
+    assert all(item.grad is not None and bool((item.grad.abs().sum(dim=-1) > 0).all()) for item in seen[:num_segments])
 
 
 def test_batches_of_a_step_are_the_same_whenever_they_are_drawn() -> None:
@@ -455,7 +455,7 @@ def test_distractors_and_questions_that_nothing_answers_are_asked_as_often_as_to
     for step in range(5):
         for batch in stage.micro_batches(step):
             for places, row in batch.rows:
-                if not any(torch.equal(row.ids[: len(one)], as_tensor(one)) for one, _ in PAIRS):
+                if not any(torch.equal(row.ids[: len(item)], as_tensor(item)) for item, _ in PAIRS):
                     assert len(places) == 1, "a text is repeated or continued alone"
                     continue
                 num_rows += 1
@@ -471,8 +471,8 @@ def test_distractors_and_questions_that_nothing_answers_are_asked_as_often_as_to
 def test_a_step_has_one_of_the_segment_lengths_and_the_shortest_come_first() -> None:
     stage = new_stage(segment_lens=(32, 8, 16), curriculum_ratio=0.5)
     lens = [{batch.segment_len for batch in stage.micro_batches(step) if batch.is_compressed} for step in range(10)]
-    assert all(len(one) <= 1 for one in lens) and lens[0] == {8}
-    seen = set().union(*(one for step in range(5, 200) for one in [_segment_lens(stage, step)]))
+    assert all(len(item) <= 1 for item in lens) and lens[0] == {8}
+    seen = set().union(*(item for step in range(5, 200) for item in [_segment_lens(stage, step)]))
     assert seen == {8, 16, 32}
 
 

@@ -134,19 +134,19 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing shard": (lambda f: shard(f).unlink(), "lacks pytorch_model-00002-of-00002.bin"),
     "shard not in index": (drop_from_index, "has no embed_summary.weight"),
     "no summary tokens": (
-        lambda f: rewrite(f, lambda one: one.pop("embed_summary.weight")),
+        lambda f: rewrite(f, lambda value: value.pop("embed_summary.weight")),
         "has no embed_summary.weight: it is a plain language model",
     ),
-    "a tensor less": (lambda f: rewrite(f, lambda one: one.pop("model.norm.weight")), "first model.norm.weight"),
+    "a tensor less": (lambda f: rewrite(f, lambda value: value.pop("model.norm.weight")), "first model.norm.weight"),
     "a tensor more": (
-        lambda f: rewrite(f, lambda one: one.update(extra=torch.ones(1))),
+        lambda f: rewrite(f, lambda value: value.update(extra=torch.ones(1))),
         "extra, which is no tensor of",
     ),
     "wrong width": (lambda f: reconfigure(f, hidden_size=128), "must have shape (50, 128)"),
     "wrong length": (lambda f: reconfigure(f, summary_length=20), "must have shape (20, 64)"),
     "wrong inner width": (lambda f: reconfigure(f, intermediate_size=32), "must have shape"),
     "NaN": (
-        lambda f: rewrite(f, lambda one: one["embed_summary.weight"].fill_(float("nan"))),
+        lambda f: rewrite(f, lambda value: value["embed_summary.weight"].fill_(float("nan"))),
         "holds NaN",
     ),
     "not Llama": (lambda f: (f / "config.json").write_text('{"model_type": "opt"}'), "is built on opt"),
@@ -274,7 +274,7 @@ def test_an_adapter_of_another_width_or_without_a_wording_or_damaged_is_refused(
     (source / "adapter_config.json").write_text(json.dumps(tiny_release.ADAPTER_CONFIG | {"r": 4}))
     weights.write_bytes(data)
     assert "must have rank 4" in run("import", "adapter", source, "--out", out, *flags, code=1)
-    assert not out.exists() and not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+    assert not out.exists() and not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_an_adapter_in_a_pickle_becomes_safetensors_with_the_same_bytes(
@@ -358,22 +358,22 @@ def nan(vectors: Tensor) -> Tensor:
 
 
 BAD_EMBEDDINGS: dict[str, tuple[Callable[[Tensor], object], str]] = {
-    "NaN": (lambda one: {"a": nan(one)}, "vectors must be finite and not zero"),
-    "zero row": (lambda one: {"a": torch.zeros_like(one)}, "vectors must be finite and not zero"),
-    "width": (lambda one: {"a": one[:, :32]}, "vectors must be 64 wide"),
-    "segments": (lambda one: {"a": one[:49]}, "must be (segments x 50, 64) vectors"),
-    "no rows": (lambda one: {"a": one[:0]}, "must be (segments x 50, 64) vectors"),
-    "3-D": (lambda one: {"a": one[None]}, "must be (segments x 50, 64) vectors"),
-    "integers": (lambda one: {"a": one.int()}, "must be floating point vectors"),
+    "NaN": (lambda value: {"a": nan(value)}, "vectors must be finite and not zero"),
+    "zero row": (lambda value: {"a": torch.zeros_like(value)}, "vectors must be finite and not zero"),
+    "width": (lambda value: {"a": value[:, :32]}, "vectors must be 64 wide"),
+    "segments": (lambda value: {"a": value[:49]}, "must be (segments x 50, 64) vectors"),
+    "no rows": (lambda value: {"a": value[:0]}, "must be (segments x 50, 64) vectors"),
+    "3-D": (lambda value: {"a": value[None]}, "must be (segments x 50, 64) vectors"),
+    "integers": (lambda value: {"a": value.int()}, "must be floating point vectors"),
     "needle text": (
-        lambda one: {"a": one, "a_needle": "Doha"},
+        lambda value: {"a": value, "a_needle": "Doha"},
         "'a_needle': must be floating point vectors, got a str",
     ),
-    "list": (lambda one: [one], "must hold a dict from document id to vectors"),
-    "empty": (lambda one: {}, "an empty dict"),
-    "ids": (lambda one: {1: one, "1": one}, "ids must differ"),
-    "blank id": (lambda one: {" ": one}, "an id must have printable characters"),
-    "terminal id": (lambda one: {"a\x1b[2J": one}, "an id must have printable characters"),
+    "list": (lambda value: [value], "must hold a dict from document id to vectors"),
+    "empty": (lambda value: {}, "an empty dict"),
+    "ids": (lambda value: {1: value, "1": value}, "ids must differ"),
+    "blank id": (lambda value: {" ": value}, "an id must have printable characters"),
+    "terminal id": (lambda value: {"a\x1b[2J": value}, "an id must have printable characters"),
 }
 
 
@@ -412,7 +412,7 @@ def test_an_embeddings_file_with_code_or_cut_short_is_refused_and_runs_nothing(
 def test_an_id_that_looks_like_a_path_is_only_an_id(run: Any, release: Path, tmp_path: Path, vectors: Tensor) -> None:
     file = tiny_release.write_embeddings(tmp_path / "e.pth", {"../../x": vectors})
     run("import", "embeddings", file, "--corpus", "m", "--compressor", release / "autocompressor")
-    assert [one["id"] for one in run("corpus", "show", "m")["documents"]] == ["../../x"]
+    assert [document["id"] for document in run("corpus", "show", "m")["documents"]] == ["../../x"]
     assert not list(tmp_path.rglob("x")) and run("corpus", "verify")["problems"] == []
     flags = ("--corpus", "../m", "--compressor", release / "autocompressor")
     assert "corpus name" in run("import", "embeddings", file, *flags, code=1)

@@ -36,7 +36,7 @@ def test_of_a_long_text_no_more_is_tokenised_than_may_be_read(tmp_path: Path, mo
         corpus = store.corpus("c")
         add_document(corpus, "voyage", text)
         [best, *others] = corpus.document_passages("voyage")[40:]
-        hits = tuple(Hit("voyage", one.start, one.end, one.text, 1.0) for one in (best, others[0]))
+        hits = tuple(Hit("voyage", item.start, item.end, item.text, 1.0) for item in (best, others[0]))
         evidence = [Evidence(corpus.document("voyage"), hits)]
         ids, [read], is_whole = read_text(corpus, evidence, decoder, Room("tiny", 128, 20, 0, 8))
     assert (len(ids), is_whole, read.hits) == (100, False, hits)
@@ -49,7 +49,7 @@ def test_passages_are_packed_best_first_the_last_cut_and_nothing_where_there_is_
 
     def packed(limit: int) -> dict[tuple[int, int], list[int]]:
         taken = pack_passages([(0, 20), (0, 0), (0, 10)], passages.__getitem__, separator, limit)
-        return {place: ids.tolist() for place, ids in taken.items()}
+        return {index: ids.tolist() for index, ids in taken.items()}
 
     assert packed(0) == packed(-1) == {}
     assert packed(6) == {(0, 20): [20, 21, 22, 23], (0, 0): [0]}

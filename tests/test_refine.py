@@ -79,19 +79,19 @@ def test_every_stretch_of_a_long_document_is_repeated_better_from_its_own_rows(l
     size = loaded.summary_length
     for start in range(0, len(ids), 256):
         rows, tokens = slice(start // 16 * size, (start + 256) // 16 * size), ids[start : start + 256]
-        losses = [loss(loaded, SoftPrompt(one.embeds[rows], one.provenance), tokens) for one in (before, after)]
+        losses = [loss(loaded, SoftPrompt(item.embeds[rows], item.provenance), tokens) for item in (before, after)]
         assert losses[0] > losses[1]
 
 
 def test_models_are_as_they_were_and_weights_have_no_gradient(loaded: TrainableCompressor) -> None:
     before, ids = compressed(loaded, LEASE_DOCUMENT)
     kept = {name: value.clone() for name, value in loaded.state_dict().items()}
-    trainable = [one.requires_grad for one in loaded.parameters()]
+    trainable = [parameter.requires_grad for parameter in loaded.parameters()]
     with torch.no_grad():
         refine(loaded, before, ids, 3)
     assert all(torch.equal(value, kept[name]) for name, value in loaded.state_dict().items())
-    assert [one.requires_grad for one in loaded.parameters()] == trainable
-    assert all(one.grad is None for one in loaded.parameters())
+    assert [parameter.requires_grad for parameter in loaded.parameters()] == trainable
+    assert all(parameter.grad is None for parameter in loaded.parameters())
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_cuts_a_long_document_elsewhere(
@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_and_says_how_far_it_is(store: Store, compressor: P
 
     with pytest.raises(KeyboardInterrupt):
         compress_into(corpus, documents, loaded, options, on_tokens=kill_in_second_batch)
-    assert told[0][1] == 3 * sum(len(tokenize(loaded.decoder, one)) for one in documents)
+    assert told[0][1] == 3 * sum(len(tokenize(loaded.decoder, document)) for document in documents)
     report = compress_into(corpus, documents, loaded, options)
     assert (report.num_new, report.num_unchanged) == (1, 1)
     with_a_break = corpus.soft_prompt("long").to_bytes()
@@ -196,7 +196,7 @@ def test_an_unreadable_header_is_compressed_again_and_the_corpus_keeps_its_steps
     loaded, corpus = load_compressor(compressor), store.corpus("c")
     documents, options = [LEASE_DOCUMENT, LONG], CompressOptions(refine_steps=2)
     compress_into(corpus, documents, loaded, options)
-    damaged = next(one for one in store.path.glob("soft_prompts/*/*") if b'"long"' in one.read_bytes())
+    damaged = next(item for item in store.path.glob("soft_prompts/*/*") if b'"long"' in item.read_bytes())
     damaged.write_bytes(b"\0" * damaged.stat().st_size)
     assert compress_into(corpus, documents, loaded).num_new == 1
     assert corpus.soft_prompt("long").provenance.refine_steps == 2 and store.verify() == []

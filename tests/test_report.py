@@ -37,11 +37,11 @@ def stories(num_questions: int = 12, text: str = "The fox") -> Results:
         is_right = [mode == "full" or (mode.startswith("compressed") and number % 2) for number in range(num_questions)]
         predictions = tuple(
             Prediction(
-                one.id, text if right else "a crow", num_context, num_virtual, 900, num_virtual, is_cut=mode == "full"
+                item.id, text if right else "a crow", num_context, num_virtual, 900, num_virtual, is_cut=mode == "full"
             )
-            for one, right in zip(asked, is_right, strict=True)
+            for item, right in zip(asked, is_right, strict=True)
         )
-        scores = score("jsonl", asked, {one.id: one.text for one in predictions})
+        scores = score("jsonl", asked, {prediction.id: prediction.text for prediction in predictions})
         rows.append(ModeResult(mode, scores, predictions))
     return Results("jsonl", tuple(rows), asked, {"model": "tiny", "seed": 0}, {"lloco": "1.2.3"})
 
@@ -79,7 +79,7 @@ class Page(HTMLParser):
 def test_hostile_text_is_shown_and_never_run() -> None:
     results = stories(2, HOSTILE)
     hostile = Document(HOSTILE, "text", title=HOSTILE)
-    asked = tuple(replace(one, question=HOSTILE, document=hostile, options=(HOSTILE,)) for one in results.samples)
+    asked = tuple(replace(sample, question=HOSTILE, document=hostile, options=(HOSTILE,)) for sample in results.samples)
     results = replace(results, samples=asked, options={HOSTILE: HOSTILE}, versions={HOSTILE: HOSTILE})
     page = render_report([results], title=HOSTILE, command=HOSTILE)
     parsed = Page(page)
@@ -114,10 +114,14 @@ def test_every_mean_has_its_error_and_n() -> None:
 def test_a_mean_over_fewer_questions_says_so() -> None:
     results = stories(4)
     rows = []
-    choice = tuple(replace(one, options=("The fox", "a crow"), gold_letter="A") for one in results.samples[:2])
+    choice = tuple(replace(sample, options=("The fox", "a crow"), gold_letter="A") for sample in results.samples[:2])
     asked = (*choice, *results.samples[2:])
     for row in results.rows:
-        rows.append(replace(row, scores=score("jsonl", asked, {one.id: one.text for one in row.predictions})))
+        rows.append(
+            replace(
+                row, scores=score("jsonl", asked, {prediction.id: prediction.text for prediction in row.predictions})
+            )
+        )
     assert "(n = 2)" in Page(render_report([replace(results, rows=tuple(rows), samples=asked)])).text
 
 
@@ -136,11 +140,13 @@ def test_headline_compares_with_the_same_questions_read_otherwise() -> None:
 def test_n_counts_the_questions_that_the_main_metric_is_a_mean_of() -> None:
     results = stories(4)
     asked = tuple(
-        replace(one, task="longbench", dataset="qasper" if number < 2 else "gov_report")
-        for number, one in enumerate(results.samples)
+        replace(item, task="longbench", dataset="qasper" if number < 2 else "gov_report")
+        for number, item in enumerate(results.samples)
     )
     rows = tuple(
-        replace(row, scores=score("longbench", asked, {one.id: one.text for one in row.predictions}))
+        replace(
+            row, scores=score("longbench", asked, {prediction.id: prediction.text for prediction in row.predictions})
+        )
         for row in results.rows
     )
     results = replace(results, task="longbench", rows=rows, samples=asked)
@@ -151,7 +157,7 @@ def test_n_counts_the_questions_that_the_main_metric_is_a_mean_of() -> None:
 def test_a_row_with_the_adapter_is_compared_with_others_that_have_it() -> None:
     results = stories()
     compressed, full, retrieval, none = results.rows
-    adapted = [replace(one, mode=f"{one.mode}+adapter") for one in (full, none)]
+    adapted = [replace(item, mode=f"{item.mode}+adapter") for item in (full, none)]
     plain = (replace(none, mode="compressed"), full, retrieval)
     said = headline(replace(results, rows=(compressed, *plain, *adapted)))
     beside, alone = said.split(" Without the adapter: ")
@@ -180,14 +186,14 @@ def test_the_filters_offer_the_full_text_as_the_headlines_row_reads_it() -> None
 
 def test_bars_stand_on_the_scale_that_is_shown_and_metrics_that_are_0_everywhere_are_named_alone() -> None:
     parsed = Page(render_report([stories()]))
-    fills = [str(one["style"]).split(";")[0] for _, one in parsed.tags if one.get("class") == "fill ink"]
+    fills = [str(item["style"]).split(";")[0] for _, item in parsed.tags if item.get("class") == "fill ink"]
     assert fills == ["width: 50.0%", "width: 100.0%", "width: 0.0%", "width: 0.0%"]
     assert "0 50 100" in parsed.text
     wrong = replace(stories(), rows=stories().rows[2:])
     text = Page(render_report([wrong])).text
     assert "0.0 in every row, and so not shown: exact match" in text and "not shown: exact" not in parsed.text
     lost = replace(stories(), rows=stories().rows[:1])
-    fills = [one for _, one in Page(render_report([lost])).tags if one.get("class") == "fill ink"]
+    fills = [item for _, item in Page(render_report([lost])).tags if item.get("class") == "fill ink"]
     assert str(fills[0]["style"]).startswith("width: 50.0%")
 
 
@@ -222,7 +228,7 @@ def test_documents_are_shown_once_each_with_their_text_and_link_from_their_quest
     results = replace(results, samples=(*results.samples[:2], replace(results.samples[2], document=long)))
     parsed = Page(render_report([results]))
     documents = [attributes for tag, attributes in parsed.tags if tag == "details" and attributes.get("id")]
-    assert [one["id"] for one in documents] == ["task-1-document-0", "task-1-document-1"]
+    assert [document["id"] for document in documents] == ["task-1-document-0", "task-1-document-1"]
     assert parsed.text.count("The fox ate the cheese.") == 1 and "(5,000 more characters)" in parsed.text
 
 

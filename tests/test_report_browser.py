@@ -68,7 +68,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     hostile = stories(4, HOSTILE)
     evil = Document(HOSTILE, HOSTILE, title=HOSTILE)
-    asked = tuple(replace(one, question=HOSTILE, document=evil, options=(HOSTILE,)) for one in hostile.samples)
+    asked = tuple(replace(sample, question=HOSTILE, document=evil, options=(HOSTILE,)) for sample in hostile.samples)
     hostile = replace(hostile, samples=asked, options={HOSTILE: HOSTILE}, versions={HOSTILE: HOSTILE})
     write_report([two_documents()], folder / "stories.html")
     write_report([hostile, needle_results()], folder / "hostile.html", title=HOSTILE, command=HOSTILE)

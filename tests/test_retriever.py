@@ -163,7 +163,9 @@ def test_the_index_of_a_corpus_is_kept_and_follows_its_changes(corpus: Corpus, m
     in_memory = Retriever.build(corpus.passages())
     questions = ["largest animal", "oven", "lake"]
     first = Retriever.of_corpus(corpus)
-    assert [first.search(one, 5) for one in questions] == [in_memory.search(one, 5) for one in questions]
+    assert [first.search(question, 5) for question in questions] == [
+        in_memory.search(question, 5) for question in questions
+    ]
     (folder,) = corpus.index_folder.iterdir()
     with monkeypatch.context() as patch:
         patch.setattr(default_index(), "build", None)
@@ -271,7 +273,7 @@ def test_passages_cover_the_text_exactly_and_none_is_empty(text: str, max_words:
 
 def test_passages_end_with_sentences_and_paragraphs_where_they_fit() -> None:
     text = 'One two three. Four "five six." Seven eight nine ten.\n\nEleven twelve thirteen. Fourteen.'
-    assert [text[one.start : one.end] for one in split_passages(text, 8)] == [
+    assert [text[passage.start : passage.end] for passage in split_passages(text, 8)] == [
         'One two three. Four "five six."',
         "Seven eight nine ten.",
         "Eleven twelve thirteen. Fourteen.",
@@ -280,16 +282,16 @@ def test_passages_end_with_sentences_and_paragraphs_where_they_fit() -> None:
 
 def test_a_sentence_that_never_ends_is_cut_by_words() -> None:
     text = "word " * 250
-    assert [len(text[one.start : one.end].split()) for one in split_passages(text)] == [100, 100, 50]
+    assert [len(text[passage.start : passage.end].split()) for passage in split_passages(text)] == [100, 100, 50]
 
 
 def test_text_without_white_space_is_cut_too() -> None:
-    assert max(one.end - one.start for one in split_passages("文" * 10_000)) == 200
-    assert max(one.end - one.start for one in split_passages("-" * 10_000)) == 3_200
+    assert max(passage.end - passage.start for passage in split_passages("文" * 10_000)) == 200
+    assert max(passage.end - passage.start for passage in split_passages("-" * 10_000)) == 3_200
     assert split_passages(" \n\t") == split_passages("") == []
 
 
 def test_no_passage_crosses_a_page() -> None:
     text = "One sentence of page one.\n\fTwo. And it runs\n\fon.\n\f\n\fFive"
-    parts = [text[one.start : one.end] for one in split_passages(text)]
+    parts = [text[passage.start : passage.end] for passage in split_passages(text)]
     assert parts == ["One sentence of page one.", "Two. And it runs", "on.", "Five"]

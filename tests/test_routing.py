@@ -33,9 +33,9 @@ def votes_for(question: str) -> dict[str, float] | None:
 
 def test_where_no_passage_has_a_word_of_the_question_the_embedder_votes(tmp_path: Path) -> None:
     embedder = load_embedder(save_synonym_embedder(tmp_path / "embedder"))
-    passages = {name: [PassageText("d", 0, len(one), one) for one in texts] for name, texts in TEXTS.items()}
+    passages = {name: [PassageText("d", 0, len(text), text) for text in texts] for name, texts in TEXTS.items()}
     found = {
-        name: Retriever.build(one, "hybrid", embedder).search("Which vessel?", 20) for name, one in passages.items()
+        name: Retriever.build(item, "hybrid", embedder).search("Which vessel?", 20) for name, item in passages.items()
     }
     assert vote("Which vessel?", found) is None
     by_meaning = vote("Which vessel?", found, embedder)

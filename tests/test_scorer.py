@@ -28,22 +28,24 @@ def close(value: Any) -> Any:
 
 
 def test_answer_scores_equal_the_official_means_with_their_standard_error() -> None:
-    examples = [one | {"id": f"{number}"} for number, one in enumerate(GOLDEN["answer_f1"]["examples"])]
-    samples = [sample("qasper", one["id"], *one["references"]) for one in examples]
-    scores = score("qasper", samples, {one["id"]: one["prediction"] for one in examples})
+    examples = [item | {"id": f"{number}"} for number, item in enumerate(GOLDEN["answer_f1"]["examples"])]
+    samples = [sample("qasper", example["id"], *example["references"]) for example in examples]
+    scores = score("qasper", samples, {example["id"]: example["prediction"] for example in examples})
     assert scores.n == 220
     assert scores.metrics == close(
         {"answer_f1": GOLDEN["answer_f1"]["mean_f1_x100"], "exact_match": GOLDEN["answer_f1"]["mean_em_x100"]}
     )
     share = scores.metrics["exact_match"] / 100
     assert scores.stderr["exact_match"] == close(100 * math.sqrt(share * (1 - share) / 219))
-    assert [one.metrics["answer_f1"] for one in scores.per_sample] == close([100 * one["f1"] for one in examples])
+    assert [item.metrics["answer_f1"] for item in scores.per_sample] == close(
+        [100 * example["f1"] for example in examples]
+    )
 
 
 def test_qmsum_scores_equal_the_official_rouge_with_a_seeded_bootstrap() -> None:
-    examples = [one | {"id": f"{number}"} for number, one in enumerate(GOLDEN["rouge"]["examples"])]
-    samples = [sample("qmsum", one["id"], *one["references"]) for one in examples]
-    predictions = {one["id"]: one["prediction"] for one in examples}
+    examples = [item | {"id": f"{number}"} for number, item in enumerate(GOLDEN["rouge"]["examples"])]
+    samples = [sample("qmsum", example["id"], *example["references"]) for example in examples]
+    predictions = {example["id"]: example["prediction"] for example in examples}
     scores = score("qmsum", samples, predictions)
     expected = GOLDEN["rouge"]["mean_x100"] | {"rouge_geometric_mean": GOLDEN["rouge"]["geometric_mean"]}
     assert scores.metrics == close(expected)
@@ -58,8 +60,8 @@ def test_qmsum_scores_equal_the_official_rouge_with_a_seeded_bootstrap() -> None
 
 def hotpot_samples() -> list[Sample]:
     return [
-        sample("hotpotqa", one["_id"], one["answer"], supporting_facts=tuple(map(tuple, one["supporting_facts"])))
-        for one in GOLDEN["hotpot"]["gold"]
+        sample("hotpotqa", item["_id"], item["answer"], supporting_facts=tuple(map(tuple, item["supporting_facts"])))
+        for item in GOLDEN["hotpot"]["gold"]
     ]
 
 
@@ -71,9 +73,9 @@ def test_hotpot_scores_count_missing_answers_officially_and_skip_them_in_the_llo
     assert scores.metrics["hotpot_joint_f1"] == close(100 * golden["official"]["joint_f1"])
     assert scores.metrics["hotpot_f1_lloco"] == close(golden["lloco_f1"])
     assert (scores.num_samples["hotpot_f1"], scores.num_samples["hotpot_f1_lloco"]) == (50, 47)
-    missing = [one for one in scores.per_sample if one.prediction is None]
+    missing = [item for item in scores.per_sample if item.prediction is None]
     assert len(missing) == 3
-    assert all(one.metrics["hotpot_f1"] == 0 and "hotpot_f1_lloco" not in one.metrics for one in missing)
+    assert all(item.metrics["hotpot_f1"] == 0 and "hotpot_f1_lloco" not in item.metrics for item in missing)
 
 
 def test_hotpot_answers_without_supporting_facts_have_no_joint_score() -> None:
@@ -102,7 +104,7 @@ def test_quality_reports_both_letter_rules_and_the_difficult_questions() -> None
     assert (scores.num_samples["accuracy"], scores.num_samples["accuracy_difficult"]) == (150, 50)
     share = scores.metrics["accuracy_difficult"] / 100
     assert scores.stderr["accuracy_difficult"] == close(100 * math.sqrt(share * (1 - share) / 49))
-    by_id = {one.id: one for one in scores.per_sample}
+    by_id = {item.id: item for item in scores.per_sample}
     assert (by_id["q3"].prediction, by_id["q3"].extracted) == ("Answer: C", "C")
     assert (by_id["q3"].metrics["accuracy"], by_id["q3"].metrics["accuracy_lloco"]) == (100.0, 0.0)
     assert (by_id["q4"].prediction, by_id["q4"].extracted) == ("Because it was late", None)
@@ -129,18 +131,18 @@ def test_longbench_scores_each_set_by_its_own_metric() -> None:
 
 
 def test_longbench_rouge_l_is_the_official_mean_rounded_and_its_samples_are_not() -> None:
-    examples = [one | {"id": f"{number}"} for number, one in enumerate(GOLDEN["rouge"]["examples"])]
-    samples = [sample("longbench", one["id"], *one["references"], dataset="qmsum") for one in examples]
-    scores = score("longbench", samples, {one["id"]: one["prediction"] for one in examples})
+    examples = [item | {"id": f"{number}"} for number, item in enumerate(GOLDEN["rouge"]["examples"])]
+    samples = [sample("longbench", example["id"], *example["references"], dataset="qmsum") for example in examples]
+    scores = score("longbench", samples, {example["id"]: example["prediction"] for example in examples})
     assert scores.metrics == close({"longbench_rouge_l": GOLDEN["rouge"]["longbench_rouge_l_x100"]})
-    by_sample = [one.metrics["longbench_rouge_l"] for one in scores.per_sample]
-    assert by_sample == close([100 * one["longbench_rouge_l"] for one in examples])
+    by_sample = [item.metrics["longbench_rouge_l"] for item in scores.per_sample]
+    assert by_sample == close([100 * example["longbench_rouge_l"] for example in examples])
 
 
 def test_longbench_f1_is_the_unrounded_mean_of_token_f1() -> None:
-    examples = [one | {"id": f"{number}"} for number, one in enumerate(GOLDEN["answer_f1"]["examples"])]
-    samples = [sample("longbench", one["id"], *one["references"], dataset="qasper") for one in examples]
-    scores = score("longbench", samples, {one["id"]: one["prediction"] for one in examples})
+    examples = [item | {"id": f"{number}"} for number, item in enumerate(GOLDEN["answer_f1"]["examples"])]
+    samples = [sample("longbench", example["id"], *example["references"], dataset="qasper") for example in examples]
+    scores = score("longbench", samples, {example["id"]: example["prediction"] for example in examples})
     assert scores.metrics == close({"longbench_f1": GOLDEN["answer_f1"]["mean_f1_x100"]})
 
 

@@ -25,9 +25,9 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def retriever_of(texts: dict[str, str]) -> Retriever:
     return Retriever.build(
-        PassageText(id, one.start, one.end, text[one.start : one.end])
+        PassageText(id, passage.start, passage.end, text[passage.start : passage.end])
         for id, text in texts.items()
-        for one in split_passages(text)
+        for passage in split_passages(text)
     )
 
 

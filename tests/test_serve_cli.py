@@ -123,7 +123,7 @@ def test_the_mode_and_the_model_of_questions_that_name_none_reach_the_server(
     monkeypatch.setattr("lloco.server.listen.serve", lambda app, bound, grace: None)
     argv = ["serve", "--port", "0", "--store", str(store)]
     assert main([*argv, "--mode", "retrieval", "--model", "owner/any"]) == main(argv) == 0
-    assert [(one.mode, one.model) for one in seen] == [("retrieval", "owner/any"), ("compressed", None)]
+    assert [(item.mode, item.model) for item in seen] == [("retrieval", "owner/any"), ("compressed", None)]
     assert main([*argv, "--mode", "none"]) == 2
     assert "choose one of compressed, hybrid, full, retrieval" in " ".join(capsys.readouterr().err.split())
 

@@ -37,7 +37,7 @@ def answer_f1(compressor: AnyCompressor, samples: list[Sample], mode: str) -> fl
         PredictOptions(mode=mode, max_tokens=16, batch_size=10),
         soft_prompt_of=lambda document: next(compress_documents(compressor, [document])),
     )
-    return score("jsonl", samples, {one.id: one.text for one in predictions}).metrics["answer_f1"]
+    return score("jsonl", samples, {prediction.id: prediction.text for prediction in predictions}).metrics["answer_f1"]
 
 
 def test_it_answers_about_office_documents_from_the_text_and_from_vectors(smollm2: AnyCompressor) -> None:

@@ -377,7 +377,7 @@ def test_verify_names_every_kind_of_problem_and_repairs_what_is_garbage(store: S
         folder.mkdir(parents=True, exist_ok=True)
     orphan.write_bytes(b"x")
     temp.write_bytes(b"x")
-    garbage = {("orphan_temp", str(temp))} | {("orphan_file", str(one)) for one in (orphan, old_adapter, old_index)}
+    garbage = {("orphan_temp", str(temp))} | {("orphan_file", str(item)) for item in (orphan, old_adapter, old_index)}
     lasting = {
         ("missing_file", "document 'missing' of corpus 'c'"),
         ("row_mismatch", "document 'row' of corpus 'c'"),

@@ -145,8 +145,8 @@ def test_documents_that_are_asked_about_again_are_not_read_again(architecture: s
     def num_cached(*asked: tuple[int, int]) -> list[int]:
         prompts = ask_of(documents, *asked)
         made = engine.generate(prompts, GREEDY)
-        assert [one.token_ids for one in made] == [one.token_ids for one in alone(decoder, prompts)]
-        return [one.num_cached_tokens for one in made]
+        assert [item.token_ids for item in made] == [item.token_ids for item in alone(decoder, prompts)]
+        return [item.num_cached_tokens for item in made]
 
     assert num_cached((0, 6), (1, 3)) == [0, 0]
     assert num_cached((0, 4)) == [41]
@@ -174,12 +174,12 @@ def test_a_document_is_read_once_for_questions_that_come_together(architecture: 
     window = {"sliding_window": 8} if architecture in ("mistral", "gemma2") else {}
     decoder = tiny_decoder(tiny_model(architecture, **window))
     prompts = ask_of([soft_prompt(40), soft_prompt(25, seed=1)], *[(0, 6), (0, 3), (0, 6), (0, 2)], *[(1, 4), (1, 1)])
-    expected = [one.token_ids for one in alone(decoder, prompts)]
+    expected = [item.token_ids for item in alone(decoder, prompts)]
     read = positions_read(decoder)
     engine = StreamingEngine(decoder, max_batch_size=8, prefix_cache_bytes=cache_bytes)
     made = engine.generate(prompts, GREEDY)
-    assert [one.token_ids for one in made] == expected
-    assert [one.num_cached_tokens for one in made] == [0, 41 + 3 - 6, 41, 41 + 2 - 6, 0, 26 + 1 - 6]
+    assert [item.token_ids for item in made] == expected
+    assert [item.num_cached_tokens for item in made] == [0, 41 + 3 - 6, 41, 41 + 2 - 6, 0, 26 + 1 - 6]
     assert read == [2 * 47, 4 * 6], "the first of each document, padded, then all others' questions"
     engine.close()
 
@@ -190,7 +190,7 @@ def test_an_engine_that_keeps_nothing_shares_nothing() -> None:
     read = positions_read(decoder)
     for engine in (StreamingEngine(decoder), StreamingEngine(decoder, prefix_cache_bytes=None)):
         engine.use_prefix_cache(False)
-        assert [one.num_cached_tokens for one in engine.generate(prompts, GREEDY)] == [0, 0]
+        assert [item.num_cached_tokens for item in engine.generate(prompts, GREEDY)] == [0, 0]
         engine.close()
     assert read == [2 * 47, 2 * 47]
 
@@ -201,7 +201,7 @@ def test_without_a_limit_the_document_that_was_read_last_is_kept_and_no_other() 
     engine = embedded_engine(decoder, 4)
 
     def num_cached(*asked: tuple[int, int]) -> list[int]:
-        return [one.num_cached_tokens for one in engine.generate(ask_of(documents, *asked), GREEDY)]
+        return [item.num_cached_tokens for item in engine.generate(ask_of(documents, *asked), GREEDY)]
 
     assert num_cached((0, 6)) == [0]
     assert num_cached((0, 6), (0, 6), (1, 6)) == [41, 41, 0]
@@ -215,8 +215,8 @@ def test_a_document_that_is_cut_for_every_question_is_read_once() -> None:
     prompts = [Prompt((text[: 200 - length], torch.arange(5, 5 + length))) for length in (8, 3, 12)]
     engine = StreamingEngine(decoder, prefix_cache_bytes=None)
     made = engine.generate(prompts, GREEDY)
-    assert [one.num_cached_tokens for one in made] == [0, 188, 188]
-    assert [one.token_ids for one in made] == [one.token_ids for one in alone(decoder, prompts)]
+    assert [item.num_cached_tokens for item in made] == [0, 188, 188]
+    assert [item.token_ids for item in made] == [item.token_ids for item in alone(decoder, prompts)]
     engine.close()
 
 
@@ -284,7 +284,7 @@ def test_what_one_adapter_has_read_is_not_anothers(tmp_path: Path) -> None:
 def test_the_prefix_cache_holds_no_more_than_it_may_and_forgets_what_was_not_used() -> None:
     decoder = tiny_decoder()
     documents = [soft_prompt(20, seed=seed) for seed in range(3)]
-    prompts = [Prompt((one, torch.arange(5, 9)), num_virtual_tokens=20) for one in documents]
+    prompts = [Prompt((document, torch.arange(5, 9)), num_virtual_tokens=20) for document in documents]
     config = decoder.model.config
     one_document = 20 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
     engine = StreamingEngine(decoder, prefix_cache_bytes=2 * one_document)
@@ -294,7 +294,7 @@ def test_the_prefix_cache_holds_no_more_than_it_may_and_forgets_what_was_not_use
         assert engine._prefixes.num_bytes <= 2 * one_document
         return made.num_cached_tokens
 
-    assert [cached(place) for place in (0, 1, 0, 2, 0, 1)] == [0, 0, 20, 0, 20, 0]
+    assert [cached(index) for index in (0, 1, 0, 2, 0, 1)] == [0, 0, 20, 0, 20, 0]
     tight = StreamingEngine(decoder, prefix_cache_bytes=one_document - 1)
     assert [tight.generate([prompts[0]], GREEDY)[0].num_cached_tokens for _ in range(2)] == [0, 0]
     assert tight._prefixes.num_bytes == 0
@@ -317,7 +317,7 @@ def test_tenants_do_not_share_what_was_read_and_one_cannot_push_anothers_out() -
         return made.num_cached_tokens
 
     assert [cached(tenant, 0) for tenant in ("a", "b", "a", "b")] == [0, 0, 20, 20]
-    assert [cached("b", place) for place in (1, 2, 3, 1, 2, 3)] == [0] * 6, "b has room for two documents"
+    assert [cached("b", index) for index in (1, 2, 3, 1, 2, 3)] == [0] * 6, "b has room for two documents"
     assert (cached("a", 0), engine._prefixes.num_bytes) == (20, 3 * one_document)
     engine.close()
 

@@ -258,13 +258,13 @@ def test_squad_articles_join_the_paragraphs_of_the_official_file(tmp_path: Path)
     assert (first.id, second.id, first.references) == ("s1", "s2", ("Rome",))
     rows = [
         {
-            "id": one["id"],
+            "id": item["id"],
             "title": "Old_Rome",
             "context": text,
-            "question": one["question"],
+            "question": item["question"],
             "answers": {"text": ["Rome"]},
         }
-        for one, text in [(paragraphs[0]["qas"][0], "One."), (paragraphs[1]["qas"][0], "Two.")]
+        for item, text in [(paragraphs[0]["qas"][0], "One."), (paragraphs[1]["qas"][0], "Two.")]
     ]
     assert load_samples("squad_articles", write_lines(tmp_path / "hub.jsonl", rows)) == [first, second]
 
@@ -300,7 +300,7 @@ def test_parquet_folders_load_as_the_hub_has_them(tmp_path: Path, datasets_offli
     [sample] = load_samples("hotpotqa", tmp_path / "hub")
     assert (sample.id, sample.supporting_facts) == ("distractor-validation", (("Italy", 1),))
     assert sample.document.text == "Italy\nA land. Its capital is Rome.\n\nRome\nA city."
-    assert [one.id for one in load_samples("hotpotqa", tmp_path / "hub", split="train")] == ["distractor-train"]
+    assert [sample.id for sample in load_samples("hotpotqa", tmp_path / "hub", split="train")] == ["distractor-train"]
 
 
 def test_quality_parquet_counts_answers_from_zero(tmp_path: Path, datasets_offline: Any) -> None:
@@ -430,7 +430,9 @@ def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
 
 def test_needles_fill_the_grid_at_their_length_and_depth() -> None:
     samples = build_needles((100, 400), num_per_cell=2)
-    assert [(one.length, one.depth) for one in samples[::2]] == [(n, depth) for n in (100, 400) for depth in DEPTHS]
+    assert [(sample.length, sample.depth) for sample in samples[::2]] == [
+        (n, depth) for n in (100, 400) for depth in DEPTHS
+    ]
     assert len({sample.id for sample in samples}) == len(samples) == 40
     for sample in samples:
         text, assert_answer = sample.document.text, sample.references[0]
@@ -462,16 +464,18 @@ def test_the_recipe_of_needles_writes_a_grid_or_says_which_length_it_wants(tmp_p
 def test_needles_of_training_and_test_share_no_answer_and_a_seed_repeats() -> None:
     train = build_needles((64,), num_per_cell=60, seed=3, split="train")
     test = build_needles((64,), num_per_cell=60, seed=4, split="test")
-    assert not {one.references for one in train} & {one.references for one in test}
+    assert not {item.references for item in train} & {item.references for item in test}
     assert train == build_needles((64,), num_per_cell=60, seed=3, split="train")
-    assert [one.references for one in test] != [one.references for one in build_needles((64,), num_per_cell=60, seed=5)]
+    assert [item.references for item in test] != [
+        needle.references for needle in build_needles((64,), num_per_cell=60, seed=5)
+    ]
 
 
 def test_needles_hide_in_given_filler_that_never_holds_the_answer() -> None:
-    every = [f"An {one.references[0]} lay there." for one in build_needles((64,), num_per_cell=5)]
+    every = [f"An {needle.references[0]} lay there." for needle in build_needles((64,), num_per_cell=5)]
     filler = "First sentence here. " + " ".join(every)
     samples = build_needles((200,), filler=filler, num_per_cell=5)
-    assert all(one.document.text.count(one.references[0]) == 1 for one in samples)
+    assert all(sample.document.text.count(sample.references[0]) == 1 for sample in samples)
     assert samples[-1].document.text.startswith("First sentence here.")
 
 

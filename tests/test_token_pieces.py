@@ -136,8 +136,8 @@ def test_pieces_have_the_tokens_of_the_whole_text(name: str) -> None:
     for kind, text in texts().items():
         pieces = list(token_pieces(tokenizer, text, PIECE_LEN))
         whole = encode_text(tokenizer, text)
-        assert [one for piece in pieces for one in piece.ids] == whole.ids, kind
-        starts = [one for piece in pieces for one in piece.starts]
+        assert [item for piece in pieces for item in piece.ids] == whole.ids, kind
+        starts = [start for piece in pieces for start in piece.starts]
         assert starts == [start for start, _ in whole.spans], kind
         assert pieces[-1].num_characters == len(text)
         is_read_at_once = kind != "prose" or name == "unigram without words"

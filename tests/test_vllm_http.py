@@ -101,7 +101,9 @@ def test_keys_of_the_environment_are_shown(there: StandIn) -> None:
     keys = {"VLLM_API_KEY": "theirs", "LLOCO_GATEWAY_KEY": "ours"}
     with closing(HttpVllm(there.url, environment=keys)) as server:
         VllmServerEngine(tiny_decoder(), server)
-    assert {(one["authorization"], one["x-lloco-gateway-key"]) for one in there.headers} == {("Bearer theirs", "ours")}
+    assert {(header["authorization"], header["x-lloco-gateway-key"]) for header in there.headers} == {
+        ("Bearer theirs", "ours")
+    }
 
 
 def test_a_server_that_is_down_is_tried_again_and_then_named() -> None:
@@ -288,7 +290,7 @@ def test_what_waits_is_bounded_and_closing_cancels_or_finishes_it(server: HttpVl
         engine.submit(prompts()[2], GREEDY, events.put)
     engine.close(finish=False)
     ended = [events.get_nowait() for _ in range(2)]
-    assert [one.finish_reason for one in ended if isinstance(one, Generation)] == ["cancelled"] * 2
+    assert [item.finish_reason for item in ended if isinstance(item, Generation)] == ["cancelled"] * 2
     with pytest.raises(LlocoError, match="closed"):
         engine.generate(prompts()[:1], GREEDY)
     there.silent_seconds = 0
@@ -409,7 +411,7 @@ def test_a_decoder_that_the_server_does_not_run_is_not_read_for_every_question(
         server = HttpVllm(there.url, retry_seconds=QUICKLY)
         with serving(store, vllm=server) as site, site.http() as http:
             refused = [http.post(CHAT_URL, json=chat()) for _ in range(3)]
-            assert [error_of(one)["code"] for one in refused] == ["mismatch"] * 3
+            assert [error_of(item)["code"] for item in refused] == ["mismatch"] * 3
             assert refused[0].text == refused[2].text and "runs another model" in refused[2].text
             assert len(read) == 1
         monkeypatch.setattr(engines, "REFUSED_SECONDS", 0.0)

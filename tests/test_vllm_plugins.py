@@ -199,8 +199,8 @@ def test_json_that_cannot_be_looked_through_does_not_pass(gate: Gate) -> None:
 
 def test_until_vllm_is_ready_nobody_passes_and_health_always_does(gate: Gate) -> None:
     assert ask(Gate(), "POST", "/v1/completions", {"model": "base"}).status_code == 503
-    for one in (Gate(), gate):
-        assert ask(one, "GET", "/health").json()["by"] == "vllm"
+    for item in (Gate(), gate):
+        assert ask(item, "GET", "/health").json()["by"] == "vllm"
 
 
 def test_models_are_corpora_but_for_the_gateway(gate: Gate) -> None:

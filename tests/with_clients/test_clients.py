@@ -69,8 +69,8 @@ def test_langchain_gets_the_answer_and_counts_the_vectors_as_input(url: str, ans
 
 def test_langchain_streams_batches_and_stops(url: str, answer: str) -> None:
     model = langchain(url)
-    assert "".join(str(one.content) for one in model.stream(QUESTION)) == answer
-    assert [one.content for one in model.batch([QUESTION] * 4)] == [answer] * 4
+    assert "".join(str(item.content) for item in model.stream(QUESTION)) == answer
+    assert [item.content for item in model.batch([QUESTION] * 4)] == [answer] * 4
     chain = ChatPromptTemplate([("human", "{question}")]) | model.bind(stop=[answer[1:3]])
     assert chain.invoke({"question": QUESTION}).content == answer[:1]
 

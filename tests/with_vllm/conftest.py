@@ -46,7 +46,7 @@ def write_decoder(compressor: Path, folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Corpora `ships`, with an adapter, and `Wills`; keys for each, and for all."""
-    named = {one.name for group in ("general", "endpoint") for one in entry_points(group=f"vllm.{group}_plugins")}
+    named = {point.name for group in ("general", "endpoint") for point in entry_points(group=f"vllm.{group}_plugins")}
     assert {"lloco_adapters", "lloco_documents"} <= named, "install lloco again: its plugins are not registered"
     folder = tmp_path_factory.mktemp("served")
     # The weights of `test_vllm_engine.decoder`, whose heads are as wide as vLLM's kernels want them.

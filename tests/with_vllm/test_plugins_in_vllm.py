@@ -69,7 +69,7 @@ def test_a_part_of_a_message_names_the_document_that_is_read(served: Served, htt
     for document_id in ("lease", "voyage"):
         answer = http.post(CHAT_URL, json=naming(document_id)).json()
         message = answer["choices"][0]["message"]
-        assert [one["document_id"] for one in message["citations"]] == [document_id]
+        assert [citation["document_id"] for citation in message["citations"]] == [document_id]
         answers[document_id] = message["content"]
         assert message["content"] == embedded(served, QUESTION, document_id)
     assert answers["lease"] != answers["voyage"]
@@ -97,7 +97,7 @@ def test_adapters_are_found_in_the_store_by_their_name_alone(served: Served, htt
         http_of_all.post("/v1/completions", json={"model": model, "prompt": "Who?", "max_tokens": 8, "temperature": 0})
         for model in (name, "base")
     ]
-    assert [one.status_code for one in answers] == [200, 200]
+    assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].json()["choices"][0]["text"] != answers[1].json()["choices"][0]["text"]
     for absent in ("lloco-" + "0" * 64, "lloco-../../etc", "../ships", "ships/../Wills"):
         response = http_of_all.post("/v1/completions", json={"model": absent, "prompt": "Who?"})
@@ -145,7 +145,7 @@ def test_the_gateway_may_send_embeddings(served: Served) -> None:
 
 
 def test_a_key_sees_its_own_corpora_and_nothing_else(served: Served, http: httpx.Client) -> None:
-    assert [one["id"] for one in http.get("/v1/models").json()["data"]] == ["ships"]
+    assert [item["id"] for item in http.get("/v1/models").json()["data"]] == ["ships"]
     others, absent = (http.post(CHAT_URL, json=chat(corpus=corpus)) for corpus in ("Wills", "Never"))
     assert others.status_code == absent.status_code == 404
     assert others.text.replace("Wills", "Never") == absent.text
@@ -159,7 +159,7 @@ def test_a_key_sees_its_own_corpora_and_nothing_else(served: Served, http: httpx
             assert client.post("/v1/completions", json={"model": "base", "prompt": "Who?"}).status_code == 401
             assert client.get("/health").status_code == 200
     with served.vllm.http("key-of-all") as everything:
-        assert [one["id"] for one in everything.get("/v1/models").json()["data"]] == ["ships", "Wills", "lloco/auto"]
+        assert [item["id"] for item in everything.get("/v1/models").json()["data"]] == ["ships", "Wills", "lloco/auto"]
         assert everything.get("/metrics").status_code == 200
 
 

@@ -78,7 +78,9 @@ def generate(llm: Any, asked: Sequence[dict[str, Any]], adapters: Sequence[Any])
 
     sampling = VllmSamplingParams(max_tokens=NUM_TOKENS, temperature=0.0, ignore_eos=True, detokenize=False)
     outputs = llm.generate(asked, sampling, lora_request=list(adapters), use_tqdm=False)
-    return [tuple(one.outputs[0].token_ids) for one in outputs], [one.num_cached_tokens or 0 for one in outputs]
+    return [tuple(output.outputs[0].token_ids) for output in outputs], [
+        output.num_cached_tokens or 0 for output in outputs
+    ]
 
 
 def reference(asked: Sequence[Tensor], adapters: Sequence[Path | None]) -> Tokens:
@@ -94,7 +96,7 @@ def reference(asked: Sequence[Tensor], adapters: Sequence[Path | None]) -> Token
         SamplingParams(max_tokens=NUM_TOKENS),
         adapters=[folder and folder.name for folder in adapters],
     )
-    return [one.token_ids for one in generations]
+    return [generation.token_ids for generation in generations]
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +140,8 @@ def test_the_base_model_is_itself_beside_as_many_adapters_as_there_are_slots(llm
     tokens, _ = generate(
         llm, [{"prompt_embeds": document} for document, _ in rows], [requests[name] for _, name in rows]
     )
-    adapted = [place for place, (_, name) in enumerate(rows) if name is not None]
-    require([tokens[place] for place in adapted] == [wanted[place] for place in adapted], "adapters are wrong too")
+    adapted = [index for index, (_, name) in enumerate(rows) if name is not None]
+    require([tokens[index] for index in adapted] == [wanted[index] for index in adapted], "adapters are wrong too")
     assert tokens == wanted
 
 
@@ -168,7 +170,7 @@ def test_a_row_of_zeros_is_not_taken_for_the_first_token_of_the_vocabulary(llm: 
     """D. Why `prompt_embeds` refuses rows of zeros."""
     zeros = soft_prompt(LENGTHS[-1])
     zeros[10] = 0.0
-    is_token = [place == 10 for place in range(len(zeros))]
+    is_token = [index == 10 for index in range(len(zeros))]
     mixed = {"prompt_embeds": zeros, "prompt_token_ids": [0] * len(zeros), "prompt_is_token_ids": is_token}
     tokens, _ = generate(llm, [mixed], [None])
     token = decoder().embed(torch.tensor([0]))[0].detach()

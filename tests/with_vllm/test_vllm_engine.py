@@ -51,7 +51,7 @@ def engine(adapters: dict[str, Path]) -> VllmEngine:
 
 def uncounted(generations: Sequence[Generation]) -> list[Generation]:
     """Leave out how many positions came from the cache, which differs where answers do not."""
-    return [replace(one, num_cached_tokens=0) for one in generations]
+    return [replace(generation, num_cached_tokens=0) for generation in generations]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,8 +63,8 @@ def test_greedy_equals_the_transformers_engine_for_every_adapter_and_again_from_
     assert uncounted(engine.generate(prompts(), GREEDY, adapters=names)) == wanted
     again = engine.generate(prompts(), GREEDY, adapters=names)
     assert uncounted(again) == wanted
-    assert all(0 < one.num_cached_tokens < one.num_prompt_tokens for one in again)
-    assert len({one.token_ids for one in wanted}) > 4
+    assert all(0 < item.num_cached_tokens < item.num_prompt_tokens for item in again)
+    assert len({item.token_ids for item in wanted}) > 4
 
 
 def test_an_engine_that_is_to_keep_no_prefixes_reads_everything_again(
@@ -74,7 +74,7 @@ def test_an_engine_that_is_to_keep_no_prefixes_reads_everything_again(
     engine.use_prefix_cache(False)
     assert engine.generate(prompts(), GREEDY) == reference.generate(prompts(), GREEDY)
     engine.use_prefix_cache(True)
-    assert any(one.num_cached_tokens for one in engine.generate(prompts(), GREEDY))
+    assert any(item.num_cached_tokens for item in engine.generate(prompts(), GREEDY))
 
 
 def test_adapters_and_the_base_model_mixed_in_one_batch_equal_the_transformers_engine(
@@ -91,16 +91,16 @@ def test_stop_strings_and_eos_end_answers_as_in_the_transformers_engine(
     engine: VllmEngine, reference: TransformersEngine
 ) -> None:
     free = reference.generate(prompts(), GREEDY)
-    text = next(one.text for one in free if one.text[4:6].isascii() and len(one.text) > 8)
+    text = next(item.text for item in free if item.text[4:6].isascii() and len(item.text) > 8)
     stopped = replace(GREEDY, stop=(text[4:6], "never written"))
     wanted = reference.generate(prompts(), stopped)
     assert uncounted(engine.generate(prompts(), stopped)) == wanted
-    assert "stop" in {one.finish_reason for one in wanted}
+    assert "stop" in {item.finish_reason for item in wanted}
     config = engine.decoder.model.generation_config, reference.decoder.model.generation_config
-    eos = [one.eos_token_id for one in config]
+    eos = [item.eos_token_id for item in config]
     try:
-        for one in config:
-            one.eos_token_id = [1, free[0].token_ids[3]]
+        for item in config:
+            item.eos_token_id = [1, free[0].token_ids[3]]
         wanted = reference.generate(prompts(), GREEDY)
         assert uncounted(engine.generate(prompts(), GREEDY)) == wanted
         assert wanted[0].finish_reason == "stop"
@@ -172,7 +172,7 @@ def test_requests_of_many_threads_are_streamed_side_by_side_and_can_be_cancelled
     for _ in prompts():
         ends.get(timeout=60)
     assert uncounted([event for events in heard if isinstance(event := events[-1], Generation)]) == wanted
-    assert ["".join(map(str, events[:-1])) for events in heard] == [one.text for one in wanted]
+    assert ["".join(map(str, events[:-1])) for events in heard] == [item.text for item in wanted]
     for _ in range(10):
         cancelled: Queue[Event] = Queue()
         ticket = engine.submit(prompts()[0], replace(GREEDY, max_tokens=300), cancelled.put)

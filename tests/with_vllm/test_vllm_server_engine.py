@@ -83,7 +83,7 @@ def test_greedy_equals_the_transformers_engine_and_again_from_cached_prefixes(
     wanted = reference.generate(prompts(), GREEDY, adapters=names)
     for _ in range(2):
         assert engine.generate(prompts(), GREEDY, adapters=names) == wanted
-    assert len({one.token_ids for one in wanted}) > 4
+    assert len({item.token_ids for item in wanted}) > 4
 
 
 def test_a_seed_makes_sampling_repeatable_whoever_shares_the_batch(engine: VllmServerEngine) -> None:
