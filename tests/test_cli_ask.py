@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from lloco.answer.corpus_decoder import load_corpus_decoder
 from lloco.cli.output import Output, printable
 from lloco.engine.streaming import StreamingEngine
+from lloco.models.named import MINILM_WHEEL
 from lloco.prompts.prompt import Prompt
 from tests.command import QUICK, Run, raiser, write_lines
 from tests.corpora import LEASE, VOYAGE, save_chat_model, save_compressor
@@ -36,7 +38,7 @@ def test_ask_answers_and_says_what_it_read(filled: Run) -> None:
     assert pinned["documents"][0]["document_id"] == "lease.txt"
 
 
-def test_ask_finds_by_meaning_with_an_embedder(filled: Run, tmp_path: Path) -> None:
+def test_ask_finds_by_meaning_with_an_embedder(filled: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     argv = ["ask", "--corpus", "c", "Which vessel?", "--max-tokens", "2"]
     assert "has a word of" in filled.fails(*argv)
     embedder = save_synonym_embedder(tmp_path / "embedder")
@@ -44,7 +46,9 @@ def test_ask_finds_by_meaning_with_an_embedder(filled: Run, tmp_path: Path) -> N
     assert found["document_id"] == "voyage.md" and "brig" in found["text"]
     [found] = filled.json(*argv, "--embedder", embedder, "--retrieval", "dense", "--document", "voyage.md")["documents"]
     assert "brig" in found["text"] and found["score"] > 0.5
-    assert "it needs one" in filled.fails(*argv, "--retrieval", "dense", code=2)
+    monkeypatch.setattr("lloco.models.unpacked.MINILM_WHEEL", replace(MINILM_WHEEL, package="nowhere"))
+    monkeypatch.setenv("LLOCO_CACHE", str(tmp_path / "cache"))
+    assert "minilm is not installed" in filled.fails(*argv, "--retrieval", "dense")
     assert "words alone" in filled.fails(*argv, "--retrieval", "bm25", "--embedder", embedder, code=2)
     assert "cannot be read as a sentence-transformers or model2vec model" in filled.fails(*argv, "--embedder", tmp_path)
 

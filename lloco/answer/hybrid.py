@@ -9,12 +9,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lloco.answer.budget import TEXT_SHARE, NoRoomError, Room
+from lloco.answer.budget import NoRoomError, Room
 from lloco.answer.evidence import Evidence
 from lloco.answer.text import pack_ranked, rank_passages, read_passages
 from lloco.answer.vectors import are_whole, read_vectors
 from lloco.models.decoder import Decoder
 from lloco.store.corpus import Corpus
+
+TEXT_SHARE = 0.5
+"""Share of the budget that passages get as text; vectors get the rest."""
 
 
 def read_both(

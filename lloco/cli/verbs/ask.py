@@ -35,7 +35,7 @@ def ask(
       lloco ask --corpus contracts --document lease.pdf "Who signs?" --json
       lloco ask --corpus contracts --mode full --model HuggingFaceTB/SmolLM2-135M-Instruct "Who signs?"
       lloco ask "Which corpus has the answer to this?"
-      lloco ask --corpus contracts --embedder minishlab/potion-base-8M "Who gets the house?"
+      lloco ask --corpus contracts --embedder minilm "Who gets the house?"
     """
     if not question.strip():
         raise typer.BadParameter("the question is empty: type one in quotes")

