@@ -20,7 +20,7 @@ from lloco.documents.document import Document
 from lloco.engine.transformers_engine import TransformersEngine
 from lloco.errors import DataError, LlocoError, MismatchError
 from lloco.evals.evaluate import EvaluateOptions, evaluate
-from lloco.evals.mode import ADAPTER_SUFFIX, MODES
+from lloco.evals.mode import ADAPTER_SUFFIX, DEFAULT_MODES
 from lloco.evals.plots import needle_grid, needle_grids, write_plots
 from lloco.evals.results import ModeResult, Results, score_of
 from lloco.evals.run.log import Prediction
@@ -79,7 +79,7 @@ def needle_results() -> Results:
 
 def test_rows_are_the_modes_with_and_without_the_adapter(whole: tuple[Results, Path]) -> None:
     results, out = whole
-    modes = [f"{mode}{end}" for mode in MODES for end in ("", ADAPTER_SUFFIX)]
+    modes = [f"{mode}{end}" for mode in DEFAULT_MODES for end in ("", ADAPTER_SUFFIX)]
     assert [row.mode for row in results.rows] == modes
     assert sorted(path.name for path in (out / "predictions").glob("*.json")) == sorted(
         f"{mode}.json" for mode in modes
@@ -274,7 +274,7 @@ def test_what_cannot_be_evaluated_is_said_before_the_first_answer(adapter: Path,
             EvaluateOptions(modes=modes)
     with pytest.raises(LlocoError, match="ask for an adapter"):
         EvaluateOptions(modes=("full+adapter",))
-    assert set(EvaluateOptions().rows) == set(MODES)
+    assert EvaluateOptions().rows == DEFAULT_MODES
     assert EvaluateOptions(modes=("full+adapter", "compressed"), adapter=adapter).rows == ("full+adapter", "compressed")
 
 

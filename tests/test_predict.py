@@ -15,7 +15,12 @@ import torch
 
 from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
+from lloco.answer.budget import Room
+from lloco.answer.evidence import find_evidence
+from lloco.answer.question import Question
 from lloco.answer.text import max_words_of
+from lloco.answer.vectors import read_vectors
+from lloco.compress.run import compress_into
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.documents.document import Document
 from lloco.engine.engine import Engine, Generation, SamplingParams
@@ -30,6 +35,7 @@ from lloco.evals.run.log import Prediction
 from lloco.prompts.prompt import Prompt, build_prompt
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.prompts.template import DEFAULT_TEMPLATE, Template
+from lloco.store.store import Store
 from lloco.tasks.sample import Sample
 from lloco.tasks.wording import kind_of
 from tests.command import write_lines
@@ -147,6 +153,7 @@ def test_every_mode_reads_what_it_says(tiny: AutoCompressor, engine: Transformer
                 continue
             wanted = {
                 "compressed": [(0, budget)],
+                "compressed_head": [(0, budget)],
                 "full": [(length, 0)],
                 "truncated": [(budget, 0)],
                 "none": [(0, 0)],
@@ -268,7 +275,26 @@ def test_context_that_does_not_fit_is_cut_and_marked() -> None:
             whole = small.num_virtual_tokens(item.num_document_tokens)
             assert item.num_soft_prompt_tokens == (whole if mode == "compressed" else 0)
             assert whole > item.num_virtual_tokens
-    assert {prompt.length for prompt in engine.prompts} <= {153, 154}
+    # Text fills the room; vectors are read by whole segments of 8.
+    assert all(154 - 8 < prompt.length <= 154 for prompt in engine.prompts)
+
+
+def test_a_soft_prompt_that_does_not_fit_is_read_as_for_a_users_question(tmp_path: Path) -> None:
+    small, asked = compressor(), document(1, 60)
+    with Store(tmp_path / "store") as store:
+        corpus = store.corpus("c")
+        compress_into(corpus, [asked], small)
+        question = "Which library keeper is person 59?"
+        evidence = find_evidence(corpus, Question(question))
+        room = Room("tiny", 60, question_len=10, history_len=0, answer_len=10)
+        [vectors], _ = read_vectors(corpus, evidence, small.decoder, room)
+        soft_prompt = corpus.soft_prompt(asked.id)
+    reading = DocumentContext(asked, tiny_tokenizer(), lambda: soft_prompt, lambda: 20)
+    read = reading.context("compressed", question, room.for_vectors)
+    assert read.is_cut and torch.equal(read.soft_prompts[0], vectors)
+    head = reading.context("compressed_head", question, room.for_vectors)
+    assert head.is_cut and torch.equal(head.soft_prompts[0], soft_prompt.embeds[: room.for_vectors])
+    assert not torch.equal(vectors, head.soft_prompts[0][: len(vectors)])
 
 
 def test_a_budget_below_the_document_is_no_cut(tiny: AutoCompressor, engine: TransformersEngine) -> None:

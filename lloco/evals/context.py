@@ -17,6 +17,7 @@ from lloco.answer.text import join_pieces, max_words_of, pack_passages
 from lloco.answer.vectors import best_rows, token_starts
 from lloco.documents.document import Document
 from lloco.errors import DocumentError, MismatchError
+from lloco.evals.mode import VECTORS_ALONE
 from lloco.models.tokenize import token_ids
 from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.retrieval.passages import split_passages
@@ -76,6 +77,8 @@ class DocumentContext:
     _passages: "Passages | None" = None
     _starts: list[int] | None = None
     """The first character of every token."""
+    _stored_passages: list[PassageText] | None = None
+    """The passages that a corpus would have stored."""
 
     def __post_init__(self) -> None:
         self.token_ids = token_ids(self.tokenizer, self.document.text)
@@ -86,9 +89,11 @@ class DocumentContext:
         """Choose what to read for this question; `room` is the number of positions that context may take."""
         if mode == "none":
             return Context()
-        if mode == "compressed":
-            embeds = self.soft_prompt.embeds
-            return Context((embeds[:room],), is_cut=len(embeds) > room, num_soft_prompt_tokens=len(embeds))
+        if mode in VECTORS_ALONE:
+            embeds, is_cut = self.soft_prompt.embeds, len(self.soft_prompt.embeds) > room
+            if is_cut and mode == "compressed" and len(best := self._best_vectors(question, room)):
+                return Context((best,), is_cut=True, num_soft_prompt_tokens=len(embeds))
+            return Context((embeds[:room],), is_cut=is_cut, num_soft_prompt_tokens=len(embeds))
         if mode == "full":
             return Context(token_ids=self.token_ids[:room], is_cut=len(self.token_ids) > room)
         limit = min(self.budget, room)
@@ -98,6 +103,22 @@ class DocumentContext:
         if mode == "hybrid" and (both := self._hybrid(question, limit, is_cut)) is not None:
             return both
         return Context(token_ids=self.passages.packed(question, limit)[0], is_cut=is_cut)
+
+    def _best_vectors(self, question: str, room: int) -> Tensor:
+        """Return the vectors of the segments that hold the best passages, as they are read for a user's question."""
+        if self._stored_passages is None:
+            spans, text = split_passages(self.document.text), self.document.text
+            self._stored_passages = [
+                PassageText(self.document.id, span.start, span.end, text[span.start : span.end]) for span in spans
+            ]
+        hits = Retriever.build([]).search_within(self.document.id, self._stored_passages, question)
+        return best_rows(self.soft_prompt, self._token_starts, [Passage(hit.start, hit.end) for hit in hits], room)
+
+    @property
+    def _token_starts(self) -> list[int]:
+        if self._starts is None:
+            self._starts = token_starts(self.tokenizer, self.document.text)
+        return self._starts
 
     def _hybrid(self, question: str, limit: int, is_cut: bool) -> Context | None:
         """Read the best passages as text, and vectors: all that fit, else those of the next best passages.
@@ -109,9 +130,7 @@ class DocumentContext:
         text, others = self.passages.packed(question, share)
         vectors, room = self.soft_prompt.embeds, limit - len(text)
         if len(vectors) > room:
-            if self._starts is None:
-                self._starts = token_starts(self.tokenizer, self.document.text)
-            vectors = best_rows(self.soft_prompt, self._starts, others, room)
+            vectors = best_rows(self.soft_prompt, self._token_starts, others, room)
         if not len(vectors):
             return None
         return Context((vectors,), text, is_cut, num_soft_prompt_tokens=len(self.soft_prompt.embeds))

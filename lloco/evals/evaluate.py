@@ -21,7 +21,7 @@ from lloco.adapters.digest import adapter_digest
 from lloco.documents.document import Document
 from lloco.engine.engine import Engine
 from lloco.errors import LlocoError
-from lloco.evals.mode import ADAPTER_SUFFIX, MODES, needs_soft_prompt
+from lloco.evals.mode import ADAPTER_SUFFIX, DEFAULT_MODES, MODES, VECTORS_ALONE, needs_soft_prompt
 from lloco.evals.plots import write_plots
 from lloco.evals.predict import PredictOptions, SoftPromptOf, predict
 from lloco.evals.results import ModeResult, Results
@@ -45,7 +45,7 @@ from lloco.version import __version__
 class EvaluateOptions:
     """Which rows are made, and how."""
 
-    modes: tuple[str, ...] = MODES
+    modes: tuple[str, ...] = DEFAULT_MODES
     """Modes of reading, in the order of the rows; `MODE+adapter` reads with the adapter."""
     max_tokens: int | None = None
     """Tokens that an answer has at most; the task's own when not given."""
@@ -296,7 +296,7 @@ def _check_can_read(
 ) -> None:
     """Refuse before the first row what the last one would refuse after hours."""
     for row in options.rows:
-        is_compressed = row.removesuffix(ADAPTER_SUFFIX) == "compressed"
+        is_compressed = row.removesuffix(ADAPTER_SUFFIX) in VECTORS_ALONE
         lacks_budget = budget_of is None and needs_soft_prompt(row, options.context_budget)
         if soft_prompt_of is None and (is_compressed or lacks_budget):
             raise LlocoError(

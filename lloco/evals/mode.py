@@ -2,9 +2,13 @@
 
 from typing import Literal, TypeAlias, get_args
 
-Mode: TypeAlias = Literal["compressed", "hybrid", "full", "truncated", "none", "retrieval"]
+Mode: TypeAlias = Literal["compressed", "hybrid", "full", "truncated", "none", "retrieval", "compressed_head"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-VECTOR_MODES = ("compressed", "hybrid")
+DEFAULT_MODES = tuple(mode for mode in MODES if mode != "compressed_head")
+"""`compressed_head` differs from `compressed` only where a soft prompt does not fit: its first vectors are read."""
+VECTORS_ALONE = ("compressed", "compressed_head")
+"""Modes that read vectors and no text."""
+VECTOR_MODES = ("compressed", "hybrid", "compressed_head")
 """Modes that read a soft prompt."""
 BUDGET_MODES = ("hybrid", "truncated", "retrieval")
 """Modes that read as many tokens as the soft prompt has, unless they are given a budget."""

@@ -19,7 +19,7 @@ from lloco.documents.document import Document
 from lloco.engine.engine import Engine, SamplingParams
 from lloco.errors import DataError, LlocoError
 from lloco.evals.context import Context, DocumentContext, DocumentReading
-from lloco.evals.mode import BUDGET_MODES, MODES, VECTOR_MODES, needs_soft_prompt
+from lloco.evals.mode import BUDGET_MODES, MODES, VECTOR_MODES, VECTORS_ALONE, needs_soft_prompt
 from lloco.evals.run.log import Prediction, WorkLog
 from lloco.evals.run.settings import common_settings, digest_of, made_by
 from lloco.models.decoder import Decoder
@@ -221,7 +221,7 @@ def _question(sample: Sample, contexts: _Contexts, template: Template | None) ->
                 f"{max_tokens}, {decoder.name} reads {decoder.max_len}: no room is left for the document; lower "
                 "max_tokens or use a model with more positions"
             )
-        if options.mode == "compressed":
+        if options.mode in VECTORS_ALONE:
             room = max(room, decoder.num_vectors_beyond)
         context = document.context(options.mode, sample.question, room)
     prompt = build_prompt(

@@ -137,6 +137,7 @@ def headline(results: Results) -> str:
 
 _READ = {
     "compressed": "the virtual tokens",
+    "compressed_head": "the first virtual tokens",
     "hybrid": "virtual tokens and passages",
     "full": "the full text",
     "retrieval": "retrieved passages",

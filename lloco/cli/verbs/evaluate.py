@@ -13,7 +13,7 @@ from lloco.cli.output import Output
 from lloco.cli.results_table import results_table
 from lloco.cli.templates import adapter_template, named_template
 from lloco.cli.verb import verb
-from lloco.evals.mode import ADAPTER_SUFFIX, MODES
+from lloco.evals.mode import ADAPTER_SUFFIX, DEFAULT_MODES, MODES
 
 if TYPE_CHECKING:
     from lloco.evals.evaluate import EvaluateOptions
@@ -28,7 +28,7 @@ def evaluate(
     data: options.Data,
     modes: Annotated[
         str, typer.Option("--modes", metavar="A,B,...", help="Modes of reading; MODE+adapter reads with the adapter.")
-    ] = ",".join(MODES),
+    ] = ",".join(DEFAULT_MODES),
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for results [default: evaluate-TASK, or "
                      "evaluate-TASK-2 and so on where that holds a run with other options].")
