@@ -52,7 +52,7 @@ class AskFlags:
         typer.Option("--top-k", parser=options.at_least(1), metavar="N", help="Documents, or passages, to read."),
     ] = 1
     unit: Annotated[
-        str, options.choice("--unit", UNITS, "Read documents, or no more of them than the best passages.")
+        str, options.choice("--unit", UNITS, "Read whole documents or only the best passages.")
     ] = "document"
     mode: Annotated[
         str,

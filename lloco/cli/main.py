@@ -6,6 +6,7 @@ from io import TextIOWrapper
 
 import typer
 
+from lloco.cli.panels import PanelCommand
 from lloco.cli.threads import wait_passively
 from lloco.cli.verbs.ask import ask
 from lloco.cli.verbs.bench import bench_app
@@ -54,9 +55,9 @@ def _lloco(
 
 
 for _alone in (demo, serve):
-    app.command(no_args_is_help=False)(_alone)
+    app.command(no_args_is_help=False, cls=PanelCommand)(_alone)
 for _verb in (compress, questions, finetune, ask, chat, predict, score, evaluate, pretrain, push, pull):
-    app.command(no_args_is_help=True)(_verb)
+    app.command(no_args_is_help=True, cls=PanelCommand)(_verb)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(model_app, name="model")
 app.add_typer(import_app, name="import")

@@ -14,6 +14,10 @@ def number(flag: str, explanation: str, smallest: int = 1) -> Any:
     return typer.Option(flag, parser=options.at_least(smallest), metavar="N", help=explanation)
 
 
+def _share(flag: str, explanation: str) -> Any:
+    return typer.Option(flag, metavar="X", min=0, max=1, help=explanation)
+
+
 Validation = Annotated[
     list[Path] | None, typer.Option("--validation", metavar="FILE", help="Held-out lines with questions.")
 ]
@@ -79,14 +83,12 @@ class RecipeFlags:
     batch_tokens: Annotated[int, number("--batch-tokens", "Tokens of one step.")] = 3072
     copy_ratio: Annotated[
         float,
-        typer.Option("--copy-ratio", min=0, max=1, help="Share of the first tokens that are random, to be copied."),
+        _share("--copy-ratio", "Share of the first tokens that are random, to be copied."),
     ] = 0.5
     text_target_ratio: Annotated[
-        float, typer.Option("--text-target-ratio", min=0, max=1, help="Share of a text's tokens that are predicted.")
+        float, _share("--text-target-ratio", "Share of a text's tokens that are predicted.")
     ] = 0.25
-    repeat_ratio: Annotated[
-        float, typer.Option("--repeat-ratio", min=0, max=1, help="Share of texts that are to be repeated.")
-    ] = 0.25
+    repeat_ratio: Annotated[float, _share("--repeat-ratio", "Share of texts that are to be repeated.")] = 0.25
     ratios: Annotated[
         str | None,
         typer.Option("--ratios", metavar="R,R,...", help="Document tokens per virtual token that are learned, its own "
@@ -99,28 +101,28 @@ class RecipeFlags:
     ] = None  # fmt: skip
     text_row_ratio: Annotated[
         float,
-        typer.Option("--text-row-ratio", min=0, max=1, help="Share of compressed texts to be repeated or continued."),
+        _share("--text-row-ratio", "Share of compressed texts to be repeated or continued."),
     ] = 0.5
     reconstruction_ratio: Annotated[
         float,
-        typer.Option("--reconstruction-ratio", min=0, max=1, help="Share of compressed texts to be repeated, not "
+        _share("--reconstruction-ratio", "Share of compressed texts to be repeated, not "
                      "continued."),
     ] = 0.5  # fmt: skip
     distractor_ratio: Annotated[
-        float, typer.Option("--distractor-ratio", min=0, max=1, help="Share of questions asked with other documents.")
+        float, _share("--distractor-ratio", "Share of questions asked with other documents.")
     ] = 0.0
     not_answerable_ratio: Annotated[
         float,
-        typer.Option("--not-answerable-ratio", min=0, max=1, help="Share of contexts asked what they do not say."),
+        _share("--not-answerable-ratio", "Share of contexts asked what they do not say."),
     ] = 0.0
     distillation_ratio: Annotated[
         float | None,
-        typer.Option("--distillation-ratio", min=0, max=1, help="Weight of what the model says that reads the text "
+        _share("--distillation-ratio", "Weight of what the model says that reads the text "
                      "[default: 0.5 around a pretrained model, else 0]."),
     ] = None  # fmt: skip
-    start_fraction: Annotated[
-        float, typer.Option("--start-fraction", min=0, max=1, help="Share of documents, the shortest, to begin with.")
-    ] = 0.1
+    start_fraction: Annotated[float, _share("--start-fraction", "Share of documents, the shortest, to begin with.")] = (
+        0.1
+    )
     evaluate_every: Annotated[int, number("--evaluate-every", "Steps between measurements.")] = 250
     bf16: Annotated[
         bool | None,

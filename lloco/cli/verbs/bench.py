@@ -18,6 +18,7 @@ from lloco.cli.bench_options import (
     number,
     numbers,
 )
+from lloco.cli.panels import PanelCommand
 from lloco.cli.verb import verb
 from lloco.cli.verbs.bench_serve import serve
 
@@ -33,7 +34,7 @@ bench_app = typer.Typer(
 )
 
 
-@bench_app.command("latency", no_args_is_help=False)
+@bench_app.command("latency", cls=PanelCommand, no_args_is_help=False)
 @verb(kept=NOTHING)
 def latency(
     *,
@@ -65,7 +66,7 @@ def latency(
     finish(results, flags)
 
 
-@bench_app.command("compress", no_args_is_help=False)
+@bench_app.command("compress", cls=PanelCommand, no_args_is_help=False)
 @verb(kept=NOTHING)
 def compress(
     *,
@@ -85,7 +86,7 @@ def compress(
     repeats: Repeats = 2,
     flags: RunFlags,
 ) -> None:
-    """Speed and memory of compressing: in batches, and naively one by one with all that a pass makes.
+    """Speed and memory of compressing: in batches, and in a naive one-at-a-time loop.
 
     \b
     Examples:
@@ -122,7 +123,7 @@ def compress(
     finish(results, flags)
 
 
-@bench_app.command("finetune", no_args_is_help=False)
+@bench_app.command("finetune", cls=PanelCommand, no_args_is_help=False)
 @verb(kept=NOTHING)
 def finetune(
     *,
@@ -159,4 +160,4 @@ def finetune(
     finish(results, flags)
 
 
-bench_app.command("serve", no_args_is_help=False)(serve)
+bench_app.command("serve", cls=PanelCommand, no_args_is_help=False)(serve)

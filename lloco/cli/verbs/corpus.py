@@ -8,6 +8,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output, table_text
+from lloco.cli.panels import PanelCommand
 from lloco.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ NameFlag = Annotated[str | None, typer.Option("--corpus", metavar="NAME", help="
 NOTHING = "nothing was changed"
 
 
-@corpus_app.command("list")
+@corpus_app.command("list", cls=PanelCommand)
 @verb(kept=NOTHING)
 def list_corpora(store: options.StorePath = None, is_json: options.Json = False, quiet: options.Quiet = False) -> None:
     """List the corpora of the store.
@@ -63,7 +64,7 @@ def list_corpora(store: options.StorePath = None, is_json: options.Json = False,
     Output(is_json, quiet).result({"store": path, "corpora": [asdict(summary) for summary in found]}, text)
 
 
-@corpus_app.command("show", no_args_is_help=True)
+@corpus_app.command("show", cls=PanelCommand, no_args_is_help=True)
 @verb(kept=NOTHING)
 def show(
     name: Name = None,
@@ -109,7 +110,7 @@ def _documents_text(summary: "CorpusSummary", documents: "list[StoredDocument]",
     return table_text(title, ["document", "title", "tokens", "virtual tokens", "ratio", "dtype"], rows, num_left=2)
 
 
-@corpus_app.command("remove", no_args_is_help=True)
+@corpus_app.command("remove", cls=PanelCommand, no_args_is_help=True)
 @verb(kept="what was removed before is gone, the rest is kept")
 def remove(
     name: Name = None,
@@ -148,7 +149,7 @@ def remove(
     Output(is_json, quiet).result(values, f"removed {what}")
 
 
-@corpus_app.command("verify")
+@corpus_app.command("verify", cls=PanelCommand)
 @verb(kept=NOTHING)
 def verify(
     repair: Annotated[
@@ -185,7 +186,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@corpus_app.command("export", no_args_is_help=True)
+@corpus_app.command("export", cls=PanelCommand, no_args_is_help=True)
 @verb(kept="nothing of the export is left")
 def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to make; it must not exist.")],
@@ -213,7 +214,7 @@ def export(
     Output(is_json, quiet).result(values, f"{num_documents:,} documents of corpus {found.name} in {out}")
 
 
-@corpus_app.command("import", no_args_is_help=True)
+@corpus_app.command("import", cls=PanelCommand, no_args_is_help=True)
 @verb(kept="the documents imported so far are in the store; the same command goes on from there")
 def import_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `lloco corpus export` wrote.")],

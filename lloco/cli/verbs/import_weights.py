@@ -8,6 +8,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output
+from lloco.cli.panels import PanelCommand
 from lloco.cli.templates import named_template
 from lloco.cli.verb import verb
 from lloco.errors import DocumentError
@@ -31,7 +32,7 @@ import_app = typer.Typer(
 Source = Annotated[str, typer.Argument(metavar="DIR|ID", help="Folder, or hub id such as owner/name.")]
 
 
-@import_app.command("autocompressor", no_args_is_help=True)
+@import_app.command("autocompressor", cls=PanelCommand, no_args_is_help=True)
 @verb(kept="nothing of the new folder is left")
 def import_compressor(
     source: Source,
@@ -58,7 +59,7 @@ def import_compressor(
     output.say(f"next: lloco compress docs/ --corpus mine --compressor {out}")
 
 
-@import_app.command("icae", no_args_is_help=True)
+@import_app.command("icae", cls=PanelCommand, no_args_is_help=True)
 @verb(kept="nothing of the new folder is left")
 def import_icae_weights(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Published ICAE v2 weights, a .safetensors file.")],
@@ -82,7 +83,7 @@ def import_icae_weights(
     output.say(f"next: lloco compress docs/ --corpus mine --compressor {out}\nand to ask: --template icae")
 
 
-@import_app.command("adapter", no_args_is_help=True)
+@import_app.command("adapter", cls=PanelCommand, no_args_is_help=True)
 @verb(kept="nothing of the new folder is left; the corpus's adapter is as it was")
 def import_lora(
     source: Source,
@@ -127,7 +128,7 @@ def import_lora(
     output.say(f'next: lloco ask --corpus {corpus or "mine"} --adapter {folder} "your question"')
 
 
-@import_app.command("embeddings", no_args_is_help=True)
+@import_app.command("embeddings", cls=PanelCommand, no_args_is_help=True)
 @verb(kept="the documents imported so far are in the store; the same command goes on from there")
 def import_vectors(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .pth dict from document id to vectors.")],
@@ -142,7 +143,7 @@ def import_vectors(
         list[Path] | None, typer.Option("--documents", metavar="PATH", help="Texts with the same ids; repeat.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option("--task", help="--data is this task's: its documents bring the texts.")
+        str | None, typer.Option("--task", metavar="NAME", help="--data is this task's: its documents bring the texts.")
     ] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="FILE", help="Task data with the texts.")] = None,
     store: options.StorePath = None,

@@ -11,6 +11,7 @@ import typer
 
 from lloco.cli import options
 from lloco.cli.output import Output, table_text
+from lloco.cli.panels import PanelCommand
 from lloco.cli.verb import verb
 from lloco.errors import CheckpointError
 from lloco.models.converted import cache_folder, converted_folder, converted_origins, damage_of, is_usable
@@ -63,7 +64,7 @@ class ModelRow:
     """What gets it ready, where that is not done."""
 
 
-@model_app.command("list")
+@model_app.command("list", cls=PanelCommand)
 @verb(kept="nothing was changed")
 def list_models(
     verify: Annotated[
@@ -96,7 +97,7 @@ def list_models(
         raise typer.Exit(1)
 
 
-@model_app.command("fetch", no_args_is_help=True)
+@model_app.command("fetch", cls=PanelCommand, no_args_is_help=True)
 @verb(kept="nothing half-written is left; the same command begins again")
 def fetch(
     name: Annotated[
