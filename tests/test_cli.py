@@ -75,7 +75,7 @@ def test_help_of_every_verb_has_an_example(run: Run) -> None:
 def test_help_stands_in_panels_with_a_verbs_own_flags_first(run: Run) -> None:
     assert run("pretrain", "--help") == 0
     heads = re.findall(r"^([A-Z][\w ]+):$", run.out, re.MULTILINE)
-    assert heads == ["Examples", "Options", "Input", "Model", "Around a pretrained model", "Output"]
+    assert heads == ["Options", "Input", "Model", "Around a pretrained model", "Output"]
     around = run.out.partition("Around a pretrained model:")[2].partition("Output:")[0]
     assert "--reader-lora-r" in around and "--json" not in around
 
