@@ -14,6 +14,8 @@ from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.answer.answer import Answer
 from lloco.answer.ask import ask
 from lloco.answer.budget import NoRoomError
+from lloco.answer.evidence import find_evidence
+from lloco.answer.question import Question
 from lloco.answer.vectors import rows_of_segments, segments_of_span, token_starts
 from lloco.compress.run import compress_into
 from lloco.compressors.compressor import CompressOptions, Compressor
@@ -72,6 +74,16 @@ def test_the_question_finds_its_document_and_cites_the_passage(corpus: Corpus, c
     assert answer.num_document_tokens == stored.num_tokens
     assert answer.num_virtual_tokens == stored.num_virtual_tokens
     assert (answer.num_context_tokens, answer.is_whole, answer.adapter) == (0, True, None)
+
+
+def test_copies_of_a_document_or_passage_are_read_once(corpus: Corpus, compressor: Compressor) -> None:
+    lease, voyage = lease_and_voyage()
+    copies = [replace(voyage, id=f"copy-{number}") for number in range(5)]
+    compress_into(corpus, copies, compressor)
+    for unit in ("document", "passage"):
+        asked = Question("Who was master of the Petrel, and who signs the lease?", top_k=2, unit=unit)
+        read = [found.document.text for found in find_evidence(corpus, asked)]
+        assert sorted(read) == sorted([lease.text, voyage.text]), unit
 
 
 def test_a_citation_tells_the_page_of_a_document_that_has_pages(tmp_path: Path, compressor: Compressor) -> None:

@@ -4,6 +4,7 @@ How much of it fits a decoder is the business of `vectors` and `text`. Knows not
 answers.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lloco.answer.question import Question, Unit
@@ -59,17 +60,36 @@ def find_evidence(corpus: Corpus, question: Question, retriever: Retriever | Non
 
 
 def _best_documents(corpus: Corpus, retriever: Retriever, question: str, top_k: int) -> list[Evidence]:
+    documents = {}
+
+    def digest_of(hit: Hit) -> str:
+        documents[hit.document_id] = document = corpus.document(hit.document_id)
+        return document.digest
+
     return [
-        Evidence(corpus.document(hit.document_id), _hits_within(corpus, retriever, hit.document_id, question))
-        for hit in retriever.search_documents(question, top_k)
+        Evidence(documents[hit.document_id], _hits_within(corpus, retriever, hit.document_id, question))
+        for hit in _without_copies(lambda limit: retriever.search_documents(question, limit), digest_of, top_k)
     ]
 
 
 def _best_passages(corpus: Corpus, retriever: Retriever, question: str, top_k: int) -> list[Evidence]:
     of_document: dict[str, list[Hit]] = {}
-    for hit in retriever.search(question, top_k):
+    for hit in _without_copies(lambda limit: retriever.search(question, limit), lambda hit: hit.text, top_k):
         of_document.setdefault(hit.document_id, []).append(hit)
     return [Evidence(corpus.document(id), tuple(hits), "passage") for id, hits in of_document.items()]
+
+
+def _without_copies(search: Callable[[int], Sequence[Hit]], text_of: Callable[[Hit], str], top_k: int) -> list[Hit]:
+    """Return the first hits of `top_k` different texts: a second copy has nothing more to say, and takes room."""
+    limit = top_k
+    while True:
+        hits = search(limit)
+        firsts: dict[str, Hit] = {}
+        for hit in hits:
+            firsts.setdefault(text_of(hit), hit)
+        if len(firsts) >= top_k or len(hits) < limit:
+            return [*firsts.values()][:top_k]
+        limit *= 2
 
 
 def _hits_within(corpus: Corpus, retriever: Retriever, id: str, question: str) -> tuple[Hit, ...]:

@@ -51,9 +51,9 @@ class AskFlags:
         int,
         typer.Option("--top-k", parser=options.at_least(1), metavar="N", help="Documents, or passages, to read."),
     ] = 1
-    unit: Annotated[
-        str, options.choice("--unit", UNITS, "Read whole documents or only the best passages.")
-    ] = "document"
+    unit: Annotated[str, options.choice("--unit", UNITS, "Read whole documents or only the best passages.")] = (
+        "document"
+    )
     mode: Annotated[
         str,
         options.choice(
