@@ -6,12 +6,15 @@ answers.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lloco.answer.question import Question, Unit
 from lloco.errors import LlocoError
-from lloco.retrieval.retriever import Hit, NothingFoundError, Retriever
+from lloco.retrieval.retriever import DocumentHit, Hit, NothingFoundError, Retriever
 from lloco.store.corpus import Corpus
 from lloco.store.rows import StoredDocument
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def find_evidence(corpus: Corpus, question: Question, retriever: Retriever | Non
 def _best_documents(corpus: Corpus, retriever: Retriever, question: str, top_k: int) -> list[Evidence]:
     documents = {}
 
-    def digest_of(hit: Hit) -> str:
+    def digest_of(hit: DocumentHit) -> str:
         documents[hit.document_id] = document = corpus.document(hit.document_id)
         return document.digest
 
@@ -79,12 +82,14 @@ def _best_passages(corpus: Corpus, retriever: Retriever, question: str, top_k: i
     return [Evidence(corpus.document(id), tuple(hits), "passage") for id, hits in of_document.items()]
 
 
-def _without_copies(search: Callable[[int], Sequence[Hit]], text_of: Callable[[Hit], str], top_k: int) -> list[Hit]:
+def _without_copies(
+    search: Callable[[int], Sequence[_Found]], text_of: Callable[[_Found], str], top_k: int
+) -> list[_Found]:
     """Return the first hits of `top_k` different texts: a second copy has nothing more to say, and takes room."""
     limit = top_k
     while True:
         hits = search(limit)
-        firsts: dict[str, Hit] = {}
+        firsts: dict[str, _Found] = {}
         for hit in hits:
             firsts.setdefault(text_of(hit), hit)
         if len(firsts) >= top_k or len(hits) < limit:
