@@ -22,7 +22,8 @@ def test_every_route_but_health_wants_a_key(locked: Site) -> None:
     routes = [
         *(("GET", path) for path in ("/v1/models", "/v1/models/ships", "/v1/corpora", "/v1/corpora/ships", "/metrics")),
         *(("GET", path) for path in ("/v1/documents?corpus=ships", "/v1/documents/ships/lease")),
-        *(("POST", path) for path in (CHAT_URL, "/v1/completions", "/v1/corpora", "/v1/documents")),
+        *(("POST", path) for path in (CHAT_URL, "/v1/completions", "/v1/responses")),
+        *(("POST", path) for path in ("/v1/corpora", "/v1/documents")),
         ("PUT", "/v1/documents/ships/lease"),
         *(("DELETE", path) for path in ("/v1/documents/ships/lease", "/v1/corpora/ships")),
     ]
@@ -63,6 +64,7 @@ def test_a_key_sees_its_own_corpora_alone_and_others_look_like_none(locked: Site
             ("PUT", "/v1/documents/{}/will", {"text": "x"}),
             ("POST", "/v1/documents", {"corpus": "{}", "id": "x", "text": "x"}),
             ("POST", CHAT_URL, chat("Who has the clock?", "{}")),
+            ("POST", "/v1/responses", {"model": "{}", "input": "Who has the clock?"}),
             ("POST", "/v1/corpora", {"name": "{}"}),
         ):
             for name in ("Wills", "wills"):

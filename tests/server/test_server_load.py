@@ -80,12 +80,21 @@ def tokens_written(http: httpx.Client) -> float:
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
-def test_a_client_that_goes_away_ends_its_generation(site: Site, http: httpx.Client, is_stream: bool) -> None:
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (CHAT_URL, chat(max_tokens=LONG)),
+        ("/v1/responses", {"model": "ships", "input": QUESTION, "max_output_tokens": LONG}),
+    ],
+)
+def test_a_client_that_goes_away_ends_its_generation(
+    site: Site, http: httpx.Client, is_stream: bool, path: str, asked: dict[str, Any]
+) -> None:
     before = tokens_written(http)
-    body = json.dumps(chat(max_tokens=LONG, stream=is_stream)).encode()
+    body = json.dumps({**asked, "stream": is_stream}).encode()
     host, port = site.url.removeprefix("http://").split(":")
     with closing(socket.create_connection((host, int(port)))) as raw:
-        head = f"POST {CHAT_URL} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
         raw.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         wait_until(lambda: site.service.engines.num_running > 0)
     wait_until(lambda: tokens_written(http) > before and not site.service.engines.num_running)

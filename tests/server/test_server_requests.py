@@ -55,7 +55,7 @@ def test_who_asks_and_what_for_changes_no_answer(http: httpx.Client) -> None:
         ({"messages": [{"role": "user", "content": "  "}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": "x", "name": "y"}]}, "messages[0].name"),
+        ({"messages": [{"role": "user", "content": "x", "name": 7}]}, "messages[0].name"),
         (
             {"messages": [{"role": "user", "content": [{"type": "file", "text": "x"}]}]},
             "messages[0].content[0].type",

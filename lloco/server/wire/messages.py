@@ -12,7 +12,7 @@ from lloco.prompts.prompt import History
 from lloco.server.errors import ApiError
 from lloco.server.wire.body import Wire
 
-_MAY_BE_EMPTY = frozenset({"name", "refusal", "audio", "function_call", "tool_calls", "annotations"})
+_MAY_BE_EMPTY = frozenset({"refusal", "audio", "function_call", "tool_calls", "annotations"})
 """Fields that clients send back with an answer although there is nothing in them."""
 
 
@@ -40,6 +40,8 @@ class Message(Wire):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[list[Part], BeforeValidator(_as_parts)]
+    name: str | None = None
+    """Who speaks; not read: no wording has a place for it, and no adapter was trained on any."""
     citations: list[Any] | None = None
     """What an answer was read from, which the client sends back with it; not read."""
 
@@ -61,8 +63,8 @@ class Message(Wire):
         return [part.document_id for part in self.content if part.document_id is not None]
 
 
-def read_conversation(messages: Sequence[Message]) -> tuple[str, History]:
-    """Return the question and what was said before it.
+def read_conversation(messages: Sequence[Message], field: str = "messages") -> tuple[str, History]:
+    """Return the question and what was said before it; `field` is what the request calls the messages.
 
     Raises:
         ApiError: the last message is not the user's, there is no question in it, or an order that has no place.
@@ -78,17 +80,17 @@ def read_conversation(messages: Sequence[Message]) -> tuple[str, History]:
             turns[-1] = (turns[-1][0], message.text)
         else:
             order = "system messages, then the user's with an answer to each, the question last"
-            raise _refused(place, f"{order} were wanted, here came {message.role!r}: leave it out")
+            raise _refused(field, place, f"{order} were wanted, here came {message.role!r}: leave it out")
     if not messages or messages[-1].role != "user":
-        raise _refused(len(messages) - 1, "the user's question was wanted as the last message: add it")
+        raise _refused(field, len(messages) - 1, "the user's question was wanted as the last message: add it")
     question, _ = turns.pop()
     if not question.strip():
-        param = f"messages[{len(messages) - 1}].content"
+        param = f"{field}[{len(messages) - 1}].content"
         raise ApiError(400, f"{param}: a question was wanted, it is empty", param=param)
     return question, History("\n".join(one.text for one in messages[:num_first]), tuple(turns))
 
 
-def named_document(messages: Sequence[Message]) -> str | None:
+def named_document(messages: Sequence[Message], field: str = "messages") -> str | None:
     """Return the document that the question names; None where it names none.
 
     Raises:
@@ -97,13 +99,13 @@ def named_document(messages: Sequence[Message]) -> str | None:
     for place, message in enumerate(messages):
         ids = message.document_ids
         if ids and (place + 1 < len(messages) or len(ids) > 1):
-            param = f"messages[{place}].content"
+            param = f"{field}[{place}].content"
             raise ApiError(
                 400, f"{param}: one document part was wanted, in the last message: send no other", param=param
             )
     return next(iter(messages[-1].document_ids), None) if messages else None
 
 
-def _refused(place: int, message: str) -> ApiError:
-    param = f"messages[{place}].role" if place >= 0 else "messages"
+def _refused(field: str, place: int, message: str) -> ApiError:
+    param = f"{field}[{place}].role" if place >= 0 else field
     return ApiError(400, f"{param}: {message}", param=param)
