@@ -29,8 +29,8 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="lloco", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.service = service
     app.add_middleware(CountRequests, metrics=service.metrics)
-    for one in (router, completions.router, responses.router, corpora.router, documents.router, page.router):
-        app.include_router(one)
+    for routes in (router, completions.router, responses.router, corpora.router, documents.router, page.router):
+        app.include_router(routes)
     install_error_handlers(app)
     app.add_exception_handler(RequestValidationError, _invalid_query)
     return app

@@ -74,7 +74,7 @@ class ApiError(Exception):
 
 def not_found(what: str, advice: str, *, param: str, code: str) -> ApiError:
     """Say that something is not there; the same words where it is there and belongs to another key."""
-    return ApiError(404, f"{what} was wanted, there is none that you can use: {advice}", param=param, code=code)
+    return ApiError(404, f"{what} does not exist, or this key may not use it: {advice}", param=param, code=code)
 
 
 def as_api_error(error: Exception, fields: QuestionFields = CHAT_FIELDS) -> ApiError:
@@ -85,9 +85,7 @@ def as_api_error(error: Exception, fields: QuestionFields = CHAT_FIELDS) -> ApiE
         return ApiError(429, str(error), code="queue_full", headers={"retry-after": "1"})
     if isinstance(error, EngineUnavailableError):
         LOG.error("%s", error)
-        message = (
-            "what generates the answers cannot be used now: try again later, or ask the operator, whose log says why"
-        )
+        message = "the engine cannot be used now: try again later, or ask the operator, whose log has the cause"
         return ApiError(503, message, code="engine_unavailable", headers={"retry-after": "5"})
     if isinstance(error, NothingFoundError):
         message = (
@@ -121,7 +119,8 @@ def as_api_error(error: Exception, fields: QuestionFields = CHAT_FIELDS) -> ApiE
 
 def _http_message(error: HTTPException) -> str:
     if error.status_code == 404:
-        return "there is nothing at this address: the paths begin with /v1/models, /v1/chat/completions, /v1/corpora"
+        paths = "/v1/models, /v1/chat/completions, /v1/responses, /v1/corpora"
+        return f"there is nothing at this address: the paths begin with {paths}"
     return f"{error.detail}: see the documentation of lloco serve"
 
 

@@ -87,9 +87,9 @@ def test_a_question_that_finds_nothing_is_searched_for_with_the_earlier_ones(cli
     with pytest.raises(openai.BadRequestError, match="no document"):
         ask(client, vague)
     made = ask(client, ASKED, ANSWERED, vague)
-    assert [one["document_id"] for one in made.choices[0].message.citations] == ["voyage"]
+    assert [cited["document_id"] for cited in made.choices[0].message.citations] == ["voyage"]
     other = ask(client, ASKED, ANSWERED, {"role": "user", "content": "Who signed the lease?"})
-    assert [one["document_id"] for one in other.choices[0].message.citations] == ["lease"]
+    assert [cited["document_id"] for cited in other.choices[0].message.citations] == ["lease"]
 
 
 @pytest.mark.parametrize(

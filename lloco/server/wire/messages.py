@@ -50,7 +50,7 @@ class Message(Wire):
     def _without_what_is_empty(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
-        return {name: one for name, one in value.items() if name not in _MAY_BE_EMPTY or one not in (None, [])}
+        return {name: field for name, field in value.items() if name not in _MAY_BE_EMPTY or field not in (None, [])}
 
     @property
     def text(self) -> str:
@@ -67,27 +67,29 @@ def read_conversation(messages: Sequence[Message], field: str = "messages") -> t
     """Return the question and what was said before it; `field` is what the request calls the messages.
 
     Raises:
-        ApiError: the last message is not the user's, there is no question in it, or an order that has no place.
+        ApiError: the last message is not the user's, there is no question in it, or the order is another.
     """
     num_first = 0
     while num_first < len(messages) and messages[num_first].role in ("system", "developer"):
         num_first += 1
     turns: list[tuple[str, str]] = []
-    for place, message in enumerate(messages[num_first:], start=num_first):
+    for index, message in enumerate(messages[num_first:], start=num_first):
         if message.role == "user":
             turns.append((message.text, ""))
         elif message.role == "assistant" and turns and not turns[-1][1]:
             turns[-1] = (turns[-1][0], message.text)
         else:
-            order = "system messages, then the user's with an answer to each, the question last"
-            raise _refused(field, place, f"{order} were wanted, here came {message.role!r}: leave it out")
-    if not messages or messages[-1].role != "user":
-        raise _refused(field, len(messages) - 1, "the user's question was wanted as the last message: add it")
+            order = "send system messages first, then the user's, each with its answer, and the question last"
+            raise _refused(field, index, f"must not be {message.role!r} here: {order}")
+    if not messages:
+        raise ApiError(400, f"{field} is empty: send the user's question", param=field)
+    if messages[-1].role != "user":
+        raise _refused(field, len(messages) - 1, "must be 'user' in the last message: end with the question")
     question, _ = turns.pop()
     if not question.strip():
         param = f"{field}[{len(messages) - 1}].content"
-        raise ApiError(400, f"{param}: a question was wanted, it is empty", param=param)
-    return question, History("\n".join(one.text for one in messages[:num_first]), tuple(turns))
+        raise ApiError(400, f"{param} is empty: write a question", param=param)
+    return question, History("\n".join(message.text for message in messages[:num_first]), tuple(turns))
 
 
 def named_document(messages: Sequence[Message], field: str = "messages") -> str | None:
@@ -96,16 +98,16 @@ def named_document(messages: Sequence[Message], field: str = "messages") -> str 
     Raises:
         ApiError: another message names one, or the question names several.
     """
-    for place, message in enumerate(messages):
+    for index, message in enumerate(messages):
         ids = message.document_ids
-        if ids and (place + 1 < len(messages) or len(ids) > 1):
-            param = f"{field}[{place}].content"
+        if ids and (index + 1 < len(messages) or len(ids) > 1):
+            param = f"{field}[{index}].content"
             raise ApiError(
-                400, f"{param}: one document part was wanted, in the last message: send no other", param=param
+                400, f"{param} must not name this document: send one document part, in the last message", param=param
             )
     return next(iter(messages[-1].document_ids), None) if messages else None
 
 
-def _refused(field: str, place: int, message: str) -> ApiError:
-    param = f"{field}[{place}].role" if place >= 0 else field
-    return ApiError(400, f"{param}: {message}", param=param)
+def _refused(field: str, index: int, message: str) -> ApiError:
+    param = f"{field}[{index}].role"
+    return ApiError(400, f"{param} {message}", param=param)

@@ -154,10 +154,10 @@ class CompletionsBody(QuestionBody):
     def sampling(self) -> SamplingParams:
         """Return how the answer is to be generated; greedy unless a temperature was sent."""
         if self.stream_options is not None and not self.stream:
-            raise ApiError(400, "stream_options came without stream: leave them out", param="stream_options")
+            raise ApiError(400, "stream_options needs stream: leave it out, or send stream", param="stream_options")
         stop = tuple(self.stop or ())
         if len(stop) > MAX_STOPS or "" in stop:
-            raise ApiError(400, f"stop: up to {MAX_STOPS} strings that are not empty were wanted", param="stop")
+            raise ApiError(400, f"stop must be at most {MAX_STOPS} strings, none of them empty", param="stop")
         return SamplingParams(
             max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS,
             temperature=self.temperature or 0.0,
@@ -185,7 +185,7 @@ class ChatRequest(CompletionsBody):
         return self.options_with(named_document(self.messages))
 
     def sampling(self) -> SamplingParams:
-        """Return how the answer is to be generated. Raises `ApiError` where two lengths came."""
+        """Return how the answer is to be generated. Raises `ApiError` where two lengths were sent."""
         if self.max_completion_tokens is not None:
             if self.max_tokens not in (None, self.max_completion_tokens):
                 raise ApiError(400, "max_tokens and max_completion_tokens differ: send one", param="max_tokens")
@@ -205,7 +205,7 @@ class CompletionRequest(CompletionsBody):
     def conversation(self) -> tuple[str, History]:
         """Return the prompt; nothing was said before it."""
         if not self.prompt[0].strip():
-            raise ApiError(400, "prompt: a question was wanted, it is empty", param="prompt")
+            raise ApiError(400, "prompt is empty: write a question", param="prompt")
         return self.prompt[0], NO_HISTORY
 
 
@@ -232,10 +232,10 @@ class NewDocument(DocumentText):
 def parse_id(id: str) -> str:
     """Return a new document's id. Raises `ApiError` 400 for one that could pass for a path out of a folder."""
     parts = id.split("/")
-    if not id.isprintable() or len(id) > 512 or "\\" in id or any(one.strip() in ("", ".", "..") for one in parts):
+    if not id.isprintable() or len(id) > 512 or "\\" in id or any(part.strip() in ("", ".", "..") for part in parts):
         raise ApiError(
             400,
-            "id: up to 512 printable characters were wanted, with parts between slashes that are not empty, . or ..",
+            "id must have at most 512 printable characters, and no part between slashes that is empty, . or ..",
             param="id",
         )
     return id
