@@ -55,7 +55,7 @@ $(VLLM_STAMP): pyproject.toml $(wildcard $(VLLM_FILES)/*.txt)
 test-vllm: $(VLLM_STAMP)
 	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm
 
-# LangChain and LlamaIndex want an openai older than the tests' own, so they get an environment of their own: 360 MB.
+# LangChain, LlamaIndex and openai-agents want an openai older than the tests' own, so they get an environment of their own: 390 MB.
 $(CLIENTS_STAMP): $(CLIENTS)/requirements.txt
 	test -x $(CLIENTS_VENV)/bin/python || $(PYTHON) -m venv $(CLIENTS_VENV)
 	$(CLIENTS_VENV)/bin/python -m pip install --quiet $(PIP_ARGS) -r $(CLIENTS)/requirements.txt

@@ -62,15 +62,15 @@ class Access:
         digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).hexdigest()
         found = [known for known in self.keys if hmac.compare_digest(known, digest)]
         if scheme.lower() != "bearer" or not found:
-            came = "none came" if not authorization else "the one that came is not known here"
+            wrong = "must hold an API key" if not authorization else "holds an unknown API key"
             raise ApiError(
                 401,
-                f"an API key was wanted in the header Authorization: Bearer KEY, {came}: ask the operator for one",
+                f"the header Authorization: Bearer KEY {wrong}: ask the operator for a key",
                 code="invalid_api_key",
                 headers={"www-authenticate": "Bearer"},
             )
         own = self.keys[found[0]]
-        both = [one for one in (own, self.served) if one is not None]
+        both = [names for names in (own, self.served) if names is not None]
         corpora = frozenset.intersection(*both) if both else None
         reads_metrics = own is None or found[0] in self.metrics_keys
         return Grant(found[0][:12], corpora, tenant=found[0], reads_metrics=reads_metrics)
@@ -79,7 +79,7 @@ class Access:
         """Raise `ApiError` 403 for a request that another site's page made in a browser."""
         name, of_page = _split(f"//{host}", "Host").hostname or "", _split(origin or "", "Origin").netloc
         if self.is_loopback and self.keys is None and not is_loopback(name):
-            raise ApiError(403, "this server answers to localhost alone, the request came under another name")
+            raise ApiError(403, "this server answers requests to localhost alone: use that name")
         if origin is not None and of_page.lower() != host.lower():
             raise ApiError(403, "a page of another site made this request: send it from a program, without Origin")
 
@@ -88,7 +88,7 @@ def _split(address: str, header: str) -> SplitResult:
     try:
         return urlsplit(address)
     except ValueError:
-        raise ApiError(400, f"an address was wanted in the header {header}, none that can be read came") from None
+        raise ApiError(400, f"the header {header} must be a valid address: correct it") from None
 
 
 def is_loopback(host: str) -> bool:
@@ -108,9 +108,9 @@ def load_access(path: Path, served: frozenset[str] | None = None, *, is_loopback
     try:
         values = read_value(path)
     except DataError as error:
-        raise DataError(f"a file of API keys was wanted: {error}; write {EXAMPLE}") from error
+        raise DataError(f"the API keys cannot be read: {error}; write {EXAMPLE}") from error
     if not isinstance(values, dict) or not values:
-        raise DataError(f"API keys were wanted in {path}, it holds no object with any: write {EXAMPLE}")
+        raise DataError(f"{path} must be a JSON object with at least one API key: write {EXAMPLE}")
     keys: dict[str, frozenset[str] | None] = {}
     metrics_keys = set()
     for number, (key, corpora) in enumerate(values.items(), start=1):
@@ -128,7 +128,7 @@ def _check_key(path: Path, number: int, key: str, corpora: object) -> None:
         raise DataError(f"key {number} of {path} must be ASCII characters without spaces: write {EXAMPLE}")
     if corpora in (ALL, METRICS):
         return
-    if not isinstance(corpora, list) or not all(isinstance(one, str) for one in corpora):
+    if not isinstance(corpora, list) or not all(isinstance(name, str) for name in corpora):
         raise DataError(f'key {number} of {path} must have a list of corpora, "*" or "metrics": write {EXAMPLE}')
     for name in corpora:
         if not re.fullmatch(NAME_PATTERN, name):
@@ -139,6 +139,6 @@ def check_exposure(host: str, has_keys: bool, is_open: bool) -> None:
     """Raise `LlocoError` where other machines would reach a server that asks for no key."""
     if not has_keys and not is_open and not is_loopback(host):
         raise LlocoError(
-            f"other machines reach {host} and no --api-key-file was given: give one, or serve on 127.0.0.1, or say "
+            f"other machines can reach {host}, so it needs an --api-key-file: give one, or serve on 127.0.0.1, or say "
             "--no-auth to let everybody read, add and delete"
         )

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from lloco.server.errors import ApiError, error_response, install_error_handlers
 from lloco.server.metrics import CountRequests
-from lloco.server.routes import completions, corpora, documents, page
+from lloco.server.routes import completions, corpora, documents, page, responses
 from lloco.server.service import Caller, Served, Service
 
 router = APIRouter()
@@ -29,8 +29,8 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="lloco", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.service = service
     app.add_middleware(CountRequests, metrics=service.metrics)
-    for one in (router, completions.router, corpora.router, documents.router, page.router):
-        app.include_router(one)
+    for routes in (router, completions.router, responses.router, corpora.router, documents.router, page.router):
+        app.include_router(routes)
     install_error_handlers(app)
     app.add_exception_handler(RequestValidationError, _invalid_query)
     return app

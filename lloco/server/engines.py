@@ -43,7 +43,7 @@ class EngineOptions:
     max_batch_size: int = 16
     """Questions that are answered at once."""
     max_waiting: int = 256
-    """Questions that may wait for a place."""
+    """Questions that may wait for room in a batch."""
     compressor: str | None = None
     """Folder or hub id of the compressor for corpora without documents, the default one when not given, and of that for
     corpora whose own has moved there."""
@@ -89,7 +89,7 @@ class Engines:
 
     @property
     def num_waiting(self) -> int:
-        """Questions waiting for a place in a batch."""
+        """Questions waiting for room in a batch."""
         return sum(engine.num_waiting for engine in list(self._engines.values()))
 
     def engine(self, corpus: Corpus, adapter: Path | None, mode: Mode = "compressed") -> AsyncEngine:
@@ -221,10 +221,10 @@ class Engines:
         if options.vllm is not None:
             return self._run(
                 self._found(
-                    lambda place: load_corpus_decoder(
+                    lambda compressor: load_corpus_decoder(
                         corpus,
                         adapter=adapter,
-                        compressor=place,
+                        compressor=compressor,
                         dtype=options.dtype,
                         max_positions=options.max_positions,
                         is_shell=True,

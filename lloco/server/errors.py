@@ -7,6 +7,7 @@ than that. Folders of this machine are cut out of messages.
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from typing import Any
 
@@ -24,14 +25,28 @@ from lloco.retrieval.routing import SeveralCorporaError
 LOG = logging.getLogger("lloco.server")
 _FOLDERS = re.compile(r"""(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:,;'"]+[/\\])+""")
 """The folders of an absolute path, without its last part."""
-_ROOM_ADVICE: dict[Taker, tuple[str, str]] = {
-    "question": ("messages", "send a shorter question"),
-    "history": ("messages", "send fewer or shorter earlier messages"),
-    "answer": ("max_tokens", "lower max_tokens"),
-    "limit": ("lloco.max_virtual_tokens", "raise lloco.max_virtual_tokens"),
-}
-"""The field that takes the room which a document would need, and what to do about it."""
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionFields:
+    """What an endpoint calls the parts of a question that an error may be about."""
+
+    question: str = "messages"
+    length: str = "max_tokens"
+
+    def taking_room(self, taker: Taker) -> tuple[str, str]:
+        """Return the field that takes the room which a document would need, and what to do about it."""
+        advice: dict[Taker, tuple[str, str]] = {
+            "question": (self.question, "send a shorter question"),
+            "history": (self.question, "send fewer or shorter earlier messages"),
+            "answer": (self.length, f"lower {self.length}"),
+            "limit": ("lloco.max_virtual_tokens", "raise lloco.max_virtual_tokens"),
+        }
+        return advice[taker]
+
+
+CHAT_FIELDS = QuestionFields()
 
 
 class ApiError(Exception):
@@ -59,33 +74,31 @@ class ApiError(Exception):
 
 def not_found(what: str, advice: str, *, param: str, code: str) -> ApiError:
     """Say that something is not there; the same words where it is there and belongs to another key."""
-    return ApiError(404, f"{what} was wanted, there is none that you can use: {advice}", param=param, code=code)
+    return ApiError(404, f"{what} does not exist, or this key may not use it: {advice}", param=param, code=code)
 
 
-def as_api_error(error: Exception) -> ApiError:
-    """Return what the client is told of an error."""
+def as_api_error(error: Exception, fields: QuestionFields = CHAT_FIELDS) -> ApiError:
+    """Return what the client is told of an error; `fields` are those of the question that it is about."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, QueueFullError):
         return ApiError(429, str(error), code="queue_full", headers={"retry-after": "1"})
     if isinstance(error, EngineUnavailableError):
         LOG.error("%s", error)
-        message = (
-            "what generates the answers cannot be used now: try again later, or ask the operator, whose log says why"
-        )
+        message = "the engine cannot be used now: try again later, or ask the operator, whose log has the cause"
         return ApiError(503, message, code="engine_unavailable", headers={"retry-after": "5"})
     if isinstance(error, NothingFoundError):
         message = (
             "no document of this corpus has a word of the question: ask in the documents' words, or name a document "
             'with {"lloco": {"document": ID}}'
         )
-        return ApiError(400, message, param="messages", code="no_document_found")
+        return ApiError(400, message, param=fields.question, code="no_document_found")
     if isinstance(error, SeveralCorporaError):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in error.votes.items())
         message = f"passages of several corpora fit the question ({shares}): name one as the model, or leave strict out"
         return ApiError(400, message, param="lloco.strict", code="several_corpora")
     if isinstance(error, NoRoomError):
-        param, advice = _ROOM_ADVICE[error.taker]
+        param, advice = fields.taking_room(error.taker)
         return ApiError(400, f"{_public(error.reason)}: {advice}", param=param, code="context_length_exceeded")
     if isinstance(error, ExistsError):
         return ApiError(409, _public(str(error)), param="id", code="exists")
@@ -106,7 +119,8 @@ def as_api_error(error: Exception) -> ApiError:
 
 def _http_message(error: HTTPException) -> str:
     if error.status_code == 404:
-        return "there is nothing at this address: the paths begin with /v1/models, /v1/chat/completions, /v1/corpora"
+        paths = "/v1/models, /v1/chat/completions, /v1/responses, /v1/corpora"
+        return f"there is nothing at this address: the paths begin with {paths}"
     return f"{error.detail}: see the documentation of lloco serve"
 
 

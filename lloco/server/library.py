@@ -41,11 +41,11 @@ class Library:
 
     def names(self, grant: Grant) -> list[str]:
         """Names of the corpora that the caller may use."""
-        return [one for one in self._store.corpus_names() if grant.allows(one)]
+        return [name for name in self._store.corpus_names() if grant.allows(name)]
 
     def summaries(self, grant: Grant) -> list[CorpusSummary]:
         """Every corpus that the caller may use, by name."""
-        return [one for one in self._store.corpora() if grant.allows(one.name)]
+        return [summary for summary in self._store.corpora() if grant.allows(summary.name)]
 
     def retrievers(self, grant: Grant) -> dict[str, Retriever]:
         """Indexes of every corpus that the caller may use, by name."""
@@ -123,7 +123,7 @@ class Library:
         return self._retrievers.of(corpus)
 
     def at_rest(self, corpus: Corpus, work: Callable[[], Result]) -> Result:
-        """Do work that failed because a corpus changed in its midst; removals wait, additions have it done again."""
+        """Do work that failed because a corpus changed meanwhile; removals wait, additions have it done again."""
         with self._no_removals:
             for _ in range(MAX_TRIES - 1):
                 # Not the digest of its contents: a document that was removed and added again has the same.

@@ -80,7 +80,7 @@ def serving_in_thread(app: FastAPI, bound: socket.socket) -> Iterator[uvicorn.Se
     try:
         while not server.started:
             if not thread.is_alive():
-                raise LlocoError(f"a server on {address_of(bound)} was wanted, it ended while it started")
+                raise LlocoError(f"the server on {address_of(bound)} ended while it started")
             time.sleep(0.01)
         yield server
     finally:
@@ -108,7 +108,7 @@ def serve(app: FastAPI, bound: socket.socket, grace_seconds: int = GRACE_SECONDS
 
 
 def _end_process(grace_seconds: int) -> None:
-    os.write(2, f"ended after {grace_seconds} s, in the midst of what still ran\n".encode())
+    os.write(2, f"ended after {grace_seconds} s with work still running\n".encode())
     os._exit(1)
 
 
@@ -118,9 +118,9 @@ def _signals_handled() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {one: signal.signal(one, lambda *_: None) for one in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -30,7 +30,7 @@ class Metrics:
         self.completion_tokens = self._counter("lloco_completion_tokens", "Tokens that were generated.")
         for name, what, count in (
             ("lloco_running", "Questions being answered now.", num_running),
-            ("lloco_waiting", "Questions waiting for a place.", num_waiting),
+            ("lloco_waiting", "Questions waiting for room in a batch.", num_waiting),
         ):
             Gauge(name, what, registry=self.registry).set_function(count)
 

@@ -27,8 +27,7 @@ from lloco.server.engines import Engines
 from lloco.server.errors import LOG, ApiError
 from lloco.server.library import Library
 from lloco.server.metrics import Metrics
-from lloco.server.wire.requests import ROUTED, LlocoOptions
-from lloco.server.wire.requests import Question as QuestionBody
+from lloco.server.wire.requests import ROUTED, LlocoOptions, QuestionBody
 from lloco.store.corpus import Corpus
 
 

@@ -32,7 +32,7 @@ class RateLimit:
             seconds = math.ceil((1 - left) * 60 / self._per_minute)
             raise ApiError(
                 429,
-                f"more than {self._per_minute} requests a minute came from this key: wait {seconds} s",
+                f"more than {self._per_minute} requests a minute from this key: wait {seconds} s",
                 code="rate_limit_exceeded",
                 headers={"retry-after": str(seconds)},
             )

@@ -37,7 +37,7 @@ UNKNOWN_SECONDS = 5
 
 
 class Turns:
-    """One thread works at a time; those that wait have their turn in the order in which they came."""
+    """One thread works at a time; the others have their turn in the order in which they asked for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class Job:
 
 
 def gone() -> ApiError:
-    """Say what nobody hears."""
+    """Return the error for a client that has gone."""
     return ApiError(499, "the client went away before its document was added")
 
 
@@ -202,7 +202,7 @@ class Writing:
                 sums[other.caller] = sums.get(other.caller, 0) + weight(other)
         before = itertools.takewhile(lambda other: other is not job, self.jobs)
         own = weight(job) + sum(weight(other) for other in before if other.caller == job.caller)
-        return own + sum(min(own, one) for one in sums.values())
+        return own + sum(min(own, size) for size in sums.values())
 
     def _note_pace(self, size: int, seconds: float) -> None:
         new, old = seconds / max(size, 1), self._seconds_per_size

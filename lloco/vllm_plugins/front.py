@@ -18,7 +18,7 @@ from lloco.vllm_plugins.resolver import is_adapter_name
 
 OPEN_PATHS = frozenset({"/health", "/ping"})
 """Answered without a key: they tell nothing."""
-QUESTION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
+QUESTION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"})
 ADAPTER_PATHS = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/adapters")
 """Read any folder of the machine and change what a name means: for the gateway alone."""
 MAX_BODY_BYTES = 64 << 20

@@ -74,14 +74,22 @@ def test_an_answer_can_be_sent_back_as_it_came(client: openai.OpenAI) -> None:
     assert ask(client, ASKED, whole, again).choices[0].finish_reason
 
 
+def test_names_are_taken_and_change_no_answer(client: openai.OpenAI) -> None:
+    again = {"role": "user", "content": "Where was the Petrel lost?"}
+    plain = ask(client, SYSTEM, ASKED, ANSWERED, again)
+    named = ask(client, *({**message, "name": "Ada"} for message in (SYSTEM, ASKED, ANSWERED, again)))
+    assert named.choices[0].message.content == plain.choices[0].message.content
+    assert named.usage.prompt_tokens == plain.usage.prompt_tokens
+
+
 def test_a_question_that_finds_nothing_is_searched_for_with_the_earlier_ones(client: openai.OpenAI) -> None:
     vague = {"role": "user", "content": "And xyzzy?"}
     with pytest.raises(openai.BadRequestError, match="no document"):
         ask(client, vague)
     made = ask(client, ASKED, ANSWERED, vague)
-    assert [one["document_id"] for one in made.choices[0].message.citations] == ["voyage"]
+    assert [cited["document_id"] for cited in made.choices[0].message.citations] == ["voyage"]
     other = ask(client, ASKED, ANSWERED, {"role": "user", "content": "Who signed the lease?"})
-    assert [one["document_id"] for one in other.choices[0].message.citations] == ["lease"]
+    assert [cited["document_id"] for cited in other.choices[0].message.citations] == ["lease"]
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,8 @@ def ask(page: Any, question: str = QUESTION, corpus: str = "ships", *, num_answe
     page.wait_for_selector(f"#answers article:nth-of-type({num_answers}) dl div >> nth=2")
 
 
-def figures(page: Any, place: int = 0) -> dict[str, str]:
-    list_ = page.locator("#answers article dl").nth(place)
+def figures(page: Any, number: int = 0) -> dict[str, str]:
+    list_ = page.locator("#answers article dl").nth(number)
     return dict(zip(list_.locator("dt").all_text_contents(), list_.locator("dd").all_text_contents(), strict=True))
 
 
@@ -115,7 +115,7 @@ def test_a_source_opens_its_document_at_the_passage(open_page: Opened, site: Sit
     marked = page.text_content("#reader mark")
     assert "The brig Sprat carried herring" in marked and len(marked) < len(text) / 2 and marked in text
     assert page.text_content("#reader-text") == text and page.text_content("#reader-title") == "On fish"
-    box, shown = (page.locator(one).bounding_box() for one in ("#reader mark", "#reader-text"))
+    box, shown = (page.locator(selector).bounding_box() for selector in ("#reader mark", "#reader-text"))
     assert box["y"] < shown["y"] + shown["height"] and box["y"] + box["height"] > shown["y"]
 
 
@@ -143,7 +143,7 @@ def test_vectors_and_full_text_are_compared_side_by_side(open_page: Opened, site
     ask(page, num_answers=2)
     assert page.locator("#answers h3").all_text_contents() == ["Read from vectors", "Read from the full text"]
     assert figures(page, 1)["read"] == figures(page, 0)["instead of"]
-    left, right = (page.locator("#answers article").nth(place).bounding_box() for place in (0, 1))
+    left, right = (page.locator("#answers article").nth(number).bounding_box() for number in (0, 1))
     assert left["y"] == right["y"] and left["x"] + left["width"] <= right["x"]
     assert page.locator(ANSWER).nth(0).text_content() != page.locator(ANSWER).nth(1).text_content()
 
@@ -290,13 +290,13 @@ def test_text_has_contrast_in_light_and_in_dark() -> None:
             assert contrast(colours[over], colours[under]) >= 4.5, (over, under)
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(colour: str, other: str) -> float:
     """Contrast ratio of WCAG 2."""
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    light, dark = sorted((luminance(colour), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
 def luminance(colour: str) -> float:
-    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4 for one in shares]
+    shares = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.03928 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

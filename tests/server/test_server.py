@@ -54,7 +54,7 @@ def test_the_official_client_gets_the_answer_that_ask_gives_and_cites(site: Site
 def test_the_model_of_all_corpora_finds_the_right_one_among_those_of_the_key(
     site: Site, client: openai.OpenAI, locked: Site
 ) -> None:
-    assert "lloco/auto" in [one.id for one in client.models.list()]
+    assert "lloco/auto" in [model.id for model in client.models.list()]
     assert client.models.retrieve("lloco/auto").id == "lloco/auto"
     routed = client.chat.completions.create(**chat(max_tokens=12) | {"model": "lloco/auto"})
     assert (routed.model, routed.choices[0].message.content) == ("ships", direct(site, max_tokens=12))
@@ -73,7 +73,7 @@ def test_the_model_of_all_corpora_finds_the_right_one_among_those_of_the_key(
         wills.chat.completions.create(**chat() | {"model": "lloco/auto"})
     assert hidden.value.code == "no_document_found"
     with locked.client("key-of-wills") as wills:
-        assert [one.id for one in wills.models.list()] == ["Wills"]
+        assert [model.id for model in wills.models.list()] == ["Wills"]
 
 
 def test_usage_counts_what_had_been_read_for_an_earlier_question(client: openai.OpenAI) -> None:
@@ -93,12 +93,12 @@ def test_a_stream_is_the_whole_answer_in_pieces(site: Site, client: openai.OpenA
         client.chat.completions.create(**chat(max_tokens=40), stream=True, stream_options={"include_usage": True})
     )
     *told, counted = chunks
-    assert "".join(one.choices[0].delta.content or "" for one in told) == whole.choices[0].message.content
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in told) == whole.choices[0].message.content
     assert len(told) > 4
     assert told[0].choices[0].delta.model_extra["citations"][0]["document_id"] == "voyage"
-    assert [one.choices[0].finish_reason for one in told] == [None] * (len(told) - 1) + ["length"]
+    assert [chunk.choices[0].finish_reason for chunk in told] == [None] * (len(told) - 1) + ["length"]
     assert counted.choices == [] and counted.usage == whole.usage
-    assert {one.object for one in chunks} == {"chat.completion.chunk"} and len({one.id for one in chunks}) == 1
+    assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"} and len({chunk.id for chunk in chunks}) == 1
 
 
 def test_a_stream_is_laid_out_as_the_official_one(http: httpx.Client) -> None:
@@ -117,12 +117,12 @@ def test_completions_answer_the_prompt(client: openai.OpenAI, site: Site) -> Non
     assert (made.choices[0].text, made.object) == (direct(site, max_tokens=12), "text_completion")
     assert made.choices[0].model_extra["citations"][0]["document_id"] == "voyage"
     chunks = list(client.completions.create(model="ships", prompt=[QUESTION], max_tokens=12, stream=True))
-    assert "".join(one.choices[0].text for one in chunks) == made.choices[0].text
+    assert "".join(chunk.choices[0].text for chunk in chunks) == made.choices[0].text
     assert chunks[-1].choices[0].finish_reason == "length"
 
 
 def test_corpora_are_the_models_there_are(client: openai.OpenAI) -> None:
-    assert {"ships", "Wills"} <= {one.id for one in client.models.list()}
+    assert {"ships", "Wills"} <= {model.id for model in client.models.list()}
     assert client.models.retrieve("wills").id == "Wills"
     for name in ("meta-llama/Llama-2-7b", "bundled", "../ships", "nothing"):
         with pytest.raises(openai.NotFoundError, match="models are corpora") as missing:
@@ -142,7 +142,7 @@ def test_sampling_is_honoured(client: openai.OpenAI, site: Site) -> None:
     assert text(temperature=0) == greedy == text(temperature=1.5, top_p=1e-9, seed=1)
     drawn = [text(temperature=1.5, seed=seed) for seed in (1, 1, 2, 3)]
     assert drawn[0] == drawn[1] and len({*drawn, greedy}) > 2
-    stop = next(one for one in greedy[2:] if one.isalpha())
+    stop = next(letter for letter in greedy[2:] if letter.isalpha())
     stopped = client.chat.completions.create(**chat(max_tokens=20, stop=stop))
     assert stopped.choices[0].finish_reason == "stop"
     assert stopped.choices[0].message.content == greedy.split(stop)[0].strip()
@@ -150,11 +150,11 @@ def test_sampling_is_honoured(client: openai.OpenAI, site: Site) -> None:
 
 def test_a_document_can_be_named_and_several_read(client: openai.OpenAI) -> None:
     named = client.chat.completions.create(**chat(max_tokens=2), extra_body={"lloco": {"document": "lease"}})
-    assert [one["document_id"] for one in named.choices[0].message.model_extra["citations"]] == ["lease"]
+    assert [cited["document_id"] for cited in named.choices[0].message.model_extra["citations"]] == ["lease"]
     both = client.chat.completions.create(
         **chat("Agnes Webb or Edmund Crane?", max_tokens=2), extra_body={"lloco": {"top_k": 2}}
     )
-    assert {one["document_id"] for one in both.choices[0].message.model_extra["citations"]} == {"lease", "voyage"}
+    assert {cited["document_id"] for cited in both.choices[0].message.model_extra["citations"]} == {"lease", "voyage"}
     with pytest.raises(openai.NotFoundError) as missing:
         client.chat.completions.create(**chat(), extra_body={"lloco": {"document": "../lease"}})
     assert (missing.value.code, missing.value.param) == ("document_not_found", "lloco.document")
@@ -187,7 +187,7 @@ def test_a_part_of_the_question_names_its_document(http: httpx.Client) -> None:
 
     by_part = ask("lease").json()["choices"][0]["message"]
     by_field = http.post(CHAT_URL, json=chat(max_tokens=8, lloco={"document": "lease"})).json()["choices"][0]["message"]
-    assert by_part == by_field and [one["document_id"] for one in by_part["citations"]] == ["lease"]
+    assert by_part == by_field and [cited["document_id"] for cited in by_part["citations"]] == ["lease"]
     for document_id in ("../lease", "lease\x00", "absent", "%2e%2e", "L" * 9999):
         assert error_of(ask(document_id))["code"] == "document_not_found"
     assert ask("lease", corpus="lloco/auto").status_code == 400

@@ -22,7 +22,8 @@ def test_every_route_but_health_wants_a_key(locked: Site) -> None:
     routes = [
         *(("GET", path) for path in ("/v1/models", "/v1/models/ships", "/v1/corpora", "/v1/corpora/ships", "/metrics")),
         *(("GET", path) for path in ("/v1/documents?corpus=ships", "/v1/documents/ships/lease")),
-        *(("POST", path) for path in (CHAT_URL, "/v1/completions", "/v1/corpora", "/v1/documents")),
+        *(("POST", path) for path in (CHAT_URL, "/v1/completions", "/v1/responses")),
+        *(("POST", path) for path in ("/v1/corpora", "/v1/documents")),
         ("PUT", "/v1/documents/ships/lease"),
         *(("DELETE", path) for path in ("/v1/documents/ships/lease", "/v1/corpora/ships")),
     ]
@@ -47,8 +48,8 @@ def told(http: httpx.Client, method: str, path: str, body: Any, corpus: str) -> 
 
 def test_a_key_sees_its_own_corpora_alone_and_others_look_like_none(locked: Site) -> None:
     with locked.http("key-of-ships") as http, locked.http("key-of-all") as all_corpora:
-        assert [one["id"] for one in http.get("/v1/models").json()["data"]] == ["ships"]
-        assert {one["id"] for one in all_corpora.get("/v1/models").json()["data"]} == {
+        assert [model["id"] for model in http.get("/v1/models").json()["data"]] == ["ships"]
+        assert {model["id"] for model in all_corpora.get("/v1/models").json()["data"]} == {
             "Wills",
             "ships",
             "lloco/auto",
@@ -63,6 +64,7 @@ def test_a_key_sees_its_own_corpora_alone_and_others_look_like_none(locked: Site
             ("PUT", "/v1/documents/{}/will", {"text": "x"}),
             ("POST", "/v1/documents", {"corpus": "{}", "id": "x", "text": "x"}),
             ("POST", CHAT_URL, chat("Who has the clock?", "{}")),
+            ("POST", "/v1/responses", {"model": "{}", "input": "Who has the clock?"}),
             ("POST", "/v1/corpora", {"name": "{}"}),
         ):
             for name in ("Wills", "wills"):
@@ -79,15 +81,15 @@ def test_keys_at_once_do_not_leak_into_one_another(locked: Site) -> None:
     asked = [("key-of-ships", "ships", QUESTION, "voyage"), ("key-of-wills", "Wills", "Who has the clock?", "will")]
     alone = [direct(locked, question, corpus, max_tokens=10) for _, corpus, question, _ in asked]
 
-    def one(number: int) -> tuple[Any, ...]:
+    def ask(number: int) -> tuple[Any, ...]:
         key, corpus, question, _ = asked[number % 2]
         with locked.http(key) as http:
             body = http.post(CHAT_URL, json=chat(question, corpus, max_tokens=10)).json()
         message = body["choices"][0]["message"]
-        return message["content"], [one["document_id"] for one in message["citations"]]
+        return message["content"], [cited["document_id"] for cited in message["citations"]]
 
     with ThreadPoolExecutor(32) as pool:
-        for number, (text, cited) in enumerate(pool.map(one, range(32))):
+        for number, (text, cited) in enumerate(pool.map(ask, range(32))):
             assert (text, cited) == (alone[number % 2], [asked[number % 2][3]])
 
 
@@ -109,7 +111,7 @@ def test_a_key_cannot_learn_from_the_cache_what_another_has_asked_about(locked: 
 def test_a_server_of_some_corpora_hides_the_others(tmp_path: Path, compressor: Path) -> None:
     store = fill_store(tmp_path / "store", compressor, ships=lease_and_voyage(), other=lease_and_voyage())
     with serving(store, Access(served=frozenset({"ships"}))) as site, site.http() as http:
-        assert [one["id"] for one in http.get("/v1/models").json()["data"]] == ["ships"]
+        assert [model["id"] for model in http.get("/v1/models").json()["data"]] == ["ships"]
         assert http.get("/v1/models/other").status_code == 404
 
 

@@ -28,9 +28,9 @@ def test_a_new_document_answers_at_once_and_is_gone_when_removed(http: httpx.Cli
     answer = client.chat.completions.create(**chat("Who signed the lease?", corpus="fresh", max_tokens=2))
     assert answer.choices[0].message.model_extra["citations"][0]["document_id"] == "a/lease.txt"
     listed = http.get("/v1/documents", params={"corpus": "fresh", "limit": 1}).json()
-    assert [one["id"] for one in listed["data"]] == ["a/lease.txt"] and listed["has_more"]
+    assert [document["id"] for document in listed["data"]] == ["a/lease.txt"] and listed["has_more"]
     rest = http.get("/v1/documents", params={"corpus": "fresh", "after": "a/lease.txt"}).json()
-    assert [one["id"] for one in rest["data"]] == ["voyage"] and not rest["has_more"]
+    assert [document["id"] for document in rest["data"]] == ["voyage"] and not rest["has_more"]
     assert http.get("/v1/documents/fresh/a/lease.txt").json()["text"] == LEASE
     assert http.delete("/v1/documents/fresh/a%2Flease.txt").json() == {
         "id": "a/lease.txt",
@@ -105,7 +105,7 @@ def test_files_are_uploaded_and_read(http: httpx.Client, tmp_path: Path) -> None
         made = http.post("/v1/documents", data={"corpus": "files"}, files={"file": (name, data)})
         assert made.status_code == 201, made.text
         assert made.json()["id"] == name.rpartition("/")[2]
-    titles = {one["id"]: one["title"] for one in http.get("/v1/documents?corpus=files").json()["data"]}
+    titles = {document["id"]: document["title"] for document in http.get("/v1/documents?corpus=files").json()["data"]}
     assert titles == {"lease.TXT": "lease", "will.html": "Of a will", "voyage.docx": "voyage", "notes.md": "Notes"}
     assert http.get("/v1/documents/files/voyage.docx").json()["text"].strip() == VOYAGE
     put = http.put("/v1/documents/files/lease.TXT", files={"file": ("other.txt", VOYAGE)}, data={"title": "Now"})

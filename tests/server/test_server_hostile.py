@@ -90,11 +90,11 @@ def test_a_reader_that_does_not_end_is_ended_and_holds_up_nobody(stubborn: None,
         assert upload(good, "ours", "mine.txt", VOYAGE.encode()).status_code == 201
         assert time.monotonic() - started < 9
         waiting = bad.get("/v1/queue").json()["data"]
-        assert {one["stage"] for one in waiting} == {"reading", "waiting"}
-        assert [one["num_ahead"] for one in waiting] == [0, 1]
-        assert all(one["seconds_left"] >= 0 for one in waiting)
+        assert {job["stage"] for job in waiting} == {"reading", "waiting"}
+        assert [job["num_ahead"] for job in waiting] == [0, 1]
+        assert all(job["seconds_left"] >= 0 for job in waiting)
         assert good.get("/v1/queue").json()["data"] == []
-        for refused in (one.result() for one in slow):
+        for refused in (sent.result() for sent in slow):
             assert refused.status_code == 400 and "the limit is 5 seconds" in error_of(refused)["message"]
 
 
@@ -306,10 +306,10 @@ def test_questions_are_answered_while_another_process_holds_the_store(tmp_path: 
         for _ in range(3):
             assert http.get("/v1/models").status_code == 200
             assert http.post(CHAT_URL, json=chat(max_tokens=1)).status_code == 200
-        assert time.monotonic() - started < 30 and not any(one.done() for one in waiting)
+        assert time.monotonic() - started < 30 and not any(sent.done() for sent in waiting)
         blocker.execute("ROLLBACK")
         blocker.close()
-        assert [one.result().status_code for one in waiting] == [201, 200]
+        assert [sent.result().status_code for sent in waiting] == [201, 200]
 
 
 def test_a_full_disk_is_507(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

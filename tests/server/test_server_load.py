@@ -34,17 +34,17 @@ def test_64_clients_at_once_get_what_one_gets(site: Site) -> None:
     ]
     alone = [direct(site, question, corpus, max_tokens=10) for question, corpus in questions]
 
-    def one(number: int) -> bool:
+    def ask_one(number: int) -> bool:
         question, corpus = questions[number % 3]
         with site.client() as client:
             if number % 2:
                 stream = client.chat.completions.create(**chat(question, corpus, max_tokens=10), stream=True)
-                return "".join(one.choices[0].delta.content or "" for one in stream) == alone[number % 3]
+                return "".join(chunk.choices[0].delta.content or "" for chunk in stream) == alone[number % 3]
             made = client.chat.completions.create(**chat(question, corpus, max_tokens=10))
             return made.choices[0].message.content == alone[number % 3]
 
     with ThreadPoolExecutor(64) as pool:
-        assert all(pool.map(one, range(128)))
+        assert all(pool.map(ask_one, range(128)))
     wait_until(lambda: not site.service.engines.num_running + site.service.engines.num_waiting)
 
 
@@ -80,12 +80,21 @@ def tokens_written(http: httpx.Client) -> float:
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
-def test_a_client_that_goes_away_ends_its_generation(site: Site, http: httpx.Client, is_stream: bool) -> None:
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (CHAT_URL, chat(max_tokens=LONG)),
+        ("/v1/responses", {"model": "ships", "input": QUESTION, "max_output_tokens": LONG}),
+    ],
+)
+def test_a_client_that_goes_away_ends_its_generation(
+    site: Site, http: httpx.Client, is_stream: bool, path: str, asked: dict[str, Any]
+) -> None:
     before = tokens_written(http)
-    body = json.dumps(chat(max_tokens=LONG, stream=is_stream)).encode()
+    body = json.dumps({**asked, "stream": is_stream}).encode()
     host, port = site.url.removeprefix("http://").split(":")
     with closing(socket.create_connection((host, int(port)))) as raw:
-        head = f"POST {CHAT_URL} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
         raw.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         wait_until(lambda: site.service.engines.num_running > 0)
     wait_until(lambda: tokens_written(http) > before and not site.service.engines.num_running)
@@ -101,7 +110,7 @@ def test_a_document_removed_in_mid_answer_does_not_break_the_answer(site: Site, 
         assert http.delete("/v1/documents/doomed/voyage").status_code == 200
         assert http.delete("/v1/corpora/doomed").status_code == 200
         assert first.choices[0].delta.content == ""
-        assert "".join(one.choices[0].delta.content or "" for one in stream) == whole
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == whole
         with pytest.raises(openai.NotFoundError):
             client.chat.completions.create(**chat(corpus="doomed"))
 
@@ -196,7 +205,7 @@ def test_shutting_down_finishes_what_runs(tmp_path: Path, compressor: Path) -> N
             stream = client.chat.completions.create(**chat(max_tokens=300), stream=True)
             pieces = [next(stream).choices[0].delta.content]
             site.stop()
-            pieces += [one.choices[0].delta.content for one in stream]
+            pieces += [chunk.choices[0].delta.content for chunk in stream]
             assert "".join(piece or "" for piece in pieces) == whole
             with pytest.raises(openai.APIConnectionError):
                 client.models.list()
@@ -207,8 +216,8 @@ def test_a_full_queue_is_429_with_a_time_to_wait(tmp_path: Path, compressor: Pat
     with serving(store, max_batch_size=1, max_waiting=1) as site, ThreadPoolExecutor(6) as pool, site.http() as http:
         assert http.post(CHAT_URL, json=chat(max_tokens=1)).status_code == 200
         answers = list(pool.map(lambda _: http.post(CHAT_URL, json=chat(max_tokens=100)), range(6)))
-        codes = [one.status_code for one in answers]
+        codes = [response.status_code for response in answers]
         assert set(codes) == {200, 429}
-        full = next(one for one in answers if one.status_code == 429)
+        full = next(response for response in answers if response.status_code == 429)
         assert full.headers["retry-after"] == "1"
         assert (error_of(full)["type"], error_of(full)["code"]) == ("rate_limit_error", "queue_full")

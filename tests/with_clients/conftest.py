@@ -1,5 +1,5 @@
-"""These run where LangChain and LlamaIndex are installed (`make test-clients`) and are not collected elsewhere."""
+"""These run where LangChain, LlamaIndex and the agents package are installed (`make test-clients`), not elsewhere."""
 
 from importlib.util import find_spec
 
-collect_ignore_glob = [] if find_spec("langchain_openai") and find_spec("llama_index") else ["*"]
+collect_ignore_glob = [] if all(map(find_spec, ("langchain_openai", "llama_index", "agents"))) else ["*"]

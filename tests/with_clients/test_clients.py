@@ -1,4 +1,4 @@
-"""LangChain's and LlamaIndex's OpenAI chat models against `lloco serve` with the bundled model, in its own process.
+"""LangChain, LlamaIndex and OpenAI's agents against `lloco serve` with the bundled model, in its own process.
 
 Nothing of lloco is imported: `LLOCO_PYTHON` is the Python that has it.
 """
@@ -9,8 +9,10 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import openai
 import pytest
+from agents import Agent, ModelSettings, OpenAIResponsesModel, RunConfig, Runner, RunResult, function_tool
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_openai import ChatOpenAI, OpenAI
@@ -126,3 +128,83 @@ def test_llama_index_streams_with_a_system_message_and_a_history(url: str, answe
 def test_llama_index_is_told_what_is_refused(url: str) -> None:
     with pytest.raises(openai.NotFoundError, match="no-such"):
         llama_index(url, model="no-such").chat([ChatMessage(role="user", content=QUESTION)])
+
+
+def agent(client: openai.AsyncOpenAI, **settings: Any) -> Agent:
+    """An agent that asks a corpus; nothing of what it does is sent to anybody else."""
+    model = OpenAIResponsesModel("ships", client)
+    return Agent("Archivist", instructions="Answer in one word.", model=model, model_settings=ModelSettings(**settings))
+
+
+def answered(url: str, run: Any) -> Any:
+    """What `run` returns for a client."""
+
+    async def with_client() -> Any:
+        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            return await run(client)
+
+    return anyio.run(with_client)
+
+
+OWN = RunConfig(tracing_disabled=True)
+
+
+def test_an_agent_answers_cites_and_counts(url: str) -> None:
+    async def run(client: openai.AsyncOpenAI) -> RunResult:
+        return await Runner.run(agent(client, max_tokens=32, store=False), QUESTION, run_config=OWN)
+
+    made = answered(url, run)
+    messages: Any = [{"role": "system", "content": "Answer in one word."}, {"role": "user", "content": QUESTION}]
+    with openai.OpenAI(base_url=url, api_key="none") as client:
+        same = client.chat.completions.create(model="ships", messages=messages, max_tokens=32)
+    assert made.final_output == same.choices[0].message.content
+    [part] = made.new_items[0].raw_item.content
+    assert [(cited.type, cited.file_id) for cited in part.annotations] == [("file_citation", "voyage.txt")]
+    usage = made.context_wrapper.usage
+    assert same.usage is not None and usage.input_tokens == same.usage.prompt_tokens
+    assert usage.output_tokens == same.usage.completion_tokens
+
+
+def test_an_agent_streams_and_goes_on_with_what_was_said(url: str) -> None:
+    async def run(client: openai.AsyncOpenAI) -> tuple[str, str, str]:
+        asked = agent(client, max_tokens=32)
+        first = Runner.run_streamed(asked, QUESTION, run_config=OWN)
+        deltas = [
+            event.data.delta
+            async for event in first.stream_events()
+            if event.type == "raw_response_event" and event.data.type == "response.output_text.delta"
+        ]
+        again = [*first.to_input_list(), {"role": "user", "content": "And what was her cargo?"}]
+        later = await Runner.run(asked, again, run_config=OWN)
+        return "".join(deltas), first.final_output, later.final_output
+
+    streamed, whole, later = answered(url, run)
+    assert streamed == whole != ""
+    assert later
+
+
+def test_an_agent_is_told_what_is_refused(url: str) -> None:
+    async def with_tool(client: openai.AsyncOpenAI) -> RunResult:
+        tool = function_tool(lambda: "4", name_override="four", description_override="Four.")
+        return await Runner.run(agent(client).clone(tools=[tool]), QUESTION, run_config=OWN)
+
+    async def with_id(client: openai.AsyncOpenAI) -> RunResult:
+        return await Runner.run(agent(client), QUESTION, previous_response_id="resp_1", run_config=OWN)
+
+    with pytest.raises(openai.BadRequestError, match="tools is not supported"):
+        answered(url, with_tool)
+    with pytest.raises(openai.BadRequestError, match="send what was said before in input"):
+        answered(url, with_id)
+
+
+def test_langchains_names_are_taken(url: str, answer: str) -> None:
+    assert langchain(url).invoke([HumanMessage(QUESTION, name="Ada")]).content == answer
+
+
+def test_langchain_asks_for_responses(url: str, answer: str) -> None:
+    model = langchain(url, use_responses_api=True)
+    made = model.invoke(QUESTION)
+    assert made.text == answer and made.usage_metadata is not None and made.usage_metadata["input_tokens"] > 8
+    assert made.content[0]["annotations"][0]["file_id"] == "voyage.txt"
+    assert "".join(piece.text for piece in model.stream(QUESTION)) == answer
+    assert model.invoke([HumanMessage(QUESTION), made, HumanMessage("And what was her cargo?")]).text

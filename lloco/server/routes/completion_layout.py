@@ -19,7 +19,7 @@ from lloco.server.wire.responses import (
 )
 
 
-class Layout(Protocol):
+class ChunkLayout(Protocol):
     """How one of the two endpoints words an answer."""
 
     def whole(self, answer: RunningAnswer, text: str) -> Completion:
@@ -48,15 +48,15 @@ class ChatLayout:
 
     def whole(self, answer: RunningAnswer, text: str) -> Completion:
         """Return the whole answer."""
-        message = ChatMessage(content=text, citations=_citations(answer))
+        message = ChatMessage(content=text, citations=citations_of(answer))
         choice = ChatChoice(message=message, finish_reason=_finish_reason(answer))
         made = _completion(answer, "chat.completion", [choice])
-        return made.model_copy(update={"usage": usage_of(answer), "lloco": _read_by(answer)})
+        return made.model_copy(update={"usage": usage_of(answer), "lloco": read_by(answer)})
 
     def first(self, answer: RunningAnswer) -> Completion:
         """Return the chunk that says who speaks and what was read."""
-        delta = Delta(role="assistant", content="", citations=_citations(answer))
-        return self._chunk(answer, [ChunkChoice(delta=delta)]).model_copy(update={"lloco": _read_by(answer)})
+        delta = Delta(role="assistant", content="", citations=citations_of(answer))
+        return self._chunk(answer, [ChunkChoice(delta=delta)]).model_copy(update={"lloco": read_by(answer)})
 
     def piece(self, answer: RunningAnswer, text: str) -> Completion:
         """Return a chunk with more text."""
@@ -79,12 +79,12 @@ class TextLayout:
 
     def whole(self, answer: RunningAnswer, text: str) -> Completion:
         """Return the whole answer."""
-        made = self._chunk(answer, text, _finish_reason(answer), _citations(answer))
-        return made.model_copy(update={"usage": usage_of(answer), "lloco": _read_by(answer)})
+        made = self._chunk(answer, text, _finish_reason(answer), citations_of(answer))
+        return made.model_copy(update={"usage": usage_of(answer), "lloco": read_by(answer)})
 
     def first(self, answer: RunningAnswer) -> Completion:
         """Return the chunk that says what was read."""
-        return self._chunk(answer, "", None, _citations(answer)).model_copy(update={"lloco": _read_by(answer)})
+        return self._chunk(answer, "", None, citations_of(answer)).model_copy(update={"lloco": read_by(answer)})
 
     def piece(self, answer: RunningAnswer, text: str) -> Completion:
         """Return a chunk with more text."""
@@ -140,24 +140,26 @@ def _completion(
     )
 
 
-def _citations(answer: RunningAnswer) -> list[CitedDocument]:
-    return [_cited(one) for one in answer.prepared.documents]
+def citations_of(answer: RunningAnswer) -> list[CitedDocument]:
+    """Return what the answer was read from."""
+    return [_cited(citation) for citation in answer.prepared.documents]
 
 
-def _cited(one: Citation) -> CitedDocument:
+def _cited(citation: Citation) -> CitedDocument:
     """Leave out where the file was: folders of this machine are nobody's business."""
     return CitedDocument(
-        document_id=one.document_id,
-        title=one.title,
-        start=one.start,
-        end=one.end,
-        text=one.text,
-        score=one.score,
-        page=one.page,
+        document_id=citation.document_id,
+        title=citation.title,
+        start=citation.start,
+        end=citation.end,
+        text=citation.text,
+        score=citation.score,
+        page=citation.page,
     )
 
 
-def _read_by(answer: RunningAnswer) -> ReadBy:
+def read_by(answer: RunningAnswer) -> ReadBy:
+    """Return what answers."""
     return ReadBy(
         corpus=answer.corpus,
         votes=None if answer.route is None else dict(answer.route.votes),

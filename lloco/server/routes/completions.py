@@ -1,26 +1,25 @@
-"""POST /v1/chat/completions and /v1/completions: a question to a corpus, answered whole or as a stream."""
+"""POST /v1/chat/completions and /v1/completions: a question to a corpus, answered whole or as a stream of chunks."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from lloco.server.access import Grant
-from lloco.server.errors import as_api_error
+from lloco.server.errors import ApiError
 from lloco.server.questions import RunningAnswer
-from lloco.server.routes.completion_layout import ChatLayout, Layout, TextLayout
-from lloco.server.service import Caller, Served, Service
+from lloco.server.routes.answering import answer_question, sent_event
+from lloco.server.routes.completion_layout import ChatLayout, ChunkLayout, TextLayout
+from lloco.server.service import Caller, Served
 from lloco.server.wire.body import parse, read_json
 from lloco.server.wire.requests import (
     CHAT_OTHERS,
     COMPLETION_OTHERS,
     ChatRequest,
     CompletionRequest,
-    Question,
     check_others,
 )
-from lloco.server.wire.responses import Completion, respond
+from lloco.server.wire.responses import Completion
 
 router = APIRouter()
 
@@ -29,45 +28,48 @@ router = APIRouter()
 async def chat_completions(request: Request, grant: Caller, service: Served) -> Response:
     """Answer the user's message."""
     body = check_others(await read_json(request, service.limits.question_bytes), CHAT_OTHERS)
-    return await _answer(request, grant, service, parse(ChatRequest, body), ChatLayout())
+    asked = parse(ChatRequest, body)
+    return await answer_question(request, grant, service, asked, Chunks(ChatLayout(), asked.includes_usage))
 
 
 @router.post("/v1/completions")
 async def completions(request: Request, grant: Caller, service: Served) -> Response:
     """Answer the prompt, which is a question."""
     body = check_others(await read_json(request, service.limits.question_bytes), COMPLETION_OTHERS)
-    return await _answer(request, grant, service, parse(CompletionRequest, body), TextLayout())
+    asked = parse(CompletionRequest, body)
+    return await answer_question(request, grant, service, asked, Chunks(TextLayout(), asked.includes_usage))
 
 
-async def _answer(request: Request, grant: Grant, service: Service, asked: Question, layout: Layout) -> Response:
-    answer = await service.questions.ask(grant, asked)
-    if asked.stream:
-        events = _events(request, answer, layout, asked.includes_usage)
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-    text = "".join([piece async for piece in answer.pieces(request)])
-    return respond(layout.whole(answer, text))
+class Chunks:
+    """An answer whole or in chunks, which end with [DONE]."""
 
+    def __init__(self, layout: ChunkLayout, includes_usage: bool) -> None:
+        self._layout, self._includes_usage = layout, includes_usage
 
-async def _events(
-    request: Request, answer: RunningAnswer, layout: Layout, includes_usage: bool
-) -> AsyncIterator[bytes]:
-    """Yield server-sent events; an error after the beginning is an event, as the status is gone."""
+    def whole(self, answer: RunningAnswer, text: str) -> Completion:
+        """Return the whole answer."""
+        return self._layout.whole(answer, text)
 
-    def event(chunk: Completion) -> bytes:
-        if includes_usage and chunk.usage is None:
+    def first(self, answer: RunningAnswer) -> Iterator[bytes]:
+        """Yield the chunk that says what was read."""
+        yield self._event(self._layout.first(answer))
+
+    def piece(self, answer: RunningAnswer, text: str) -> Iterator[bytes]:
+        """Yield a chunk with more text."""
+        yield self._event(self._layout.piece(answer, text))
+
+    def last(self, answer: RunningAnswer, text: str) -> Iterator[bytes]:
+        """Yield the chunk that says why the answer ended, the usage where it is asked for, and the end."""
+        yield self._event(self._layout.last(answer))
+        if self._includes_usage:
+            yield self._event(self._layout.usage(answer))
+        yield sent_event("[DONE]")
+
+    def failed(self, answer: RunningAnswer, error: ApiError) -> Iterator[bytes]:
+        """Yield the error."""
+        yield sent_event(json.dumps(error.body))
+
+    def _event(self, chunk: Completion) -> bytes:
+        if self._includes_usage and chunk.usage is None:
             chunk = chunk.model_copy(update={"usage": None})
-        return f"data: {chunk.model_dump_json()}\n\n".encode()
-
-    try:
-        yield event(layout.first(answer))
-        async for piece in answer.pieces(request):
-            yield event(layout.piece(answer, piece))
-        yield event(layout.last(answer))
-        if includes_usage:
-            yield event(layout.usage(answer))
-        yield b"data: [DONE]\n\n"
-    except Exception as error:
-        yield f"data: {json.dumps(as_api_error(error).body)}\n\n".encode()
-    finally:
-        answer.stop()
+        return sent_event(chunk.model_dump_json())

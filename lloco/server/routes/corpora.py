@@ -40,7 +40,7 @@ async def show_model(name: str, grant: Caller, service: Served) -> Response:
 async def list_corpora(grant: Caller, service: Served) -> Response:
     """List the corpora that the key may use, in numbers."""
     found = await run_in_threadpool(service.library.summaries, grant)
-    return respond(Page(data=[_info(one) for one in found]))
+    return respond(Page(data=[_info(summary) for summary in found]))
 
 
 @router.post("/v1/corpora")
@@ -66,13 +66,13 @@ async def delete_corpus(name: str, grant: Caller, service: Served) -> Response:
     return respond(Deleted(id=corpus.name, object="corpus"))
 
 
-def _info(one: CorpusSummary) -> CorpusInfo:
+def _info(summary: CorpusSummary) -> CorpusInfo:
     return CorpusInfo(
-        id=one.name,
-        num_documents=one.num_documents,
-        num_passages=one.num_passages,
-        document_tokens=one.num_document_tokens,
-        virtual_tokens=one.num_virtual_tokens,
-        compressor_digest=one.compressor_digest,
-        adapter=one.adapter_digest,
+        id=summary.name,
+        num_documents=summary.num_documents,
+        num_passages=summary.num_passages,
+        document_tokens=summary.num_document_tokens,
+        virtual_tokens=summary.num_virtual_tokens,
+        compressor_digest=summary.compressor_digest,
+        adapter=summary.adapter_digest,
     )

@@ -160,7 +160,7 @@ async def _put_file(
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
-            raise ApiError(400, "a file was wanted in the form's field file, none came", param="file")
+            raise ApiError(400, "the form has no file: send one in its field file", param="file")
         known = {"file", "title"} | (set() if given else {"corpus", "id"})
         if unknown := sorted(set(form) - known):
             raise ApiError(400, f"there is no {unknown[0]}: leave it out", param=unknown[0])
@@ -183,7 +183,7 @@ def _read(service: Service, job: Job, file: UploadFile, name: str, title: str | 
     """Return the text of an uploaded file, and what was not read; only the ending of its name is used."""
     format = file_format(Path(name)) if name.isprintable() else None
     if format not in FILE_SUFFIXES:
-        raise ApiError(400, f"file: one of {', '.join(sorted(FILE_SUFFIXES))} was wanted, {name!r} came", param="file")
+        raise ApiError(400, f"file must end in {', '.join(sorted(FILE_SUFFIXES))}, got {name!r}", param="file")
     with tempfile.TemporaryDirectory(prefix="lloco-upload-") as folder:
         path = Path(folder) / f"upload{format}{'.gz' if name.lower().endswith('.gz') else ''}"
         with path.open("wb") as target:

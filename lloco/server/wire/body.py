@@ -46,8 +46,10 @@ async def read_json(request: Request, max_bytes: int) -> object:
 def check_is_json(request: Request) -> None:
     """Raise `ApiError` 415 for a body of another type."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
-        raise ApiError(415, f"a plain body of type application/json was wanted, {kind or 'no type'} came: send JSON")
+    if kind != "application/json":
+        raise ApiError(415, f"the body must be of type application/json, got {kind or 'no type'}: send JSON")
+    if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise ApiError(415, f"the body must not be compressed, got {encoding}: send plain JSON")
 
 
 def parse_json(data: bytes) -> object:
@@ -107,9 +109,9 @@ def parse(model: type[Body], value: object) -> Body:
         raise ApiError(400, message, param=param) from error
 
 
-def _path(places: Sequence[int | str]) -> str:
-    """Write a place in a JSON value as `messages[0].content`."""
-    return "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in places).lstrip(".")
+def _path(steps: Sequence[int | str]) -> str:
+    """Write the steps to a part of a JSON value as `messages[0].content`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
 
 
 def _bounded(request: Request, max_bytes: int) -> Request:
@@ -122,11 +124,11 @@ def _bounded(request: Request, max_bytes: int) -> Request:
         with anyio.move_on_after(until - anyio.current_time()) as scope:
             message = await request.receive()
         if scope.cancelled_caught:
-            raise ApiError(408, "the body came too slowly: send it again", headers={"connection": "close"})
+            raise ApiError(408, "the body arrived too slowly: send it again", headers={"connection": "close"})
         num_bytes += len(message.get("body", b""))
         if num_bytes > max_bytes or _declared_bytes(request) > max_bytes:
             await _drop(request, message)
-            raise ApiError(413, f"a body of at most {max_bytes:,} bytes was wanted, a longer one came: send less")
+            raise ApiError(413, f"the body must have at most {max_bytes:,} bytes, got more: send less")
         return message
 
     return Request(request.scope, receive)

@@ -25,8 +25,8 @@ def read_document_fields(path: Path) -> tuple[dict[str, Any], str]:
         raise UnreadableError("the body is not a JSON object: send one")
     text = value.get("text")
     if not isinstance(text, str):
-        raise UnreadableError("text: must be a string in a body as large as this one")
-    others = {name: one for name, one in value.items() if name != "text"}
-    if sum(len(one) if isinstance(one, str) else 1 for one in (*others, *others.values())) > _MAX_OTHER_LEN:
+        raise UnreadableError("text must be a string in a body as large as this")
+    others = {name: field for name, field in value.items() if name != "text"}
+    if sum(len(part) if isinstance(part, str) else 1 for part in (*others, *others.values())) > _MAX_OTHER_LEN:
         raise UnreadableError(f"fields other than text must have at most {_MAX_OTHER_LEN:,} characters together")
-    return {"fields": {name: [] if isinstance(one, dict | list) else one for name, one in others.items()}}, text
+    return {"fields": {name: [] if isinstance(field, dict | list) else field for name, field in others.items()}}, text

@@ -12,7 +12,7 @@ from lloco.prompts.prompt import History
 from lloco.server.errors import ApiError
 from lloco.server.wire.body import Wire
 
-_MAY_BE_EMPTY = frozenset({"name", "refusal", "audio", "function_call", "tool_calls", "annotations"})
+_MAY_BE_EMPTY = frozenset({"refusal", "audio", "function_call", "tool_calls", "annotations"})
 """Fields that clients send back with an answer although there is nothing in them."""
 
 
@@ -40,6 +40,8 @@ class Message(Wire):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[list[Part], BeforeValidator(_as_parts)]
+    name: str | None = None
+    """Who speaks; not read: no wording has a place for it, and no adapter was trained on any."""
     citations: list[Any] | None = None
     """What an answer was read from, which the client sends back with it; not read."""
 
@@ -48,7 +50,7 @@ class Message(Wire):
     def _without_what_is_empty(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
-        return {name: one for name, one in value.items() if name not in _MAY_BE_EMPTY or one not in (None, [])}
+        return {name: field for name, field in value.items() if name not in _MAY_BE_EMPTY or field not in (None, [])}
 
     @property
     def text(self) -> str:
@@ -61,49 +63,51 @@ class Message(Wire):
         return [part.document_id for part in self.content if part.document_id is not None]
 
 
-def read_conversation(messages: Sequence[Message]) -> tuple[str, History]:
-    """Return the question and what was said before it.
+def read_conversation(messages: Sequence[Message], field: str = "messages") -> tuple[str, History]:
+    """Return the question and what was said before it; `field` is what the request calls the messages.
 
     Raises:
-        ApiError: the last message is not the user's, there is no question in it, or an order that has no place.
+        ApiError: the last message is not the user's, there is no question in it, or the order is another.
     """
     num_first = 0
     while num_first < len(messages) and messages[num_first].role in ("system", "developer"):
         num_first += 1
     turns: list[tuple[str, str]] = []
-    for place, message in enumerate(messages[num_first:], start=num_first):
+    for index, message in enumerate(messages[num_first:], start=num_first):
         if message.role == "user":
             turns.append((message.text, ""))
         elif message.role == "assistant" and turns and not turns[-1][1]:
             turns[-1] = (turns[-1][0], message.text)
         else:
-            order = "system messages, then the user's with an answer to each, the question last"
-            raise _refused(place, f"{order} were wanted, here came {message.role!r}: leave it out")
-    if not messages or messages[-1].role != "user":
-        raise _refused(len(messages) - 1, "the user's question was wanted as the last message: add it")
+            order = "send system messages first, then the user's, each with its answer, and the question last"
+            raise _refused(field, index, f"must not be {message.role!r} here: {order}")
+    if not messages:
+        raise ApiError(400, f"{field} is empty: send the user's question", param=field)
+    if messages[-1].role != "user":
+        raise _refused(field, len(messages) - 1, "must be 'user' in the last message: end with the question")
     question, _ = turns.pop()
     if not question.strip():
-        param = f"messages[{len(messages) - 1}].content"
-        raise ApiError(400, f"{param}: a question was wanted, it is empty", param=param)
-    return question, History("\n".join(one.text for one in messages[:num_first]), tuple(turns))
+        param = f"{field}[{len(messages) - 1}].content"
+        raise ApiError(400, f"{param} is empty: write a question", param=param)
+    return question, History("\n".join(message.text for message in messages[:num_first]), tuple(turns))
 
 
-def named_document(messages: Sequence[Message]) -> str | None:
+def named_document(messages: Sequence[Message], field: str = "messages") -> str | None:
     """Return the document that the question names; None where it names none.
 
     Raises:
         ApiError: another message names one, or the question names several.
     """
-    for place, message in enumerate(messages):
+    for index, message in enumerate(messages):
         ids = message.document_ids
-        if ids and (place + 1 < len(messages) or len(ids) > 1):
-            param = f"messages[{place}].content"
+        if ids and (index + 1 < len(messages) or len(ids) > 1):
+            param = f"{field}[{index}].content"
             raise ApiError(
-                400, f"{param}: one document part was wanted, in the last message: send no other", param=param
+                400, f"{param} must not name this document: send one document part, in the last message", param=param
             )
     return next(iter(messages[-1].document_ids), None) if messages else None
 
 
-def _refused(place: int, message: str) -> ApiError:
-    param = f"messages[{place}].role" if place >= 0 else "messages"
-    return ApiError(400, f"{param}: {message}", param=param)
+def _refused(field: str, index: int, message: str) -> ApiError:
+    param = f"{field}[{index}].role"
+    return ApiError(400, f"{param} {message}", param=param)

@@ -5,7 +5,7 @@ what, change no answer and are taken. There is no field for vectors: nobody can 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -13,7 +13,7 @@ from lloco.answer.mode import Mode
 from lloco.answer.question import Unit
 from lloco.engine.engine import SamplingParams
 from lloco.prompts.prompt import NO_HISTORY, History
-from lloco.server.errors import ApiError
+from lloco.server.errors import CHAT_FIELDS, ApiError, QuestionFields
 from lloco.server.wire.body import Wire
 from lloco.server.wire.messages import Message, named_document, read_conversation
 
@@ -62,18 +62,23 @@ COMPLETION_OTHERS: Mapping[str, tuple[object, ...]] = {
 """The same of completions."""
 
 
-def check_others(value: object, others: Mapping[str, tuple[object, ...]]) -> object:
-    """Return the request without the fields that ask for nothing. Raises `ApiError` 400 for one that asks."""
+def check_others(
+    value: object, others: Mapping[str, tuple[object, ...]], instead: Mapping[str, str] | None = None
+) -> object:
+    """Return the request without the fields that ask for nothing; `instead` says what to do in place of some.
+
+    Raises `ApiError` 400 for a field that asks for something.
+    """
     if not isinstance(value, dict):
         return value
     for name, neutral in others.items():
-        came = value.get(name)
-        asks = not any(came == one and isinstance(came, bool) == isinstance(one, bool) for one in neutral)
-        if came is not None and asks:
-            allowed = " or ".join(str(one) for one in neutral)
-            advice = f"leave it out, or send {allowed}" if neutral else "leave it out"
+        sent = value.get(name)
+        asks = not any(sent == allowed and isinstance(sent, bool) == isinstance(allowed, bool) for allowed in neutral)
+        if sent is not None and asks:
+            advice = f"leave it out, or send {' or '.join(map(str, neutral))}" if neutral else "leave it out"
+            advice = (instead or {}).get(name, advice)
             raise ApiError(400, f"{name} is not supported here: {advice}", param=name, code="unsupported_parameter")
-    return {name: one for name, one in value.items() if name not in others}
+    return {name: sent for name, sent in value.items() if name not in others}
 
 
 def _as_list(value: object) -> object:
@@ -93,6 +98,39 @@ class LlocoOptions(Wire):
     strict: bool = False
 
 
+class QuestionBody(Wire):
+    """What every endpoint that takes a question has in common."""
+
+    error_fields: ClassVar[QuestionFields] = CHAT_FIELDS
+
+    model: str
+    user: str | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    stream: bool | None = None
+    lloco: LlocoOptions = LlocoOptions()
+
+    def conversation(self) -> tuple[str, History]:
+        """Return the question and what was said before it. Raises `ApiError` 400 where there is no question."""
+        raise NotImplementedError
+
+    def sampling(self) -> SamplingParams:
+        """Return how the answer is to be generated; greedy unless a temperature was sent."""
+        raise NotImplementedError
+
+    def options(self) -> LlocoOptions:
+        """Return the extension's fields, whichever way they were sent."""
+        return self.lloco
+
+    def options_with(self, document: str | None) -> LlocoOptions:
+        """Return the extension's fields with the document that a part names. Raises `ApiError` where two are named."""
+        if document is None:
+            return self.lloco
+        if self.lloco.document not in (None, document):
+            raise ApiError(400, "a document part and lloco.document differ: send one", param="lloco.document")
+        return self.lloco.model_copy(update={"document": document})
+
+
 class StreamOptions(Wire):
     """How a stream is sent."""
 
@@ -100,27 +138,13 @@ class StreamOptions(Wire):
     include_obfuscation: Literal[False] | None = None
 
 
-class Question(Wire):
+class CompletionsBody(QuestionBody):
     """What chat completions and completions have in common."""
 
-    model: str
-    user: str | None = None
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
     stop: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
     seed: int | None = Field(default=None, ge=0, lt=2**63)
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
-    lloco: LlocoOptions = LlocoOptions()
-
-    def conversation(self) -> tuple[str, History]:
-        """Return the question and what was said before it. Raises `ApiError` 400 where there is no question."""
-        raise NotImplementedError
-
-    def options(self) -> LlocoOptions:
-        """Return the extension's fields, whichever way they came."""
-        return self.lloco
 
     @property
     def includes_usage(self) -> bool:
@@ -128,12 +152,12 @@ class Question(Wire):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def sampling(self) -> SamplingParams:
-        """Return how the answer is to be generated; greedy unless a temperature came."""
+        """Return how the answer is to be generated; greedy unless a temperature was sent."""
         if self.stream_options is not None and not self.stream:
-            raise ApiError(400, "stream_options came without stream: leave them out", param="stream_options")
+            raise ApiError(400, "stream_options needs stream: leave it out, or send stream", param="stream_options")
         stop = tuple(self.stop or ())
         if len(stop) > MAX_STOPS or "" in stop:
-            raise ApiError(400, f"stop: up to {MAX_STOPS} strings that are not empty were wanted", param="stop")
+            raise ApiError(400, f"stop must be at most {MAX_STOPS} strings, none of them empty", param="stop")
         return SamplingParams(
             max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS,
             temperature=self.temperature or 0.0,
@@ -143,7 +167,7 @@ class Question(Wire):
         )
 
 
-class ChatRequest(Question):
+class ChatRequest(CompletionsBody):
     """POST /v1/chat/completions."""
 
     messages: list[Message]
@@ -157,16 +181,11 @@ class ChatRequest(Question):
         return read_conversation(self.messages)
 
     def options(self) -> LlocoOptions:
-        """Return the extension's fields, with the document that a part names. Raises `ApiError` where two came."""
-        named = named_document(self.messages)
-        if named is None:
-            return self.lloco
-        if self.lloco.document not in (None, named):
-            raise ApiError(400, "a document part and lloco.document differ: send one", param="lloco.document")
-        return self.lloco.model_copy(update={"document": named})
+        """Return the extension's fields, with the document that a part names. Raises `ApiError` where two are named."""
+        return self.options_with(named_document(self.messages))
 
     def sampling(self) -> SamplingParams:
-        """Return how the answer is to be generated. Raises `ApiError` where two lengths came."""
+        """Return how the answer is to be generated. Raises `ApiError` where two lengths were sent."""
         if self.max_completion_tokens is not None:
             if self.max_tokens not in (None, self.max_completion_tokens):
                 raise ApiError(400, "max_tokens and max_completion_tokens differ: send one", param="max_tokens")
@@ -176,15 +195,17 @@ class ChatRequest(Question):
         return super().sampling()
 
 
-class CompletionRequest(Question):
+class CompletionRequest(CompletionsBody):
     """POST /v1/completions; the prompt is the question."""
+
+    error_fields: ClassVar[QuestionFields] = QuestionFields(question="prompt")
 
     prompt: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1, max_length=1)]
 
     def conversation(self) -> tuple[str, History]:
         """Return the prompt; nothing was said before it."""
         if not self.prompt[0].strip():
-            raise ApiError(400, "prompt: a question was wanted, it is empty", param="prompt")
+            raise ApiError(400, "prompt is empty: write a question", param="prompt")
         return self.prompt[0], NO_HISTORY
 
 
@@ -211,10 +232,10 @@ class NewDocument(DocumentText):
 def parse_id(id: str) -> str:
     """Return a new document's id. Raises `ApiError` 400 for one that could pass for a path out of a folder."""
     parts = id.split("/")
-    if not id.isprintable() or len(id) > 512 or "\\" in id or any(one.strip() in ("", ".", "..") for one in parts):
+    if not id.isprintable() or len(id) > 512 or "\\" in id or any(part.strip() in ("", ".", "..") for part in parts):
         raise ApiError(
             400,
-            "id: up to 512 printable characters were wanted, with parts between slashes that are not empty, . or ..",
+            "id must have at most 512 printable characters, and no part between slashes that is empty, . or ..",
             param="id",
         )
     return id

@@ -19,7 +19,7 @@ class Sparse(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_was_not_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         sent: dict[str, Any] = serialize(self)
-        return {name: one for name, one in sent.items() if one is not None or name in self.model_fields_set}
+        return {name: value for name, value in sent.items() if value is not None or name in self.model_fields_set}
 
 
 class PromptTokensDetails(BaseModel):
