@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lloco.adapters.folder import LoraOptions
 from lloco.answer.corpus_decoder import load_corpus_decoder
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.delta import checkpoint_width
 from lloco.compressors.load import decoder_folder, load_compressor

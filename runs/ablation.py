@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lloco.compress.refine import repeat_logits
+from lloco.compression.refine import repeat_logits
 from lloco.compressors.compressor import CompressOptions, compress_documents
 from lloco.compressors.decoder_based import forget_settings
 from lloco.compressors.delta import TrainableCompressor

@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 
 from lloco.bench.measure.random_words import SHORT_WORDS
-from lloco.compress.plan import plan_documents
-from lloco.compress.ray_workers import compress_with_ray
+from lloco.compression.plan import plan_documents
+from lloco.compression.ray_workers import compress_with_ray
 from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document

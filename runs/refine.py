@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "recipes" / "records"))
 
 from generate import TRAIN_DOMAINS, make_document
 
-from lloco.compress.refine import refine, repeat_logits
+from lloco.compression.refine import refine, repeat_logits
 from lloco.compressors.compressor import CompressOptions, compress_documents
 from lloco.compressors.delta import TrainableCompressor
 from lloco.compressors.load import load_compressor

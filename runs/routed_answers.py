@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "recipes" / "records"))
 from generate import make_documents
 
 from lloco.answer.ask import ask
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.demo import DOCUMENTS, run_demo
 from lloco.documents.document import Document

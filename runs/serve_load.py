@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.demo import DOCUMENTS
 from lloco.store.store import Store

@@ -11,7 +11,7 @@ import httpx
 import openai
 
 from lloco.answer.ask import ask
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
 from lloco.server.access import Access

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lloco.compress.plan import segment_len_for
+from lloco.compression.plan import segment_len_for
 from lloco.compressors.delta import (
     DELTA_FILE,
     DeltaDesign,

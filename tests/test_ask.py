@@ -17,7 +17,7 @@ from lloco.answer.budget import NoRoomError
 from lloco.answer.evidence import find_evidence
 from lloco.answer.question import Question
 from lloco.answer.vectors import rows_of_segments, segments_of_span, token_starts
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document

@@ -102,7 +102,7 @@ def test_a_run_that_fails_before_its_first_document_makes_no_corpus(
     run.fails(*argv, tmp_path / "nowhere")
     run.fails(*argv, compressor, "--model", save_compressor(tmp_path / "other", seed=1))
     run.fails(*argv, compressor, "--ratio", "0.5")
-    monkeypatch.setattr("lloco.compress.run.compress_planned", raiser(KeyboardInterrupt()))
+    monkeypatch.setattr("lloco.compression.run.compress_planned", raiser(KeyboardInterrupt()))
     run.fails(*argv, compressor, code=130)
     assert run.json("corpus", "list")["corpora"] == []
 
@@ -227,14 +227,14 @@ def test_a_read_only_store_is_explained(filled: Run, docs: Path, home: Path, com
 def test_what_goes_wrong_on_the_way_is_one_message(
     run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
 ) -> None:
-    monkeypatch.setattr("lloco.compress.run.compress_planned", raiser(error))
+    monkeypatch.setattr("lloco.compression.run.compress_planned", raiser(error))
     assert words in run.fails("compress", docs, "--corpus", "c", "--compressor", compressor, code=code)
 
 
 def test_debug_shows_where_it_broke(
     docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lloco.compress.run.compress_planned", raiser(RuntimeError("it broke")))
+    monkeypatch.setattr("lloco.compression.run.compress_planned", raiser(RuntimeError("it broke")))
     monkeypatch.setenv("LLOCO_DEBUG", "1")
     assert main(["compress", str(docs), "--corpus", "c", "--compressor", str(compressor)]) == 1
     assert "raise_it" in capsys.readouterr().err
@@ -260,7 +260,7 @@ def test_numbers_beyond_anything_that_is_counted_are_refused(run: Run, docs: Pat
 def test_memory_that_is_not_there_is_said_so(
     run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr("lloco.compress.run.compress_planned", raiser(error))
+    monkeypatch.setattr("lloco.compression.run.compress_planned", raiser(error))
     message = run.fails("compress", docs, "--corpus", "c", "--compressor", compressor)
     assert "not enough memory" in message and "fault of lloco" not in message
 
@@ -271,7 +271,7 @@ def test_a_request_to_terminate_leaves_no_empty_corpus(
     def terminate(*args: object, **options: object) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("lloco.compress.run.compress_planned", terminate)
+    monkeypatch.setattr("lloco.compression.run.compress_planned", terminate)
     assert "terminated" in run.fails("compress", docs, "--corpus", "c", "--compressor", compressor, code=143)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     with Store() as store:

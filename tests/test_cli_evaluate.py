@@ -145,7 +145,7 @@ def test_text_is_predicted_and_evaluated_without_a_compressor(
         raise AssertionError("a compressor was loaded")
 
     monkeypatch.setattr("lloco.compressors.load.load_compressor", refuse)
-    monkeypatch.setattr("lloco.compress.corpus_compressor.load_corpus_compressor", refuse)
+    monkeypatch.setattr("lloco.compression.corpus_compressor.load_corpus_compressor", refuse)
     modes, num_tokens = "full,truncated,retrieval,none", len(tiny_tokenizer()(f"{LEASE} {VOYAGE}")["input_ids"])
     asked = ["--task", "jsonl", "--max-tokens", "2", "--model", save_chat_model(tmp_path / "chat")]
     alone = filled.json("evaluate", *asked, "--data", many, "--modes", modes)

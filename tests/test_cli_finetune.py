@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document

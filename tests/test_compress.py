@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from lloco.answer.corpus_decoder import load_corpus_decoder
-from lloco.compress.corpus_compressor import load_corpus_compressor
-from lloco.compress.on_demand import SoftPromptSource
-from lloco.compress.plan import plan_documents, segment_len_for
-from lloco.compress.prune import remove_absent
-from lloco.compress.run import compress_into, compress_planned
+from lloco.compression.corpus_compressor import load_corpus_compressor
+from lloco.compression.on_demand import SoftPromptSource
+from lloco.compression.plan import plan_documents, segment_len_for
+from lloco.compression.prune import remove_absent
+from lloco.compression.run import compress_into, compress_planned
 from lloco.compressors.compressor import CompressOptions, Compressor, LongDocuments
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document, Skipped
@@ -190,7 +190,7 @@ def test_a_document_whose_vectors_cannot_be_stored_is_named_and_the_others_are_s
 
     corpus = store.corpus("c")
     with monkeypatch.context() as patch:
-        patch.setattr("lloco.compress.run.refine", spoil_lease)
+        patch.setattr("lloco.compression.run.refine", spoil_lease)
         report = compress_into(corpus, lease_and_voyage(), compressor, storage_dtype=storage_dtype)
     assert (report.num_new, corpus.document_ids()) == (1, ["voyage"])
     assert report.num_virtual_tokens == corpus.document("voyage").num_virtual_tokens
@@ -208,7 +208,7 @@ def test_a_document_whose_soft_prompt_is_too_large_is_left_out_and_the_others_ar
     lease, voyage = lease_and_voyage()
     num_tokens = len(tokenize(compressor.decoder, lease))
     max_bytes = compressor.num_virtual_tokens(num_tokens) * compressor.hidden_size * 4
-    monkeypatch.setattr("lloco.compress.plan.MAX_SOFT_PROMPT_BYTES", max_bytes)
+    monkeypatch.setattr("lloco.compression.plan.MAX_SOFT_PROMPT_BYTES", max_bytes)
     documents = [lease, Document("twice", LEASE * 2, source="twice.txt"), voyage]
     corpus, options = store.corpus("c"), CompressOptions(long_documents=long_documents)
     plan = plan_documents(corpus, documents, compressor, options)

@@ -13,9 +13,9 @@ import psutil
 import pytest
 import torch
 
-from lloco.compress.plan import plan_documents
-from lloco.compress.ray_workers import compress_with_ray
-from lloco.compress.run import compress_into
+from lloco.compression.plan import plan_documents
+from lloco.compression.ray_workers import compress_with_ray
+from lloco.compression.run import compress_into
 from lloco.compressors.compressor import CompressOptions
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document

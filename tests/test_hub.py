@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.cli.main import main
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
 from lloco.hub.artifact import MANIFEST

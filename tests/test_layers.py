@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adapters", "fast_llama", "models", "prompts"),
     ("compressors", "retrieval", "store"),
     ("engine",),
-    ("answer", "compress", "tasks", "training"),
+    ("answer", "compression", "tasks", "training"),
     ("report",),
     ("bench", "evals", "hub", "importers", "self_study", "server"),
     ("demo", "vllm_plugins"),

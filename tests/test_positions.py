@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 from lloco.answer.ask import ask
 from lloco.answer.budget import Room
-from lloco.compress.plan import plan_documents, segment_len_for
-from lloco.compress.run import compress_into
+from lloco.compression.plan import plan_documents, segment_len_for
+from lloco.compression.run import compress_into
 from lloco.compressors.autocompressor import AutoCompressor, load_autocompressor
 from lloco.compressors.compressor import CompressOptions
 from lloco.compressors.load import load_compressor

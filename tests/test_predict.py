@@ -20,7 +20,7 @@ from lloco.answer.evidence import find_evidence
 from lloco.answer.question import Question
 from lloco.answer.text import max_words_of
 from lloco.answer.vectors import read_vectors
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.autocompressor import AutoCompressor
 from lloco.documents.document import Document
 from lloco.engine.engine import Engine, Generation, SamplingParams

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lloco.compress.refine import MAX_NORM_CHANGE, MAX_STRETCH_TOKENS, refine, repeat_loss
-from lloco.compress.run import compress_into
+from lloco.compression.refine import MAX_NORM_CHANGE, MAX_STRETCH_TOKENS, refine, repeat_loss
+from lloco.compression.run import compress_into
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
 from lloco.compressors.delta import TrainableCompressor
 from lloco.compressors.load import load_compressor
@@ -137,7 +137,7 @@ def test_gradients_that_are_not_finite_leave_the_document_out_with_the_reason(
     def broken(compressor: Compressor, vectors: Tensor, ids: Tensor) -> Tensor:
         return (vectors / 0).sum()
 
-    monkeypatch.setattr("lloco.compress.refine.repeat_loss", broken)
+    monkeypatch.setattr("lloco.compression.refine.repeat_loss", broken)
     report = compress_into(store.corpus("c"), [LEASE_DOCUMENT], loaded, CompressOptions(refine_steps=2))
     assert report.num_new == 0
     assert "'lease', step 1" in report.skipped[0].reason and "leave out --refine" in report.skipped[0].reason

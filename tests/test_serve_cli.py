@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from lloco.cli.main import main
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.server.engines import EngineOptions
 from lloco.server.listen import open_socket

@@ -18,7 +18,7 @@ from benchmarks.rivals.kept_keys import PRESSES, KeptKeys, why_no_press
 from benchmarks.rivals.pruned_text import PrunedText, QuestionLikelihood
 from benchmarks.rivals.timed_engine import TimedEngine, Timing
 from lloco.bench.measure.spread import synchronize
-from lloco.compress.plan import segment_len_for
+from lloco.compression.plan import segment_len_for
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_documents
 from lloco.documents.document import Document
 from lloco.evals.context import Context, DocumentContext, DocumentReading, SearchOf

@@ -16,7 +16,7 @@ from lloco.evals.mode import ADAPTER_SUFFIX, BUDGET_MODES, VECTOR_MODES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lloco.compress.on_demand import SoftPromptSource
+    from lloco.compression.on_demand import SoftPromptSource
     from lloco.compressors.compressor import Compressor
     from lloco.documents.document import Document
     from lloco.engine.engine import Engine
@@ -218,7 +218,7 @@ def _engine(flags: ReadingFlags, decoder: "Decoder", adapter: Path | None) -> "E
 
 
 def _load_compressor(flags: ReadingFlags, corpus: "Corpus | None") -> "Compressor":
-    from lloco.compress.corpus_compressor import load_corpus_compressor
+    from lloco.compression.corpus_compressor import load_corpus_compressor
     from lloco.compressors.load import load_compressor
 
     if corpus is None:
@@ -233,7 +233,7 @@ def _load_compressor(flags: ReadingFlags, corpus: "Corpus | None") -> "Compresso
 def _source(
     flags: ReadingFlags, samples: "Sequence[Sample]", compressor: "Compressor", corpus: "Corpus | None", output: Output
 ) -> "SoftPromptSource":
-    from lloco.compress.on_demand import SoftPromptSource
+    from lloco.compression.on_demand import SoftPromptSource
     from lloco.compressors.compressor import CompressOptions
 
     made = CompressOptions(segment_len=flags.segment_len, batch_size=flags.batch_size)

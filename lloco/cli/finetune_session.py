@@ -83,8 +83,8 @@ def _missing(store: "Store", corpus: str, documents: "Mapping[str, Document]") -
 
 
 def _compress(corpus: "Corpus", documents: "Sequence[Document]", questions: Learned, output: Output) -> "Compressor":
-    from lloco.compress.corpus_compressor import load_corpus_compressor
-    from lloco.compress.run import compress_into
+    from lloco.compression.corpus_compressor import load_corpus_compressor
+    from lloco.compression.run import compress_into
 
     if changed := [document.id for document in documents if document.id in corpus]:
         output.warn(

@@ -16,7 +16,7 @@ from typing import TypeVar
 from lloco.adapters.digest import adapter_digest
 from lloco.answer.corpus_decoder import decoder_digest_of, load_corpus_decoder
 from lloco.answer.mode import TEXT_MODES, Mode
-from lloco.compress.corpus_compressor import check_compressor, load_corpus_compressor
+from lloco.compression.corpus_compressor import check_compressor, load_corpus_compressor
 from lloco.compressors.compressor import Compressor
 from lloco.compressors.load import load_named_decoder
 from lloco.engine.request_queue import AsyncEngine

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from lloco.compress.plan import CompressPlan, plan_documents
-from lloco.compress.run import CompressedBatch, compress_batch, store_batches
+from lloco.compression.plan import CompressPlan, plan_documents
+from lloco.compression.run import CompressedBatch, compress_batch, store_batches
 from lloco.compressors.compressor import Compressor
 from lloco.documents.document import Document
 from lloco.errors import LlocoError, StoreError

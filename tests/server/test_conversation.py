@@ -15,7 +15,7 @@ from lloco.answer.corpus_decoder import load_corpus_decoder
 from lloco.answer.mode import Mode
 from lloco.answer.prepare import PreparedQuestion, Reader, prepare
 from lloco.answer.question import Question
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
 from lloco.engine.engine import SamplingParams

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
 from tests.browser import launched_browser

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lloco.adapters.attach import attach_adapter
 from lloco.adapters.folder import LoraOptions, save_adapter
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
 from lloco.errors import CheckpointError, LlocoError, MismatchError, StoreError

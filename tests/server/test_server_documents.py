@@ -77,7 +77,7 @@ def test_a_document_whose_vectors_cannot_be_stored_is_refused_and_the_one_before
 
     http.post("/v1/corpora", json={"name": "spoilt"})
     assert http.put("/v1/documents/spoilt/one", json={"text": LEASE}).status_code == 201
-    monkeypatch.setattr("lloco.compress.run.refine", spoil)
+    monkeypatch.setattr("lloco.compression.run.refine", spoil)
     for id in ("one", "two"):
         refused = http.put(f"/v1/documents/spoilt/{id}", json={"text": VOYAGE})
         assert (refused.status_code, error_of(refused)["param"]) == (400, "text")

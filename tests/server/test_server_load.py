@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from lloco.answer.prepare import PreparedQuestion, prepare
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.errors import DataError
 from lloco.retrieval.retriever import Retriever

@@ -19,7 +19,7 @@ from lloco.adapters.folder import LoraOptions, save_adapter
 from lloco.bench.compress import random_compressor
 from lloco.bench.load.client import Asked, ask, open_client
 from lloco.bench.measure.random_words import SHORT_WORDS
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.compressor import Compressor
 from lloco.documents.document import Document
 from lloco.engine.streaming import StreamingEngine

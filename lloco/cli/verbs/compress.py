@@ -18,7 +18,7 @@ from lloco.errors import DocumentError
 from lloco.models.named import default_model, english_hint
 
 if TYPE_CHECKING:
-    from lloco.compress.run import CompressReport
+    from lloco.compression.run import CompressReport
     from lloco.compressors.compressor import Compressor
     from lloco.documents.document import Document, Skipped
     from lloco.store.corpus import Corpus
@@ -119,7 +119,7 @@ def compress(
     documents = _read(paths, skipped, output)
     keep_freed_memory()
     fit_threads()
-    from lloco.compress.prune import remove_absent
+    from lloco.compression.prune import remove_absent
     from lloco.store.store import Store
 
     with Store(store) as opened, _corpus_to_fill(opened, corpus) as target:
@@ -148,9 +148,9 @@ def _corpus_to_fill(store: "Store", name: str) -> "Iterator[Corpus]":
 
 
 def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, output: Output) -> "CompressReport":
-    from lloco.compress.corpus_compressor import check_made_for, load_corpus_compressor
-    from lloco.compress.plan import plan_documents, segment_len_for
-    from lloco.compress.run import compress_planned
+    from lloco.compression.corpus_compressor import check_made_for, load_corpus_compressor
+    from lloco.compression.plan import plan_documents, segment_len_for
+    from lloco.compression.run import compress_planned
     from lloco.compressors.compressor import CompressOptions
 
     if (hint := english_hint(flags.compressor or corpus.compressor_name or default_model())) is not None:
@@ -172,7 +172,7 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
         "compressing and refining" if plan.options.refine_steps else "compressing", "tokens"
     ) as advance:
         if flags.engine == "ray":
-            from lloco.compress.ray_workers import compress_with_ray
+            from lloco.compression.ray_workers import compress_with_ray
 
             return compress_with_ray(
                 corpus, plan, compressor, num_workers=flags.workers, device=flags.device, on_tokens=advance

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lloco.compress.corpus_compressor import check_compressor
+from lloco.compression.corpus_compressor import check_compressor
 from lloco.compressors.compressor import LONG_DOCUMENTS_ADVICE, CompressOptions, Compressor
 from lloco.documents.document import Document, Skipped
 from lloco.errors import DocumentError

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from lloco.compress.plan import CompressPlan, counting, plan_documents
-from lloco.compress.refine import refine
+from lloco.compression.plan import CompressPlan, counting, plan_documents
+from lloco.compression.refine import refine
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_tokenized
 from lloco.documents.document import Document, Skipped
 from lloco.errors import DocumentError, VectorsError

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from lloco.compress.plan import as_in_corpus
-from lloco.compress.run import compress_and_refine
+from lloco.compression.plan import as_in_corpus
+from lloco.compression.run import compress_and_refine
 from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.documents.document import Document
 from lloco.models.tokenize import tokenize
