@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lloco.answer.answer import Answer
     from lloco.answer.ask import ask
+    from lloco.cli.python_api import compress, evaluate, finetune, questions
     from lloco.compressors.load import load_compressor
     from lloco.documents.document import Document
     from lloco.models.decoder import load_decoder
@@ -27,9 +28,13 @@ __all__ = [
     "Store",
     "__version__",
     "ask",
+    "compress",
+    "evaluate",
+    "finetune",
     "load_compressor",
     "load_decoder",
     "load_embedder",
+    "questions",
     "route",
 ]
 
@@ -40,9 +45,13 @@ _HOMES = {
     "SoftPrompt": "lloco.prompts.soft_prompt",
     "Store": "lloco.store.store",
     "ask": "lloco.answer.ask",
+    "compress": "lloco.cli.python_api",
+    "evaluate": "lloco.cli.python_api",
+    "finetune": "lloco.cli.python_api",
     "load_compressor": "lloco.compressors.load",
     "load_decoder": "lloco.models.decoder",
     "load_embedder": "lloco.retrieval.embedder",
+    "questions": "lloco.cli.python_api",
     "route": "lloco.retrieval.routing",
 }
 

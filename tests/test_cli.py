@@ -17,7 +17,7 @@ from lloco import demo
 from lloco.cli.main import app
 from lloco.cli.output import Output, ProgressLines
 from lloco.cli.verbs.demo import TASKS as DEMO_TASKS
-from lloco.evals.mode import MODES
+from lloco.evals.mode import DEFAULT_MODES
 from lloco.training.finetune.run import FinetuneOptions
 from lloco.training.pretrain.model import ModelShape
 from lloco.training.pretrain.run import PretrainOptions
@@ -182,7 +182,7 @@ def test_defaults_are_those_of_the_library() -> None:
             assert value == getattr(trained, name), name
         elif hasattr(shape, name):
             assert value == getattr(shape, name), name
-    assert tuple(params["evaluate"]["modes"].split(",")) == MODES
+    assert tuple(params["evaluate"]["modes"].split(",")) == DEFAULT_MODES
 
 
 def test_version_is_printed(run: Run) -> None:

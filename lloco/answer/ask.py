@@ -3,7 +3,8 @@
 Only vectors are read, unless the mode is "full" or "retrieval": then text of the same documents is, by any decoder.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import cast
@@ -23,12 +24,14 @@ from lloco.prompts.streamed_answer import AnswerText
 from lloco.prompts.template import Template
 from lloco.retrieval.retriever import Retriever
 from lloco.store.corpus import Corpus
+from lloco.store.store import Store
 
 
 def ask(
-    corpus: Corpus,
+    corpus: Corpus | str,
     question: str,
     *,
+    store: str | Path | None = None,
     document_id: str | None = None,
     top_k: int = 1,
     unit: Unit = "document",
@@ -47,7 +50,9 @@ def ask(
     """Answer a question from the soft prompts of the documents that it is about, or from their text.
 
     Args:
-        corpus: where to look; its adapter reads, text only if it was trained on the engine's decoder.
+        corpus: where to look, or its name in `store`; its adapter reads, text only if it was trained on the engine's
+            decoder.
+        store: folder of the store of a corpus that is named; by default $LLOCO_HOME, or the user's data folder.
         question: words in common with the documents find them.
         document_id: read this document, whatever the question says.
         top_k: number of documents to read otherwise; of passages, where these are the unit.
@@ -81,9 +86,19 @@ def ask(
         max_virtual_tokens,
         budget,
     )
-    engine = engine or _new_engine(load_corpus_decoder(corpus, adapter=adapter), is_streamed=on_text is not None)
-    adapter = adapter or adapter_of(corpus, engine.decoder, reads_text=mode in TEXT_MODES)
-    return answer_question(corpus, asked, Reader(engine, adapter, template, retriever), on_text)
+    with _opened(corpus, store) as found:
+        engine = engine or _new_engine(load_corpus_decoder(found, adapter=adapter), is_streamed=on_text is not None)
+        adapter = adapter or adapter_of(found, engine.decoder, reads_text=mode in TEXT_MODES)
+        return answer_question(found, asked, Reader(engine, adapter, template, retriever), on_text)
+
+
+@contextmanager
+def _opened(corpus: Corpus | str, store: str | Path | None) -> Iterator[Corpus]:
+    if isinstance(corpus, Corpus):
+        yield corpus
+        return
+    with Store(store) as opened:
+        yield opened.corpus(corpus, create=False)
 
 
 def answer_question(

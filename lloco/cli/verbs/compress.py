@@ -1,8 +1,8 @@
 """`lloco compress`: files and folders into a corpus of soft prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -29,7 +29,7 @@ ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True, slots=True)
-class _Flags:
+class CompressFlags:
     """The flags that say what compresses the documents and how."""
 
     model: options.Model = None
@@ -90,7 +90,7 @@ def compress(
         ),
     ],
     corpus: options.CorpusName,
-    flags: _Flags,
+    flags: CompressFlags,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents of the corpus that are no longer among the files.")
     ] = False,
@@ -110,29 +110,36 @@ def compress(
       lloco compress contracts/ --corpus contracts --refine 16
       lloco compress archive/ --corpus archive --engine ray --workers 8
     """
+    output = Output(is_json, quiet)
+    keep_freed_memory()
+    name, report, removed = compress_paths(paths, corpus, flags, output, store=store, prune=prune)
+    output.result(_values(name, report, removed), _text(name, report, removed))
+    output.say(f'next: lloco ask --corpus {name} "your question"')
+
+
+def compress_paths(
+    paths: Sequence[Path], corpus: str, flags: CompressFlags, output: Output, *, store: Path | None, prune: bool
+) -> "tuple[str, CompressReport, list[str]]":
+    """Compress into the corpus; returns its name, what became of all files, and the documents that were removed."""
     if flags.ratio is not None and flags.segment_len is not None:
         raise typer.BadParameter("--ratio chooses the segment length: give --ratio or --segment-len, not both")
     if flags.workers is not None and flags.engine != "ray":
         raise typer.BadParameter("they are Ray's: give --engine ray too", param_hint="'--workers'")
-    output = Output(is_json, quiet)
     skipped: list[Skipped] = []
     documents = _read(paths, skipped, output)
-    keep_freed_memory()
     fit_threads()
     from lloco.compression.prune import remove_absent
     from lloco.store.store import Store
 
     with Store(store) as opened, _corpus_to_fill(opened, corpus) as target:
         report = _compress(target, documents, flags, output)
-        left_out = [*skipped, *report.skipped]
+        report = replace(report, skipped=(*skipped, *report.skipped))
         if not report.num_new and not report.num_unchanged:
             raise DocumentError(
                 f"none of the {len(documents):,} documents can be compressed, nothing was stored: do what is said of "
-                f"each{_reasons(left_out)}"
+                f"each{_reasons(report.skipped)}"
             )
-        removed = remove_absent(target, documents, skipped) if prune else []
-    output.result(_values(target.name, report, left_out, removed), _text(target.name, report, left_out, removed))
-    output.say(f'next: lloco ask --corpus {target.name} "your question"')
+        return target.name, report, remove_absent(target, documents, skipped) if prune else []
 
 
 @contextmanager
@@ -147,7 +154,7 @@ def _corpus_to_fill(store: "Store", name: str) -> "Iterator[Corpus]":
             store.remove_if_empty(corpus)
 
 
-def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, output: Output) -> "CompressReport":
+def _compress(corpus: "Corpus", documents: "list[Document]", flags: CompressFlags, output: Output) -> "CompressReport":
     from lloco.compression.corpus_compressor import check_made_for, load_corpus_compressor
     from lloco.compression.plan import plan_documents, segment_len_for
     from lloco.compression.run import compress_planned
@@ -180,7 +187,7 @@ def _compress(corpus: "Corpus", documents: "list[Document]", flags: _Flags, outp
         return compress_planned(corpus, plan, compressor, on_tokens=advance)
 
 
-def _read(paths: list[Path], skipped: "list[Skipped]", output: Output) -> "list[Document]":
+def _read(paths: Sequence[Path], skipped: "list[Skipped]", output: Output) -> "list[Document]":
     """Read everything first: a broken line at the end of the last file is found before hours of work, not after."""
     from lloco.documents.document import read_documents
 
@@ -195,7 +202,7 @@ def _read(paths: list[Path], skipped: "list[Skipped]", output: Output) -> "list[
     )
 
 
-def _reasons(skipped: "list[Skipped]") -> str:
+def _reasons(skipped: "Sequence[Skipped]") -> str:
     """Return a line for each of the first twenty, and how many more there are."""
     lines = [printable(f"\n  {document.source}: {document.reason}") for document in skipped[:20]]
     return "".join(lines) + (f"\n  and {len(skipped) - 20:,} more" if len(skipped) > 20 else "")
@@ -216,7 +223,7 @@ def _tell_of_segments(output: Output, compressor: "Compressor", segment_len: int
 
 
 def _tell_of_corpus(
-    output: Output, corpus: "Corpus", compressor: "Compressor", segment_len: int | None, flags: _Flags
+    output: Output, corpus: "Corpus", compressor: "Compressor", segment_len: int | None, flags: CompressFlags
 ) -> None:
     """Say where documents are made as the corpus's are, or are compressed again because they are made otherwise."""
     from lloco.models.decoder import dtype_name
@@ -260,13 +267,13 @@ def _segments(length: int, compressor: "Compressor") -> str:
     return f"{length} tokens (ratio {length / compressor.summary_length:g})"
 
 
-def _values(corpus: str, report: "CompressReport", skipped: "list[Skipped]", removed: list[str]) -> dict[str, Any]:
+def _values(corpus: str, report: "CompressReport", removed: list[str]) -> dict[str, Any]:
     return {
         "corpus": corpus,
         "num_new": report.num_new,
         "num_unchanged": report.num_unchanged,
         "num_removed": len(removed),
-        "skipped": [{"source": document.source, "reason": document.reason} for document in skipped],
+        "skipped": [{"source": document.source, "reason": document.reason} for document in report.skipped],
         "num_document_tokens": report.num_document_tokens,
         "num_virtual_tokens": report.num_virtual_tokens,
         "compression_ratio": report.compression_ratio,
@@ -276,10 +283,10 @@ def _values(corpus: str, report: "CompressReport", skipped: "list[Skipped]", rem
     }
 
 
-def _text(corpus: str, report: "CompressReport", skipped: "list[Skipped]", removed: list[str]) -> str:
+def _text(corpus: str, report: "CompressReport", removed: list[str]) -> str:
     rows = [["compressed now", f"{report.num_new:,}"], ["unchanged", f"{report.num_unchanged:,}"]]
     rows += [["removed", f"{len(removed):,}"]] if removed else []
-    rows += [["skipped, in full or in part", f"{len(skipped):,}"]] if skipped else []
+    rows += [["skipped, in full or in part", f"{len(report.skipped):,}"]] if report.skipped else []
     if report.compression_ratio is not None:
         rows.append(["document tokens", f"{report.num_document_tokens:,}"])
         rows.append(["virtual tokens", f"{report.num_virtual_tokens:,}"])
@@ -288,5 +295,5 @@ def _text(corpus: str, report: "CompressReport", skipped: "list[Skipped]", remov
         rows.append(["tokens per second", f"{report.tokens_per_second:,.0f}"])
     if report.quantisation_error:
         rows.append(["loss of storing, at most (relative L2)", f"{report.quantisation_error:.2%}"])
-    lines = [printable(f"skipped {document.source}: {document.reason}") for document in skipped]
+    lines = [printable(f"skipped {document.source}: {document.reason}") for document in report.skipped]
     return "\n".join([table_text(f"corpus {corpus}", ["documents", ""], rows), *lines])

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,31 +54,47 @@ def evaluate(
       lloco evaluate --task jsonl --data qa.jsonl --segment-len 256 --out at-256 --beside at-128 --beside at-64
     """
     output = Output(is_json, quiet)
-    chosen_modes = _modes(modes)
+    command = shlex.join(["lloco", *sys.argv[1:]])
+    results, folder = evaluate_task(
+        task, data, modes_of(modes), flags, output, out=out, beside=beside or (), command=command
+    )
+    _tell(results, folder, task, command, output)
+
+
+def evaluate_task(
+    task: str,
+    data: str,
+    modes: tuple[str, ...],
+    flags: ReadingFlags,
+    output: Output,
+    *,
+    out: Path | None,
+    beside: Sequence[Path],
+    command: str,
+) -> "tuple[Results, Path]":
+    """Answer and score; returns the results and the folder that they are in."""
     from lloco.tasks.task import load_samples
 
     folder = out or Path(f"evaluate-{task}")
     if out is not None:
-        _check_beside(beside or [], out)
+        _check_beside(beside, out)
     flags.check_corpus()
     # What is not there is said before anything slow is imported.
     samples = load_samples(task, data, limit=flags.limit)
     from lloco.evals.evaluate import evaluate as evaluate_samples
     from lloco.evals.run.earlier import read_earlier_run
     from lloco.evals.run.folder import fitting_folder, other_run
-    from lloco.report.page import REPORT_FILE
 
-    earlier = [read_earlier_run(run, task, samples) for run in beside or ()]
-    command = shlex.join(["lloco", *sys.argv[1:]])
-    with open_reading(flags, samples, chosen_modes, output) as reading:
-        chosen = _options(chosen_modes, flags, reading, output)
+    earlier = [read_earlier_run(run, task, samples) for run in beside]
+    with open_reading(flags, samples, modes, output) as reading:
+        chosen = _options(modes, flags, reading, output)
         with output.progress("answering", "questions") as advance:
 
             def choose(settings: "Settings") -> Path:
                 nonlocal folder
                 other = other_run(folder, settings)
                 folder = fitting_folder(folder, settings)
-                _check_beside(beside or [], folder)
+                _check_beside(beside, folder)
                 if other:
                     output.warn(f"this run is in {folder}: {other}")
                 return folder
@@ -95,13 +112,15 @@ def evaluate(
                 beside=earlier,
                 on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
             )
-    _tell(results, folder / REPORT_FILE, task, command, output)
+    return results, folder
 
 
-def _tell(results: "Results", page: Path, task: str, command: str, output: Output) -> None:
+def _tell(results: "Results", folder: Path, task: str, command: str, output: Output) -> None:
     """Write the report and say what was found and what to doubt."""
     from lloco.evals.report import write_report
+    from lloco.report.page import REPORT_FILE
 
+    page = folder / REPORT_FILE
     for row in results.rows:
         warn_of_cuts(output, row.mode, row.predictions)
     warn_of_answers(output, {row.mode: row.predictions for row in results.rows})
@@ -110,7 +129,7 @@ def _tell(results: "Results", page: Path, task: str, command: str, output: Outpu
     output.say(f"every question and its answers: open {page} in a browser; results.json and plots are beside it")
 
 
-def _modes(text: str) -> tuple[str, ...]:
+def modes_of(text: str) -> tuple[str, ...]:
     """Read `--modes`."""
     modes = tuple(mode.strip() for mode in text.split(","))
     for index, mode in enumerate(modes):
@@ -122,7 +141,7 @@ def _modes(text: str) -> tuple[str, ...]:
     return modes
 
 
-def _check_beside(beside: list[Path], out: Path) -> None:
+def _check_beside(beside: Sequence[Path], out: Path) -> None:
     """Refuse a run beside itself: its points would be drawn twice, in a line with themselves."""
     for index, folder in enumerate(beside):
         same = [earlier for earlier in (out, *beside[:index]) if earlier.resolve() == folder.resolve()]

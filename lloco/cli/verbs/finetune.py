@@ -95,14 +95,14 @@ def finetune(
     from lloco.store.store import Store
 
     with Store(store) as opened:
-        run = _Run(opened, name, questions, recipe, study, generator, output)
+        run = FinetuneRun(opened, name, questions, recipe, study, generator, output)
         values = run.finetune(data, validation, template, out)
     output.result(values, _text(values))
     output.say(f'next: lloco ask --corpus {name} "your question"')
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class FinetuneRun:
     """A run with all its flags, on an open store."""
 
     store: "Store"
