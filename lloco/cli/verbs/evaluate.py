@@ -11,6 +11,7 @@ from lloco.cli import options
 from lloco.cli.eval_session import Reading, ReadingFlags, open_reading, warn_of_answers, warn_of_cuts
 from lloco.cli.output import Output
 from lloco.cli.results_table import results_table
+from lloco.cli.task_flags import TaskFlags
 from lloco.cli.templates import adapter_template, named_template
 from lloco.cli.verb import verb
 from lloco.evals.mode import ADAPTER_SUFFIX, MODES
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 @verb(kept="the answers so far are in the --out folder; the same command goes on from there")
 def evaluate(
     *,
-    task: options.Task,
-    data: options.Data,
+    asking: TaskFlags,
     modes: Annotated[
         str, typer.Option("--modes", metavar="A,B,...", help="Modes of reading; MODE+adapter reads with the adapter.")
     ] = ",".join(MODES),
@@ -48,28 +48,33 @@ def evaluate(
     \b
     Examples:
       lloco evaluate --task fairytaleqa --data validation.jsonl --limit 100
+      lloco evaluate --task ruler --subtasks niah_single_1,vt --length 2048 --limit 10
       lloco evaluate --task quality --data quality.dev --corpus quality --modes compressed,retrieval,none
       lloco evaluate --task jsonl --data qa.jsonl --segment-len 256 --out at-256 --beside at-128 --beside at-64
     """
     output = Output(is_json, quiet)
     chosen_modes = _modes(modes)
-    from lloco.tasks.task import load_samples
-
+    task = asking.task
     folder = out or Path(f"evaluate-{task}")
     if out is not None:
         _check_beside(beside or [], out)
     flags.check_corpus()
     # What is not there is said before anything slow is imported.
-    samples = load_samples(task, data, limit=flags.limit)
+    asked = asking.asked(flags.limit, flags.seed)
     from lloco.evals.evaluate import evaluate as evaluate_samples
     from lloco.evals.report import write_report
     from lloco.evals.run.earlier import read_earlier_run
-    from lloco.evals.run.folder import fitting_folder, other_run
+    from lloco.evals.run.folder import QUESTIONS_FILE, fitting_folder, other_run
     from lloco.report.page import REPORT_FILE
 
-    earlier = [read_earlier_run(run, task, samples) for run in beside or ()]
+    if asked.known is not None:
+        earlier = [read_earlier_run(run, task, asked.known) for run in beside or ()]
     command = shlex.join(["lloco", *sys.argv[1:]])
-    with open_reading(flags, samples, chosen_modes, output) as reading:
+    template = None if flags.template is None else named_template(flags.template)
+    with open_reading(flags, asked.samples_for(template, output), chosen_modes, output) as reading:
+        samples = reading.samples
+        if asked.known is None:
+            earlier = [read_earlier_run(run, task, samples) for run in beside or ()]
         chosen = _options(chosen_modes, flags, reading, output)
         with output.progress("answering", "questions") as advance:
 
@@ -89,15 +94,16 @@ def evaluate(
                 chosen,
                 soft_prompt_of=reading.soft_prompt_of,
                 budget_of=reading.budget_of,
-                template=None if flags.template is None else named_template(flags.template),
+                template=template,
                 out=out or choose,
-                provenance={**reading.provenance, "data": data, "command": command},
+                provenance={**reading.provenance, **asked.provenance, "command": command},
                 beside=earlier,
                 on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
             )
     for row in results.rows:
         warn_of_cuts(output, row.mode, row.predictions)
     warn_of_answers(output, {row.mode: row.predictions for row in results.rows})
+    asked.keep(samples, folder / QUESTIONS_FILE)
     page = folder / REPORT_FILE
     write_report([results], page, title=f"lloco evaluate: {task}", command=command)
     output.result(results.to_dict(), results_table(results))
