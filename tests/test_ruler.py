@@ -97,7 +97,7 @@ def test_four_needles_lie_in_prose_and_all_are_asked_for(subtask: str) -> None:
     assert len(keys) == (1 if subtask == "niah_multivalue" else 4)
     assert all(key in sample.question for key in keys) and sample.depth is None
     if subtask == "niah_multiquery":
-        asked = [dict(map(reversed, found))[value] for value in sample.references]  # type: ignore[arg-type]
+        asked = [dict(map(reversed, found))[value] for value in sample.references]
         assert f"for {asked[0]}, {asked[1]}, {asked[2]}, and {asked[3]} mentioned" in sample.question
 
 

@@ -125,9 +125,11 @@ def _check_ids(task: Task, samples: Sequence[Sample], answers: Mapping[str, str]
         )
     unanswered = [sample.id for sample in samples if not sample.references]
     if unanswered:
+        reason = "this looks like a split published without answers"
+        if len(unanswered) < len(samples):
+            reason = "questions without an answer, such as SQuAD 2.0's, are not scored: leave them out of the data"
         raise DataError(
-            f"task {task.name}: {len(unanswered)} samples have no reference answers: {_some(unanswered)}: this looks "
-            "like a split published without answers"
+            f"task {task.name}: {len(unanswered)} samples have no reference answers: {_some(unanswered)}: {reason}"
         )
 
 
