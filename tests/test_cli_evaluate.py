@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lloco.engine.engine import Generation
-from lloco.evals.mode import MODES
+from lloco.evals.mode import MODES, VECTOR_MODES
 from tests.command import QUICK, Run, write_lines
 from tests.corpora import LEASE, VOYAGE, save_chat_model, save_compressor
 from tests.tiny import tiny_llama, tiny_tokenizer
@@ -29,7 +29,7 @@ def test_predict_writes_a_file_that_score_reads(run: Run, qa: Path, compressor: 
     assert (value["n"], value["mode"], value["num_cut"]) == (2, mode, 0)
     assert (value["decoding"], value["seed"]) == ("greedy", 0)
     assert (value["virtual_tokens"] > 0, value["context_tokens"] > 0) == (
-        mode in ("compressed", "hybrid"),
+        mode in VECTOR_MODES,
         mode in ("full", "truncated", "retrieval", "hybrid"),
     )
     assert set(json.loads(Path(f"fairytaleqa-{mode}.json").read_text())) == {"q1", "q2"}

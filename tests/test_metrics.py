@@ -218,3 +218,12 @@ def test_needle_is_found_whatever_the_case() -> None:
     assert metrics.needle("It is the AMBER Lantern.", ["amber lantern"]) == 1.0
     assert metrics.needle("an amber lamp", ["amber lantern", "lamp"]) == 1.0
     assert metrics.needle("", ["amber lantern"]) == 0.0
+
+
+def test_what_official_metrics_do_not_see_is_as_documented() -> None:
+    assert metrics.rouge_scores("Ελλάδα", ["Ελλάδα"])["rouge1"] == 0.0
+    assert metrics.rouge_scores("café", ["caf"])["rougeL"] == 1.0
+    assert metrics.longbench_rouge_l("Ελλάδα", ["Ελλάδα"]) == pytest.approx(1.0)
+    assert metrics.answer_f1("“yes”", ["yes"]) == metrics.answer_f1("the", ["a"]) == 0.0
+    assert metrics.exact_match("the", ["a"]) == 1.0
+    assert metrics.string_match_all("concatenate", ["cat"]) == metrics.needle("concatenate", ["cat"]) == 1.0

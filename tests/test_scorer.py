@@ -192,6 +192,10 @@ def test_an_extra_prediction_is_ignored_elsewhere(task: str) -> None:
 def test_samples_without_references_and_no_samples_are_refused() -> None:
     with pytest.raises(DataError, match="1 samples have no reference answers: a"):
         score("qasper", [sample("qasper", "a")], {"a": "x"})
+    with pytest.raises(DataError, match="looks like a split published without answers"):
+        score("qasper", [sample("qasper", "a"), sample("qasper", "b")], {"a": "x", "b": "y"})
+    with pytest.raises(DataError, match="1 samples have no reference answers: b: questions without an answer, such as"):
+        score("squad_articles", [sample("squad_articles", "a", "x"), sample("squad_articles", "b")], {"a": "x"})
     with pytest.raises(DataError, match="no samples to score"):
         score("qasper", [], {})
 

@@ -66,6 +66,7 @@ class Reading:
     """What is loaded for them."""
 
     engine: "Engine"
+    samples: "Sequence[Sample]"
     soft_prompt_of: "SoftPromptOf | None"
     adapter: Path | None
     """The one that was named, or the corpus's own if a mode reads with it."""
@@ -78,9 +79,12 @@ class Reading:
 
 @contextmanager
 def open_reading(
-    flags: ReadingFlags, samples: "Sequence[Sample]", modes: Sequence[str], output: Output
+    flags: ReadingFlags,
+    samples_of: "Callable[[Decoder], Sequence[Sample]]",
+    modes: Sequence[str],
+    output: Output,
 ) -> Iterator[Reading]:
-    """Load what the modes need; the store stays open inside the block."""
+    """Load what the modes need, and the questions for the decoder; the store stays open inside the block."""
     from lloco.answer.corpus_decoder import check_decoder
     from lloco.compressors.load import load_named_decoder
     from lloco.store.store import Store
@@ -102,16 +106,17 @@ def open_reading(
         adapter = flags.adapter or (corpus.adapter_folder() if corpus and is_read_with else None)
         if adapter is not None:
             warn_of_other_model(output, adapter, decoder)
+        samples = samples_of(decoder)
         engine = _engine(flags, decoder, adapter)
         if compressor is None:
             budget, budget_of = _budgets(flags, modes, corpus, decoder, output)
-            yield Reading(engine, None, adapter, {"corpus": flags.corpus}, budget, budget_of)
+            yield Reading(engine, samples, None, adapter, {"corpus": flags.corpus}, budget, budget_of)
             return
         if reads_vectors:
             check_decoder(decoder, compressor, adapter)
         source = _source(flags, samples, compressor, corpus, output)
         provenance = _provenance(flags, compressor, source)
-        yield Reading(engine, source.soft_prompt, adapter, provenance, flags.context_budget)
+        yield Reading(engine, samples, source.soft_prompt, adapter, provenance, flags.context_budget)
 
 
 def _needs_compressor(flags: ReadingFlags, modes: Sequence[str]) -> bool:

@@ -132,7 +132,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no hints.")]
 Task = Annotated[
     str,
     typer.Option("--task", parser=task_name, metavar="NAME", help="quality, qmsum, qasper, narrativeqa, hotpotqa, "
-                 "longbench, needle, squad_articles, fairytaleqa or jsonl."),
+                 "longbench, needle, ruler, squad_articles, fairytaleqa or jsonl."),
 ]  # fmt: skip
 Data = Annotated[str, typer.Option("--data", metavar="FILE", help="Task data: a file, a folder or a hub id.")]
 EngineName = Annotated[str, choice("--engine", ENGINES, "What generates; vllm is an extra to install.")]

@@ -15,6 +15,7 @@ from lloco.cli.eval_session import ReadingFlags
 from lloco.cli.finetune_flags import Learned, Recipe
 from lloco.cli.output import Output
 from lloco.cli.study_session import StudyFlags
+from lloco.cli.task_flags import TaskFlags
 from lloco.cli.verbs.compress import CompressFlags, compress_paths
 from lloco.cli.verbs.evaluate import evaluate_task, modes_of
 from lloco.cli.verbs.finetune import FinetuneRun
@@ -141,8 +142,10 @@ def finetune(
 
 def evaluate(
     task: str,
-    data: str | Path,
+    data: str | Path | None = None,
     *,
+    subtasks: Sequence[str] | None = None,
+    length: int | None = None,
     modes: Sequence[str] = DEFAULT_MODES,
     out: str | Path | None = None,
     beside: Sequence[str | Path] = (),
@@ -153,7 +156,9 @@ def evaluate(
 
     Args:
         task: "jsonl", "fairytaleqa" or another task.
-        data: its file, folder or hub id.
+        data: its file, folder or hub id; task "ruler" generates its own.
+        subtasks: of task "ruler"; all by default.
+        length: tokens of its texts.
         modes: what is read; MODE+adapter reads with the adapter.
         out: folder of results and answers; by default evaluate-TASK.
         beside: folders of earlier runs to draw beside this one.
@@ -168,15 +173,15 @@ def evaluate(
         flags["context_budget"] = flags.pop("budget")
     with _plain_errors():
         reading = _made(ReadingFlags, flags)
+        asking = TaskFlags(task, _text(data), None if subtasks is None else ",".join(subtasks), length)
         results, _ = evaluate_task(
-            task,
-            str(data),
+            asking,
             modes_of(",".join(modes)),
             reading,
             Output(is_quiet=is_quiet),
             out=_path(out),
             beside=[Path(run) for run in beside],
-            command=f"lloco.evaluate({task!r}, {str(data)!r})",
+            command=f"lloco.evaluate({task!r}, {_text(data)!r})",
         )
     return results
 

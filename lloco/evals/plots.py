@@ -19,6 +19,8 @@ from lloco.report.plot import Line, Plot, Point, colour_of, csv_text, marker_of
 from lloco.tasks.sample import Sample
 
 THIS_RUN = "this run"
+_FOUND = ("needle", "string_match_all")
+"""Metrics that say whether a needle was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,16 @@ def needle_grid(samples: Iterable[Sample], row: ModeResult) -> NeedleGrid | None
     cells: dict[tuple[float, int], list[float]] = {}
     scores = {score.id: score.metrics for score in row.scores.per_sample}
     for sample in samples:
-        if sample.length is not None and sample.depth is not None and "needle" in scores[sample.id]:
-            cells.setdefault((sample.depth, sample.length), []).append(scores[sample.id]["needle"])
+        found = next((scores[sample.id][name] for name in _FOUND if name in scores[sample.id]), None)
+        if sample.length is not None and sample.depth is not None and found is not None:
+            cells.setdefault((sample.depth, sample.length), []).append(found)
     if not cells:
         return None
     depths = tuple(sorted({depth for depth, _ in cells}))
     lengths = tuple(sorted({length for _, length in cells}))
     means = {cell: sum(values) / len(values) for cell, values in cells.items()}
-    found = tuple(tuple(means.get((depth, length)) for length in lengths) for depth in depths)
-    return NeedleGrid(row.mode, sum(len(values) for values in cells.values()), lengths, depths, found)
+    shares = tuple(tuple(means.get((depth, length)) for length in lengths) for depth in depths)
+    return NeedleGrid(row.mode, sum(len(values) for values in cells.values()), lengths, depths, shares)
 
 
 def needle_grids(results: Results) -> list[NeedleGrid]:

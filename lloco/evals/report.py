@@ -176,7 +176,8 @@ def _compared(results: Results) -> tuple[str, ...]:
 def _section(results: Results) -> Section:
     questions, rows = _questions(results), rows_of_runs(results)
     others = results.metrics[1:]
-    zeros = tuple(name for name in others if not any(row.metrics.get(name) for _, row in rows))
+    sets = results.metric_of_set.values()
+    zeros = tuple(name for name in others if name not in sets and not any(row.metrics.get(name) for _, row in rows))
     about = {**results.options, **results.versions}
     return Section(
         results=results,

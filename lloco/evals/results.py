@@ -111,6 +111,13 @@ class Results:
         """Names of all metrics, the main one first."""
         return tuple(dict.fromkeys([self.main_metric, *(name for row in self.rows for name in row.scores.metrics)]))
 
+    @property
+    def metric_of_set(self) -> dict[str, str]:
+        """The metric of each set or subtask that is also scored by itself, in the order of the questions."""
+        sets = dict.fromkeys(sample.dataset for sample in self.samples if sample.dataset)
+        found = {name: next((metric for metric in self.metrics if metric.endswith(f"_{name}")), None) for name in sets}
+        return {name: metric for name, metric in found.items() if metric is not None}
+
     def row(self, mode: str) -> ModeResult | None:
         """Return the row of a mode, or None."""
         return next((row for row in self.rows if row.mode == mode), None)

@@ -16,20 +16,32 @@ from lloco.errors import DataError
 from lloco.evals.metrics import hotpot
 from lloco.evals.metrics.multiple_choice import is_letter_lloco, parse_letter
 from lloco.evals.metrics.rouge import ROUGE_TYPES, geometric_mean, longbench_rouge_l, rouge_scores
-from lloco.evals.metrics.short_answer import answer_f1, exact_match, longbench_f1, needle, normalise_answer
+from lloco.evals.metrics.short_answer import (
+    answer_f1,
+    exact_match,
+    longbench_f1,
+    needle,
+    normalise_answer,
+    string_match_all,
+)
 from lloco.evals.run.predictions import Predictions, as_predictions
 from lloco.tasks.longbench import DATASETS
 from lloco.tasks.sample import Sample
 from lloco.tasks.task import Task, find_task
 
 _NUM_RESAMPLES = 1000
-_ROUNDED = ("hotpot_f1_lloco", "longbench_rouge_l")  # means that their benchmark's script gives with two decimals
+_ROUNDED = (
+    "hotpot_f1_lloco",
+    "longbench_rouge_l",
+    "string_match_all",
+)  # means that their benchmark's script gives with two decimals
 _ANSWER_METRICS = {
     "answer_f1": answer_f1,
     "exact_match": exact_match,
     "longbench_f1": longbench_f1,
     "longbench_rouge_l": longbench_rouge_l,
     "needle": needle,
+    "string_match_all": string_match_all,
 }
 
 
@@ -52,7 +64,8 @@ class Score:
 class Scores:
     """A task's means, 0..100; `stderr` is None for a mean over one sample; `num_samples` counts those in each mean.
 
-    The means `hotpot_f1_lloco` and `longbench_rouge_l` are rounded to 2 decimals, as their own scripts round them.
+    The means `hotpot_f1_lloco`, `longbench_rouge_l` and `string_match_all` are rounded to 2 decimals, as their own
+    scripts round them.
     """
 
     task: str
@@ -112,9 +125,11 @@ def _check_ids(task: Task, samples: Sequence[Sample], answers: Mapping[str, str]
         )
     unanswered = [sample.id for sample in samples if not sample.references]
     if unanswered:
+        reason = "this looks like a split published without answers"
+        if len(unanswered) < len(samples):
+            reason = "questions without an answer, such as SQuAD 2.0's, are not scored: leave them out of the data"
         raise DataError(
-            f"task {task.name}: {len(unanswered)} samples have no reference answers: {_some(unanswered)}: this looks "
-            "like a split published without answers"
+            f"task {task.name}: {len(unanswered)} samples have no reference answers: {_some(unanswered)}: {reason}"
         )
 
 
@@ -173,21 +188,24 @@ def _extracted(task: Task, sample: Sample, prediction: str) -> str | None:
     if sample.gold_letter is not None and "accuracy" in task.metrics:
         return _letter(sample, prediction)
     is_text = sample.dataset in DATASETS and DATASETS[sample.dataset].metric == "longbench_rouge_l"
-    if is_text or task.name in ("qmsum", "needle"):
+    if is_text or task.name in ("qmsum", "needle", "ruler"):
         return prediction
     return normalise_answer(prediction)
 
 
 def _columns(task: Task, samples: Sequence[Sample], per_sample: Sequence[Score]) -> dict[str, list[float]]:
-    """Values by metric name; difficult questions and, where there are several, sets have columns of their own."""
+    """Values by metric name; difficult questions and, where there are several, sets have columns of their own.
+
+    A subtask of RULER always has: no score over all of its tasks says which they are.
+    """
     columns: dict[str, list[float]] = {}
-    has_sets = len({sample.dataset for sample in samples}) > 1
+    has_sets = len({sample.dataset for sample in samples}) > 1 or task.name == "ruler"
     for sample, scored in zip(samples, per_sample, strict=True):
         for name, value in scored.metrics.items():
             columns.setdefault(name, []).append(value)
             if sample.is_difficult and name.startswith("accuracy"):
                 columns.setdefault(f"{name}_difficult", []).append(value)
-            if has_sets:
+            if has_sets and sample.dataset:
                 columns.setdefault(f"{name}_{sample.dataset}", []).append(value)
     return columns
 

@@ -14,6 +14,7 @@ from lloco.tasks.document_qa import read_document_qa, read_squad_articles
 from lloco.tasks.longbench import DATASETS, read_longbench
 from lloco.tasks.readers import read_hotpot, read_quality, read_scrolls
 from lloco.tasks.row import Row
+from lloco.tasks.ruler import SUBTASKS, read_ruler
 from lloco.tasks.sample import Sample
 from lloco.tasks.sources import Published, read_rows
 
@@ -38,7 +39,9 @@ class Task:
     on_extra: Literal["error", "ignore"] = "ignore"
 
     def answer_tokens(self, sample: Sample) -> int:
-        """The most tokens an answer to this sample may have; LongBench fixes it per set."""
+        """The most tokens an answer to this sample may have; LongBench fixes it per set, RULER per subtask."""
+        if self.name == "ruler" and sample.dataset in SUBTASKS:
+            return SUBTASKS[sample.dataset].max_tokens
         return DATASETS[sample.dataset].max_tokens if sample.dataset in DATASETS else self.max_tokens
 
 
@@ -61,6 +64,7 @@ _ALL = (
     ),
     Task("longbench", ("longbench_f1", "longbench_rouge_l"), 128, read_longbench, _LONGBENCH),
     Task("needle", ("needle",), 32, read_document_qa),
+    Task("ruler", ("string_match_all",), 128, read_ruler),
     Task(
         "squad_articles", _ANSWER, 32, read_squad_articles, Published("rajpurkar/squad", ("plain_text",)),
         on_missing="zero",

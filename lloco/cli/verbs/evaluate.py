@@ -12,6 +12,7 @@ from lloco.cli import options
 from lloco.cli.eval_session import Reading, ReadingFlags, open_reading, warn_of_answers, warn_of_cuts
 from lloco.cli.output import Output
 from lloco.cli.results_table import results_table
+from lloco.cli.task_flags import TaskFlags
 from lloco.cli.templates import adapter_template, named_template
 from lloco.cli.verb import verb
 from lloco.evals.mode import ADAPTER_SUFFIX, DEFAULT_MODES, MODES
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 @verb(kept="the answers so far are in the --out folder; the same command goes on from there")
 def evaluate(
     *,
-    task: options.Task,
-    data: options.Data,
+    asking: TaskFlags,
     modes: Annotated[
         str, typer.Option("--modes", metavar="A,B,...", help="Modes of reading; MODE+adapter reads with the adapter.")
     ] = ",".join(DEFAULT_MODES),
@@ -50,20 +50,20 @@ def evaluate(
     \b
     Examples:
       lloco evaluate --task fairytaleqa --data validation.jsonl --limit 100
+      lloco evaluate --task ruler --subtasks niah_single_1,vt --length 2048 --limit 10
       lloco evaluate --task quality --data quality.dev --corpus quality --modes compressed,retrieval,none
       lloco evaluate --task jsonl --data qa.jsonl --segment-len 256 --out at-256 --beside at-128 --beside at-64
     """
     output = Output(is_json, quiet)
     command = shlex.join(["lloco", *sys.argv[1:]])
     results, folder = evaluate_task(
-        task, data, modes_of(modes), flags, output, out=out, beside=beside or (), command=command
+        asking, modes_of(modes), flags, output, out=out, beside=beside or (), command=command
     )
-    _tell(results, folder, task, command, output)
+    _tell(results, folder, asking.task, command, output)
 
 
 def evaluate_task(
-    task: str,
-    data: str,
+    asking: TaskFlags,
     modes: tuple[str, ...],
     flags: ReadingFlags,
     output: Output,
@@ -73,21 +73,24 @@ def evaluate_task(
     command: str,
 ) -> "tuple[Results, Path]":
     """Answer and score; returns the results and the folder that they are in."""
-    from lloco.tasks.task import load_samples
-
-    folder = out or Path(f"evaluate-{task}")
+    folder = out or Path(f"evaluate-{asking.task}")
     if out is not None:
         _check_beside(beside, out)
     flags.check_corpus()
     # What is not there is said before anything slow is imported.
-    samples = load_samples(task, data, limit=flags.limit)
+    asked = asking.asked(flags.limit, flags.seed)
     from lloco.evals.evaluate import evaluate as evaluate_samples
     from lloco.evals.run.earlier import read_earlier_run
-    from lloco.evals.run.folder import fitting_folder, other_run
+    from lloco.evals.run.folder import QUESTIONS_FILE, fitting_folder, other_run
 
-    earlier = [read_earlier_run(run, task, samples) for run in beside]
-    with open_reading(flags, samples, modes, output) as reading:
+    if asked.known is not None:
+        earlier = [read_earlier_run(run, asking.task, asked.known) for run in beside]
+    template = None if flags.template is None else named_template(flags.template)
+    with open_reading(flags, asked.samples_for(template, output), modes, output) as reading:
+        if asked.known is None:
+            earlier = [read_earlier_run(run, asking.task, reading.samples) for run in beside]
         chosen = _options(modes, flags, reading, output)
+        num_answers = len(reading.samples) * len(chosen.rows)
         with output.progress("answering", "questions") as advance:
 
             def choose(settings: "Settings") -> Path:
@@ -100,18 +103,19 @@ def evaluate_task(
                 return folder
 
             results = evaluate_samples(
-                task,
-                samples,
+                asking.task,
+                reading.samples,
                 reading.engine,
                 chosen,
                 soft_prompt_of=reading.soft_prompt_of,
                 budget_of=reading.budget_of,
-                template=None if flags.template is None else named_template(flags.template),
+                template=template,
                 out=out or choose,
-                provenance={**reading.provenance, "data": data, "command": command},
+                provenance={**reading.provenance, **asked.provenance, "command": command},
                 beside=earlier,
-                on_progress=lambda row, num_now: advance(num_now, len(samples) * len(chosen.rows)),
+                on_progress=lambda row, num_now: advance(num_now, num_answers),
             )
+    asked.keep(reading.samples, folder / QUESTIONS_FILE)
     return results, folder
 
 

@@ -8,7 +8,8 @@ import typer
 from lloco.cli import options
 from lloco.cli.eval_session import ReadingFlags, open_reading, warn_of_answers, warn_of_cuts
 from lloco.cli.output import Output
-from lloco.cli.templates import adapter_template
+from lloco.cli.task_flags import TaskFlags
+from lloco.cli.templates import adapter_template, named_template
 from lloco.cli.verb import verb
 from lloco.evals.mode import MODES, VECTOR_MODES, Mode
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 @verb(kept="the answers so far are kept beside the predictions file; the same command goes on from there")
 def predict(
     *,
-    task: options.Task,
-    data: options.Data,
+    asking: TaskFlags,
     mode: Annotated[Mode, options.choice("--mode", MODES, "What of the document is read.")] = "compressed",
     predictions: Annotated[
         Path | None,
@@ -43,18 +43,19 @@ def predict(
     Examples:
       lloco predict --task quality --data quality.dev --mode compressed
       lloco predict --task qasper --data validation.jsonl --mode retrieval --limit 50
+      lloco predict --task ruler --subtasks vt,cwe --length 2048 --mode full --limit 10
     """
     output = Output(is_json, quiet)
-    from lloco.tasks.task import load_samples
-
     flags.check_corpus()
     # What is not there is said before anything slow is imported.
-    samples = load_samples(task, data, limit=flags.limit)
+    asked = asking.asked(flags.limit, flags.seed)
     from lloco.evals.predict import PredictOptions
     from lloco.evals.predict import predict as predict_samples
 
-    file = predictions or out / f"{task}-{mode}.json"
-    with open_reading(flags, samples, [mode], output) as reading:
+    task, file = asking.task, predictions or out / f"{asking.task}-{mode}.json"
+    template = None if flags.template is None else named_template(flags.template)
+    with open_reading(flags, asked.samples_for(template, output), [mode], output) as reading:
+        samples = reading.samples
         adapter = reading.adapter if mode in VECTOR_MODES else flags.adapter
         wording = adapter_template(flags.template, adapter, output)
         with output.progress(f"answering ({mode})", "questions") as advance:
@@ -78,6 +79,7 @@ def predict(
     warn_of_cuts(output, mode, made)
     warn_of_answers(output, {mode: made})
     output.result(values, f"{len(made):,} predictions in {file}")
+    data = asked.keep(samples, file.with_name(f"{file.name}.questions.jsonl"))
     output.say(f"next: lloco score --task {task} --data {data} --predictions {file}")
 
 

@@ -8,7 +8,14 @@ and `hotpot_f1_lloco` 0..100 (the last rounded to 2 decimals, as its script does
 from lloco.evals.metrics.hotpot import hotpot_f1_lloco, hotpot_official
 from lloco.evals.metrics.multiple_choice import is_letter_lloco, parse_letter, quality_accuracy
 from lloco.evals.metrics.rouge import longbench_rouge_l, rouge_geometric_mean, rouge_means, rouge_scores
-from lloco.evals.metrics.short_answer import answer_f1, exact_match, longbench_f1, needle, normalise_answer
+from lloco.evals.metrics.short_answer import (
+    answer_f1,
+    exact_match,
+    longbench_f1,
+    needle,
+    normalise_answer,
+    string_match_all,
+)
 
 __all__ = [
     "answer_f1",
@@ -25,4 +32,5 @@ __all__ = [
     "rouge_geometric_mean",
     "rouge_means",
     "rouge_scores",
+    "string_match_all",
 ]

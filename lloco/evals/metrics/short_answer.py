@@ -65,6 +65,20 @@ def needle(pred: str, refs: Sequence[str]) -> float:
     return best_over(refs, lambda ref: float(ref.lower() in lowered))
 
 
+def string_match_all(pred: str, refs: Sequence[str]) -> float:
+    """RULER's score of everything but its `qa` tasks: the share of the references that occur, letters' case aside.
+
+    Its script first strips the prediction and turns control characters into line ends, which no reference can tell.
+
+    Raises ValueError when there is no reference.
+    """
+    if not refs:
+        raise ValueError("a score needs at least one reference, got none: give the expected answers")
+    lowered = pred.lower()
+    references = [refs] if isinstance(refs, str) else list(refs)
+    return sum(ref.lower() in lowered for ref in references) / len(references)
+
+
 def best_over(refs: Sequence[str], score: Callable[[str], float]) -> float:
     """The highest score over the references; one plain string counts as one reference.
 

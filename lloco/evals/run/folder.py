@@ -16,6 +16,8 @@ from lloco.files.strict_json import read_value
 RESULTS_FILE = "results.json"
 PREDICTIONS_FOLDER = "predictions"
 RUN_FILE = "run.json"
+QUESTIONS_FILE = "questions.jsonl"
+"""Questions that were generated for the run."""
 
 
 @contextmanager
