@@ -427,9 +427,11 @@ def test_an_untrained_group_is_the_sum_of_its_tokens_weighted_by_information(bas
     embeddings = decoder.embed(torch.arange(64))
     # Rare tokens say more, also where a token's frequency is only read off its embedding.
     counts = torch.where(torch.arange(64) % 2 == 0, 1000, 1)
-    encoder.fit_information(embeddings, counts)
+    encoder.fit_information(embeddings, counts, torch.tensor([10, 20]))
     information = encoder.information_of(embeddings)
     assert information[1::2].mean() > information[0::2].mean() + 1
+    # A digit counts as rare, however common it is.
+    assert information[[10, 20]].min() > information[0:40:2].median() + 1
     [vectors] = compressor.read_documents([ids], 2)
     said = information[ids]
     starts = group_starts(said[None], torch.tensor([23]), 2)[0].tolist()

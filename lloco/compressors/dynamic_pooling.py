@@ -2,7 +2,8 @@
 
 A window is cut into groups that hold about as much information each, not as many tokens (dynamic token pooling, ACL
 2023, arXiv 2211.09761, whose boundaries from entropy it takes). How much a token says is how rare it is, read off its
-embedding. A group's vector begins as the sum of its tokens' embeddings, weighted by their information: a pretrained
+embedding; a digit is common and still is one of a number that is lost if its digits are mixed, so that it counts as a
+rare word. A group's vector begins as the sum of its tokens' embeddings, weighted by their information: a pretrained
 decoder can already read it in part. Maps of a token's place in its group, the weights, and a network over the
 encoder's states are learned from there. The encoder has the decoder's first layers, with weights of its own or with
 LoRA. Does not know about documents or windows.
@@ -18,6 +19,8 @@ NUM_PLACES = 4
 """Places in a group with a map of their own; tokens behind them share the last."""
 MIN_INFORMATION = 1.0
 """Nats that a token has at least: none is dropped."""
+DIGIT_INFORMATION, DIGIT_SHARE = 9.0, 0.02
+"""Nats of a digit, and how much its fit counts at least: the ten of them are few among all tokens."""
 
 
 class DynamicPoolingEncoder(nn.Module):
@@ -53,17 +56,20 @@ class DynamicPoolingEncoder(nn.Module):
         return sum(layer.weight.numel() for layer in (self.places, self.widen, self.narrow))
 
     @torch.no_grad()
-    def fit_information(self, embeddings: Tensor, counts: Tensor) -> None:
+    def fit_information(self, embeddings: Tensor, counts: Tensor, digits: Tensor) -> None:
         """Fit the tokens' information, -log of their frequency, to their embeddings by weighted least squares.
 
         Args:
             embeddings: (vocab_size, hidden_size) of the decoder.
             counts: (vocab_size,) how often each token stands in a text.
+            digits: ids of the tokens that are one digit.
         """
         counts = counts.double() + 0.5
-        wanted = (counts.sum() / counts).log()
+        wanted, shares = (counts.sum() / counts).log(), counts / counts.sum()
+        wanted[digits] = wanted[digits].clamp_min(DIGIT_INFORMATION)
+        shares[digits] = shares[digits].clamp_min(DIGIT_SHARE)
         features = _features(embeddings)
-        weighted = features * (counts / counts.sum())[:, None]
+        weighted = features * shares[:, None]
         ridge = 1e-3 * torch.eye(features.shape[1], dtype=features.dtype, device=features.device)
         self.information.copy_(torch.linalg.solve(weighted.T @ features + ridge, weighted.T @ wanted))
 

@@ -194,7 +194,8 @@ def load_trainable(options: AdaptRunOptions, lines: Sequence[Line]) -> tuple[Tra
     if isinstance(compressor, LocalCompressor) and isinstance(compressor.encoder, DynamicPoolingEncoder):
         counts = _token_counts(lines, decoder)
         embeddings = decoder.embed(torch.arange(len(counts), device=decoder.device))
-        compressor.encoder.fit_information(embeddings, counts.to(decoder.device))
+        digits = _digits(decoder, len(counts))
+        compressor.encoder.fit_information(embeddings, counts.to(decoder.device), digits.to(decoder.device))
     return compressor, settings
 
 
@@ -203,6 +204,15 @@ def _token_counts(lines: Sequence[Line], decoder: Decoder) -> Tensor:
     sample = random.Random(0).sample(lines, min(len(lines), MOST_COUNTED))
     ids = [token_ids(decoder.require_tokenizer(), text) for text, _ in sample]
     return torch.bincount(torch.cat(ids), minlength=vocab_size(decoder))
+
+
+def _digits(decoder: Decoder, num_tokens: int) -> Tensor:
+    """Return the ids of the tokens that are one digit."""
+    texts = decoder.require_tokenizer().batch_decode([[index] for index in range(num_tokens)])
+    return torch.tensor(
+        [index for index, text in enumerate(texts) if len(text.strip()) == 1 and text.strip().isdecimal()],
+        dtype=torch.int64,
+    )
 
 
 def _loop_options(options: AdaptRunOptions) -> LoopOptions:
