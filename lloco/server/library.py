@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from lloco.compress.batches import CompressedBatch
 from lloco.compress.plan import CompressPlan, plan_documents
-from lloco.compress.run import CompressedBatch, compress_batch, store_batches
+from lloco.compress.run import compress_batch, store_batches
 from lloco.compressors.compressor import Compressor
 from lloco.documents.document import Document
 from lloco.errors import LlocoError, StoreError
