@@ -16,7 +16,7 @@ from lloco.cli.retrieval_flags import EmbedderName
 from lloco.cli.templates import named_template
 from lloco.cli.verb import verb
 from lloco.compressors.load import load_compressor
-from lloco.prompts.soft_prompt import STORAGE_DTYPES
+from lloco.prompts.provenance import STORAGE_DTYPE_NAMES
 from lloco.retrieval.embedder import load_embedder
 from lloco.tasks.task import load_samples
 
@@ -128,7 +128,7 @@ def store(
       python -m benchmarks store --max-documents 100000 --storage-dtypes int8 --work /data --out bench-store
     """
 
-    dtypes = tuple(map(options.one_of(tuple(STORAGE_DTYPES)), storage_dtypes.split(",")))
+    dtypes = tuple(map(options.one_of(STORAGE_DTYPE_NAMES), storage_dtypes.split(",")))
     if len(set(dtypes)) != len(dtypes):
         raise typer.BadParameter(f"must have each type once, got {storage_dtypes}", param_hint="'--storage-dtypes'")
     chosen = StoreBenchOptions(max_documents, dtypes, virtual_tokens, hidden_size, seed)

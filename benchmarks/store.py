@@ -26,8 +26,11 @@ from lloco.documents.document import Document
 from lloco.errors import StoreError
 from lloco.evals.evaluate import versions
 from lloco.files.durable import write_durably
+from lloco.prompts.codebook import Codebook
+from lloco.prompts.learn_codebook import learn_codebook
+from lloco.prompts.packed import bytes_per_vector
 from lloco.prompts.provenance import Provenance
-from lloco.prompts.soft_prompt import STORAGE_DTYPES, SoftPrompt
+from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.retrieval.passages import split_passages
 from lloco.retrieval.retriever import Retriever
 from lloco.store.corpus import Corpus
@@ -63,8 +66,8 @@ class StoreBenchOptions:
     @property
     def num_bytes(self) -> int:
         """About the disk that all of it takes."""
-        per_value = sum(STORAGE_DTYPES[dtype].itemsize for dtype in self.storage_dtypes)
-        per_document = self.virtual_tokens * self.hidden_size * per_value + 10_000 * len(self.storage_dtypes)
+        per_vector = sum(bytes_per_vector(dtype, self.hidden_size) for dtype in self.storage_dtypes)
+        per_document = self.virtual_tokens * per_vector + 10_000 * len(self.storage_dtypes)
         return per_document * self.max_documents
 
 
@@ -103,6 +106,7 @@ class _Growing:
         self._options = options
         self._corpus = stack.enter_context(Store(folder)).corpus("bench")
         self._num_documents = 0
+        self._codebook = _codebook(options) if dtype == "pq" else None
 
     def grow(self, num_documents: int, on_document: Callable[[], None]) -> Row:
         """Add documents up to this number and measure what is there then."""
@@ -111,7 +115,7 @@ class _Growing:
             document, soft_prompt = synthetic_document(number, self._options)
             passages = split_passages(document.text)
             started = time.perf_counter()
-            self._corpus.add(document, soft_prompt, passages, self._dtype)
+            self._corpus.add(document, soft_prompt, passages, self._dtype, codebook=self._codebook)
             seconds += time.perf_counter() - started
             on_document()
         self._num_documents = num_documents
@@ -132,6 +136,12 @@ class _Growing:
             "quantisation_error": stored.provenance.quantisation_error,
             "ratio": ratio(float32_bytes, vectors),
         }
+
+
+def _codebook(options: StoreBenchOptions) -> Codebook:
+    """Learn a codebook from the first documents; random vectors have no main directions, so that it tells little."""
+    numbers = range(min(options.max_documents, 100))
+    return learn_codebook(torch.cat([synthetic_document(number, options)[1].embeds for number in numbers]), "synthetic")
 
 
 def synthetic_document(number: int, options: StoreBenchOptions) -> tuple[Document, SoftPrompt]:
@@ -172,9 +182,8 @@ def question_about(document: Document) -> str:
 
 def _floors(options: StoreBenchOptions, folder: Path) -> dict[str, float]:
     """Return how many soft prompts of each dtype the disk takes in a second."""
-    num_values = options.virtual_tokens * options.hidden_size
     return {
-        dtype: durable_writes_per_second(folder, num_values * STORAGE_DTYPES[dtype].itemsize)
+        dtype: durable_writes_per_second(folder, options.virtual_tokens * bytes_per_vector(dtype, options.hidden_size))
         for dtype in options.storage_dtypes
     }
 
@@ -196,7 +205,9 @@ def disk_bytes(folder: Path) -> dict[str, int]:
     for file in folder.rglob("*"):
         if file.is_file():
             part = file.relative_to(folder).parts[0]
-            name = {"soft_prompts": "soft_prompt_disk", "index": "index"}.get(part, "database")
+            name = {"soft_prompts": "soft_prompt_disk", "codebooks": "soft_prompt_disk", "index": "index"}.get(
+                part, "database"
+            )
             sizes[name] += getattr(file.stat(), "st_blocks", -(-file.stat().st_size // 512)) * 512
     return sizes | {"disk": sum(sizes.values())}
 

@@ -221,10 +221,10 @@ def test_tensors_of_another_shape_or_kind_are_no_soft_prompt(embeds: torch.Tenso
 
 
 def test_an_unknown_storage_dtype_is_refused() -> None:
-    with pytest.raises(MismatchError, match="int4"):
-        make_soft_prompt().to_bytes("int4")
-    with pytest.raises(MismatchError, match="int4"):
-        make_soft_prompt().quantisation_error("int4")
+    with pytest.raises(MismatchError, match="int3"):
+        make_soft_prompt().to_bytes("int3")
+    with pytest.raises(MismatchError, match="int3"):
+        make_soft_prompt().quantisation_error("int3")
 
 
 def test_a_full_disk_is_reported_and_the_earlier_file_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

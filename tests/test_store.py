@@ -496,6 +496,8 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(store: Store) -> Non
     with sqlite3.connect(store.path / "lloco.db") as connection:
         for index in ("documents_in_order", "documents_by_age"):
             connection.execute(f"DROP INDEX {index}")
+        connection.execute("DROP INDEX documents_by_codebook")
+        connection.execute("ALTER TABLE documents DROP COLUMN codebook")
         connection.execute("ALTER TABLE documents DROP COLUMN num_read_tokens")
         connection.execute("PRAGMA user_version = 1")
     connection.close()

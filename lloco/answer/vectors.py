@@ -66,7 +66,7 @@ def _checked_soft_prompts(
     corpus: Corpus, evidence: Sequence[Evidence], decoder: Decoder, adapter: Path | None
 ) -> list[SoftPrompt]:
     """Return each document's soft prompt, made for this decoder or read by an adapter that was trained on it."""
-    soft_prompts = [corpus.soft_prompt(found.document.id) for found in evidence]
+    soft_prompts = [corpus.soft_prompt(found.document.id, decoder.dtype) for found in evidence]
     is_learned = decoder_digest_of(adapter) == decoder.digest
     for soft_prompt in soft_prompts:
         if soft_prompt.hidden_size != decoder.hidden_size or not is_learned:

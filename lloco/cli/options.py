@@ -10,7 +10,7 @@ import typer
 from lloco.compressors import choices
 from lloco.errors import LlocoError
 
-StorageDtype: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
+StorageDtype: TypeAlias = Literal["float32", "bfloat16", "float16", "int8", "int4", "pq"]
 Design: TypeAlias = Literal[choices.Design, "dynamic_pooling"]
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 ENGINES = ("transformers", "vllm")

@@ -116,4 +116,5 @@ class SoftPromptSource:
         """Return what would come back from the corpus."""
         if self._storage_dtype is None:
             return soft_prompt
-        return SoftPrompt.from_bytes(soft_prompt.to_bytes(self._storage_dtype), soft_prompt.provenance.document_id)
+        codebook = self._corpus.codebook() if self._corpus is not None and self._storage_dtype == "pq" else None
+        return soft_prompt.as_stored(self._storage_dtype, codebook)

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lloco.compression.batches import CompressedBatch
 from lloco.compression.plan import CompressPlan, counting
-from lloco.compression.run import CompressedBatch, CompressReport, OnTokens, compress_batch, store_batches
+from lloco.compression.run import CompressReport, OnTokens, compress_batch, store_batches
 from lloco.compressors.compressor import CompressOptions, Compressor
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document

@@ -7,10 +7,10 @@ batch it was at. Nothing is left out in silence: whatever was not read, or not t
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from torch import Tensor
 
+from lloco.compression.batches import CompressedBatch, with_codebook
 from lloco.compression.plan import CompressPlan, counting, plan_documents
 from lloco.compression.refine import refine
 from lloco.compressors.compressor import CompressOptions, Compressor, compress_tokenized
@@ -24,8 +24,6 @@ from lloco.store.rows import num_read_tokens
 
 OnTokens = Callable[[int, int], None]
 """Called with the number of document tokens just read and the number to read in all, again in each refining step."""
-CompressedBatch: TypeAlias = tuple[list[tuple[Document, SoftPrompt]], list[Skipped]]
-"""Documents with their soft prompts, and those that were refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,8 @@ class CompressReport:
     seconds: float
     quantisation_error: float
     """Largest relative L2 error that storing a soft prompt cost."""
+    num_codewords: int | None = None
+    """Of the codebook where vectors were stored as pq; fewer than 256 where it was learned from as few vectors."""
 
     @property
     def compression_ratio(self) -> float | None:
@@ -105,19 +105,22 @@ def store_batches(
     num_new = num_document_tokens = num_virtual_tokens = 0
     quantisation_error = 0.0
     started = time.perf_counter()
-    for made, refused in batches:
+    num_codewords = None
+    for (made, refused), codebook in with_codebook(corpus, storage_dtype, batches):
         skipped += refused
+        num_codewords = None if codebook is None else codebook.num_codewords
         for document, soft_prompt in made:
             try:
-                corpus.add(document, soft_prompt, split_passages(document.text), storage_dtype, replace=replace)
+                stored = soft_prompt.as_stored(storage_dtype, codebook)
+                corpus.add(document, stored, split_passages(document.text), replace=replace)
             except VectorsError as error:
                 skipped.append(Skipped(document.source or document.id, str(error)))
                 continue
             num_new += 1
             num_document_tokens += num_read_tokens(soft_prompt)
             num_virtual_tokens += soft_prompt.num_virtual_tokens
-            if storage_dtype is not None and storage_dtype != soft_prompt.provenance.dtype:
-                quantisation_error = max(quantisation_error, soft_prompt.quantisation_error(storage_dtype))
+            if stored.provenance.dtype != soft_prompt.provenance.dtype:
+                quantisation_error = max(quantisation_error, stored.provenance.quantisation_error)
             skipped += _left_out(document, soft_prompt)
     seconds = time.perf_counter() - started
     return CompressReport(
@@ -128,6 +131,7 @@ def store_batches(
         num_virtual_tokens,
         seconds,
         quantisation_error,
+        num_codewords,
     )
 
 

@@ -19,6 +19,7 @@ from lloco.errors import CheckpointError
 
 MANIFEST = "lloco_artifact.json"
 SOFT_PROMPTS = "soft_prompts/"
+CODEBOOKS = "codebooks/"
 CARD = "README.md"
 FORMAT = "lloco-artifact"
 FORMAT_VERSION = 1
@@ -34,7 +35,7 @@ KINDS: Mapping[str, re.Pattern[str]] = {
     ),
     "adapter": re.compile(rf"{_ADAPTER}|{_LEGAL}"),
     "corpus": re.compile(
-        rf"corpus\.json|documents\.jsonl|{SOFT_PROMPTS}[0-9a-f]{{64}}\.safetensors|adapter/({_ADAPTER})"
+        rf"corpus\.json|documents\.jsonl|({SOFT_PROMPTS}|{CODEBOOKS})[0-9a-f]{{64}}\.safetensors|adapter/({_ADAPTER})"
     ),
 }
 """Every file name that a kind may have."""

@@ -47,7 +47,7 @@ def fill_texts(folder: Path, out: Path, documents: Mapping[str, Document]) -> No
         taken = {key: line[key] for key in ("id", "passages", "soft_prompt")}
         lines.append(taken | {"title": document.title, "source": document.source, "text": document.text})
     _write(out, lines)
-    for name in ("corpus.json", "soft_prompts", "adapter"):
+    for name in ("corpus.json", "soft_prompts", "codebooks", "adapter"):
         if (folder / name).exists():
             (folder / name).rename(out / name)
 

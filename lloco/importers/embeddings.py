@@ -20,8 +20,9 @@ from lloco.errors import CheckpointError, DataError, DocumentError, MismatchErro
 from lloco.models.checkpoint import find_tensor, weights_digest
 from lloco.models.control_tokens import text_ids
 from lloco.models.decoder import dtype_name, load_tokenizer
+from lloco.prompts.packed import STORAGE_DTYPES
 from lloco.prompts.provenance import Provenance
-from lloco.prompts.soft_prompt import STORAGE_DTYPES, SoftPrompt
+from lloco.prompts.soft_prompt import SoftPrompt
 from lloco.retrieval.passages import split_passages
 from lloco.store.corpus import Corpus
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import struct
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from lloco.errors import StoreError
 
 FORMAT = "lloco-soft-prompt"
 FORMAT_VERSION = "1"
-STORAGE_DTYPE_NAMES = ("float32", "bfloat16", "float16", "int8")
+STORAGE_DTYPE_NAMES = ("float32", "bfloat16", "float16", "int8", "int4", "pq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,17 @@ class Provenance:
     segment_len: int
     summary_length: int
     dtype: str
-    """What the values were last stored or computed in: float32, bfloat16, float16 or int8."""
+    """What the values were last stored or computed in: float32, bfloat16, float16, int8, int4 or pq."""
     quantisation_error: float = 0.0
     """Relative L2 error that storing in `dtype` cost, measured when it was stored."""
     refine_steps: int = 0
     """Gradient steps that the vectors took after they were compressed."""
+    codebook: str = ""
+    """Digest of the codebook that spells out vectors stored as pq."""
+
+
+OPTIONAL_KEYS = {"refine_steps", "codebook"}
+"""Those that a header has only where they say something: files from before keep their bytes, hence their names."""
 
 
 def read_provenance(path: Path) -> Provenance:
@@ -76,12 +83,12 @@ def parse_header(data: bytes, source: str) -> Provenance:
 
 
 def _parse_provenance(metadata: dict[str, str], source: str) -> Provenance:
-    names = {field.name for field in fields(Provenance)} - {"refine_steps"}
-    if set(metadata) - {"refine_steps"} != names:
+    names = {field.name for field in fields(Provenance)} - OPTIONAL_KEYS
+    if set(metadata) - OPTIONAL_KEYS != names:
         raise damaged(
             source,
             f"header keys missing: {sorted(names - set(metadata))}, unknown: "
-            f"{sorted(set(metadata) - names - {'refine_steps'})}",
+            f"{sorted(set(metadata) - names - OPTIONAL_KEYS)}",
         )
     values: dict[str, str | int | float] = dict(metadata)
     try:
@@ -95,9 +102,22 @@ def _parse_provenance(metadata: dict[str, str], source: str) -> Provenance:
             raise ValueError("quantisation_error is not finite")
         if metadata["dtype"] not in STORAGE_DTYPE_NAMES:
             raise ValueError(f"dtype {metadata['dtype']!r} is unknown")
+        is_named = re.fullmatch("[0-9a-f]{64}", metadata.get("codebook", "")) is not None
+        if (metadata["dtype"] == "pq") != is_named or ("codebook" in metadata and not is_named):
+            raise ValueError(f"dtype is {metadata['dtype']}, codebook {metadata.get('codebook')!r}")
     except (ValueError, TypeError) as error:
         raise damaged(source, f"its header is wrong: {error}") from error
     return Provenance(**values)  # type: ignore[arg-type]
+
+
+def with_sorted_header(data: bytes) -> bytes:
+    """Put the header's keys in order: the library writes metadata in a random one, and files are named by content."""
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.dumps(
+        json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
 
 
 def damaged(source: str, reason: str) -> StoreError:

@@ -4,8 +4,7 @@ One safetensors file per soft prompt; everything about its origin is in the file
 layout to the byte). Knows nothing of the models that make or read soft prompts: it only compares what they say.
 """
 
-import json
-import struct
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,16 +15,18 @@ from torch import Tensor
 
 from lloco.errors import MismatchError, StoreError, VectorsError
 from lloco.files.durable import write_durably
+from lloco.prompts.codebook import Codebook
+from lloco.prompts.packed import Packed, pack, unknown_dtype
 from lloco.prompts.provenance import (
     FORMAT,
     FORMAT_VERSION,
+    OPTIONAL_KEYS,
     STORAGE_DTYPE_NAMES,
     Provenance,
     damaged,
     parse_header,
+    with_sorted_header,
 )
-
-STORAGE_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in STORAGE_DTYPE_NAMES}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,8 @@ class SoftPrompt:
 
     embeds: Tensor
     provenance: Provenance
+    packed: Packed | None = None
+    """The same as it is stored; kept of what was read, where packing it again need not give the same."""
 
     def __post_init__(self) -> None:
         if self.embeds.ndim != 2 or not self.embeds.is_floating_point():
@@ -48,8 +51,8 @@ class SoftPrompt:
                 f"{self.provenance.hidden_size} wide, got shape {tuple(self.embeds.shape)}: compress the document "
                 "again"
             )
-        if self.provenance.dtype not in STORAGE_DTYPES:
-            raise _unknown_dtype(self.provenance.dtype)
+        if self.provenance.dtype not in STORAGE_DTYPE_NAMES:
+            raise unknown_dtype(self.provenance.dtype)
 
     @property
     def num_virtual_tokens(self) -> int:
@@ -84,9 +87,28 @@ class SoftPrompt:
             f"({hidden_size} wide, digest {digest[:12]}): compress the document again with {name}"
         )
 
-    def quantisation_error(self, storage_dtype: str) -> float:
+    def quantisation_error(self, storage_dtype: str, codebook: Codebook | None = None) -> float:
         """Relative L2 error that storing these values as `storage_dtype` would add."""
-        return self._relative_error(_decode(_encode(self.embeds.detach().cpu().float(), storage_dtype)))
+        return self._relative_error(pack(self.embeds.detach().cpu().float(), storage_dtype, codebook).unpack())
+
+    def as_stored(self, storage_dtype: str | None = None, codebook: Codebook | None = None) -> "SoftPrompt":
+        """Return what comes back once it is stored as `storage_dtype` (None: its own); pq needs the codebook.
+
+        Raises `StoreError` where a value is not finite or a row is zero, `MismatchError` for an unknown type.
+        """
+        storage_dtype = storage_dtype or self.provenance.dtype
+        if self.packed is not None and storage_dtype == self.provenance.dtype:
+            return self
+        name = f"soft prompt of document {self.provenance.document_id!r}"
+        _check_values(self.embeds, name)
+        packed = pack(self.embeds.detach().cpu().float(), storage_dtype, codebook)
+        stored = packed.unpack()
+        _check_values(stored, f"{name} stored as {storage_dtype}")
+        provenance = self.provenance
+        if storage_dtype != provenance.dtype:
+            provenance = replace(provenance, dtype=storage_dtype, quantisation_error=self._relative_error(stored))
+        provenance = replace(provenance, codebook="" if packed.codebook is None else packed.codebook.digest)
+        return SoftPrompt(stored, provenance, packed)
 
     def save(self, path: str | Path, storage_dtype: str | None = None) -> None:
         """Write one safetensors file, atomically; `storage_dtype` None keeps `provenance.dtype`, "int8" quantises.
@@ -103,23 +125,16 @@ class SoftPrompt:
                 "another place"
             ) from error
 
-    def to_bytes(self, storage_dtype: str | None = None) -> bytes:
+    def to_bytes(self, storage_dtype: str | None = None, codebook: Codebook | None = None) -> bytes:
         """Return the file's content; equal soft prompts give equal bytes."""
-        storage_dtype = storage_dtype or self.provenance.dtype
         name = f"soft prompt of document {self.provenance.document_id!r}"
-        _check_values(self.embeds, name)
-        tensors = _encode(self.embeds.detach().cpu().float(), storage_dtype)
-        stored = _decode(tensors)
-        _check_values(stored, f"{name} stored as {storage_dtype}")
-        provenance = self.provenance
-        if storage_dtype != provenance.dtype:
-            provenance = replace(provenance, dtype=storage_dtype, quantisation_error=self._relative_error(stored))
+        stored = self.as_stored(storage_dtype, codebook)
+        assert stored.packed is not None
         metadata = {"format": FORMAT, "format_version": FORMAT_VERSION}
-        metadata |= {key: value if isinstance(value, str) else repr(value) for key, value in asdict(provenance).items()}
-        if not provenance.refine_steps:  # files from before there was refinement keep their bytes, hence their names
-            del metadata["refine_steps"]
+        values = {key: value for key, value in asdict(stored.provenance).items() if value or key not in OPTIONAL_KEYS}
+        metadata |= {key: value if isinstance(value, str) else repr(value) for key, value in values.items()}
         try:
-            data = _with_sorted_header(safetensors.torch.save(tensors, metadata))
+            data = with_sorted_header(safetensors.torch.save(dict(stored.packed.tensors), metadata))
         except UnicodeEncodeError as error:
             raise StoreError(
                 f"{name}: its id or names hold {error.object[error.start]!r}, which is not text: rename it"
@@ -142,52 +157,39 @@ class SoftPrompt:
         return cls.from_bytes(data, str(path))
 
     @classmethod
-    def from_bytes(cls, data: bytes, source: str) -> "SoftPrompt":
-        """Read a file's content; `source` names it in errors. int8 comes back as float32."""
+    def from_bytes(
+        cls,
+        data: bytes,
+        source: str,
+        read_codebook: Callable[[str], Codebook] | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "SoftPrompt":
+        """Read a file's content; `source` names it in errors.
+
+        `read_codebook` gives the codebook of a digest, which pq needs. The vectors come in `dtype`; without it in that
+        of the file, or in float32 where they are packed.
+        """
         provenance = parse_header(data, source)
         try:
             tensors = safetensors.torch.load(data)
         except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
             raise damaged(source, f"its tensors cannot be read ({error})") from error
-        names = {"embeds", "scales"} if provenance.dtype == "int8" else {"embeds"}
-        if set(tensors) != names or tensors["embeds"].dtype != STORAGE_DTYPES[provenance.dtype]:
-            found = ", ".join(
-                f"{key} {str(tensor.dtype).removeprefix('torch.')}" for key, tensor in sorted(tensors.items())
-            )
-            raise damaged(
-                source, f"it must hold {provenance.dtype} vectors ({', '.join(sorted(names))}), got {found or 'none'}"
-            )
-        shape = tuple(tensors["embeds"].shape)
-        if len(shape) != 2 or shape[0] == 0 or shape[1] != provenance.hidden_size:
-            raise damaged(source, f"its header says {provenance.hidden_size} wide, its vectors have shape {shape}")
-        if "scales" in tensors and (tensors["scales"].dtype, tuple(tensors["scales"].shape)) != (
-            torch.float32,
-            shape[:1],
-        ):
-            raise damaged(source, "its int8 rows and their scales do not belong together")
-        embeds = _decode(tensors)
+        codebook = None
+        if provenance.codebook:
+            if read_codebook is None:
+                raise StoreError(
+                    f"{source} is stored as pq, with codebook {provenance.codebook[:12]} of its store: read it through "
+                    "its corpus"
+                )
+            codebook = read_codebook(provenance.codebook)
+            if codebook.hidden_size != provenance.hidden_size:
+                raise damaged(source, f"its codebook is {codebook.hidden_size} wide, not {provenance.hidden_size}")
+        packed = Packed(tensors, provenance.dtype, provenance.hidden_size, codebook)
+        if fault := packed.fault():
+            raise damaged(source, fault)
+        embeds = packed.unpack(dtype)
         _check_values(embeds, f"soft prompt {source}")
-        return cls(embeds, provenance)
-
-
-def _encode(embeds: Tensor, storage_dtype: str) -> dict[str, Tensor]:
-    """Turn float32 (num_virtual_tokens, hidden_size) into the tensors of a file."""
-    if storage_dtype not in STORAGE_DTYPES:
-        raise _unknown_dtype(storage_dtype)
-    if storage_dtype != "int8":
-        return {"embeds": embeds.to(STORAGE_DTYPES[storage_dtype]).contiguous()}
-    scales = embeds.abs().amax(dim=1) / 127
-    # Sixteen bits of mantissa (rounded up) make int8 x scale exact in float32, so that saving a loaded file
-    # gives the same bytes.
-    scales = ((scales.view(torch.int32) + 0xFF) & ~0xFF).view(torch.float32)
-    rows = (embeds / scales.clamp_min(torch.finfo(torch.float32).tiny)[:, None]).round().clamp(-127, 127)
-    return {"embeds": rows.to(torch.int8).contiguous(), "scales": scales.contiguous()}
-
-
-def _decode(tensors: dict[str, Tensor]) -> Tensor:
-    if "scales" in tensors:
-        return tensors["embeds"].float() * tensors["scales"][:, None]
-    return tensors["embeds"]
+        return cls(embeds, provenance, packed if provenance.dtype in ("int4", "pq") else None)
 
 
 def _check_values(embeds: Tensor, name: str) -> None:
@@ -198,17 +200,3 @@ def _check_values(embeds: Tensor, name: str) -> None:
                 f"{name}: vectors must be finite and not zero, {int(is_wrong.sum())} of {len(is_wrong)} are {what} "
                 f"(first: row {row}): compress the document again, in a wider dtype if it is float16"
             )
-
-
-def _with_sorted_header(data: bytes) -> bytes:
-    """Put the header's keys in order: the library writes metadata in a random one, and files are named by content."""
-    (length,) = struct.unpack_from("<Q", data)
-    header = json.dumps(
-        json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    ).encode()
-    header += b" " * (-len(header) % 8)
-    return struct.pack("<Q", len(header)) + header + data[8 + length :]
-
-
-def _unknown_dtype(dtype: str) -> MismatchError:
-    return MismatchError(f"storage dtype must be one of {', '.join(STORAGE_DTYPES)}, got {dtype!r}")

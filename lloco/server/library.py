@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from lloco.compression.batches import CompressedBatch
 from lloco.compression.plan import CompressPlan, plan_documents
-from lloco.compression.run import CompressedBatch, compress_batch, store_batches
+from lloco.compression.run import compress_batch, store_batches
 from lloco.compressors.compressor import Compressor
 from lloco.documents.document import Document
 from lloco.errors import LlocoError, StoreError

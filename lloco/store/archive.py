@@ -3,6 +3,7 @@
     corpus.json                     format, name, compressor, number of documents
     documents.jsonl                 a line per document: id, title, source, text, passages, soft_prompt (its digest)
     soft_prompts/<sha256>.safetensors
+    codebooks/<sha256>.safetensors  where soft prompts are stored as pq
     adapter/                        the adapter's own files, where there is one
 
 Nothing that is read decides a path: soft prompts are found by a digest of 64 hex digits and checked against it.
@@ -12,6 +13,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from lloco.files.durable import fsync_folder, write_durably
 from lloco.prompts.provenance import file_digest
 from lloco.store.belonging import check_belongs
 from lloco.store.corpus import Corpus
-from lloco.store.files import adapter_base_digest, read_adapter_folder
+from lloco.store.files import CodebookFiles, adapter_base_digest, read_adapter_folder
 from lloco.store.passage import Passage, PassageText
 from lloco.store.rows import StoredDocument
 from lloco.store.store import Store, check_name
@@ -76,6 +78,8 @@ def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str
     document, soft_prompt, passages = _read_together(corpus, document_id)
     data = soft_prompt.to_bytes()
     digest = file_digest(data)
+    if soft_prompt.packed is not None and soft_prompt.packed.codebook is not None:
+        _codebooks(folder).write(soft_prompt.packed.codebook)
     write_durably(folder / "soft_prompts" / f"{digest}.safetensors", data)
     return {
         "id": document.id,
@@ -85,6 +89,12 @@ def _export_document(corpus: Corpus, document_id: str, folder: Path) -> dict[str
         "passages": [[passage.start, passage.end] for passage in passages],
         "soft_prompt": digest,
     }
+
+
+@lru_cache(maxsize=4)
+def _codebooks(folder: Path) -> CodebookFiles:
+    """Return the codebooks of an export, which are read once for all documents."""
+    return CodebookFiles(folder)
 
 
 def _read_together(corpus: Corpus, document_id: str) -> "tuple[StoredDocument, SoftPrompt, list[PassageText]]":
@@ -144,6 +154,7 @@ def _check_is_inside(folder: Path) -> None:
         folder / "corpus.json",
         folder / "documents.jsonl",
         *folder.glob("soft_prompts*"),
+        *folder.glob("codebooks*"),
         *folder.glob("*/*"),
     ):
         if path.is_symlink() and not path.resolve().is_relative_to(real):
@@ -246,7 +257,7 @@ def _read_soft_prompt(folder: Path, line: dict[str, Any]) -> "SoftPrompt":
         )
     from lloco.prompts.soft_prompt import SoftPrompt
 
-    soft_prompt = SoftPrompt.from_bytes(data, str(path))
+    soft_prompt = SoftPrompt.from_bytes(data, str(path), _codebooks(folder).read)
     made_of = soft_prompt.provenance
     if (made_of.document_id, made_of.text_digest) != (line["id"], Document(line["id"], line["text"]).digest):
         raise StoreError(

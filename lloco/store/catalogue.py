@@ -79,6 +79,10 @@ MIGRATIONS = (
     );
     CREATE INDEX documents_by_age ON documents (corpus, added, key, segment_len, dtype);
     """,
+    """
+    ALTER TABLE documents ADD COLUMN codebook TEXT;
+    CREATE INDEX documents_by_codebook ON documents (codebook, corpus, added, key) WHERE codebook IS NOT NULL
+    """,
 )
 """Migration n brings a database from schema version n to n + 1; one that was released is never edited."""
 

@@ -18,6 +18,7 @@ from lloco.store.belonging import check_belongs, check_is_unicode
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import (
     AdapterFiles,
+    CodebookFiles,
     SoftPromptFiles,
     adapter_base_digest,
     read_adapter_folder,
@@ -28,7 +29,9 @@ from lloco.store.rows import (
     CorpusSummary,
     StoredDocument,
     active_adapter,
+    named_codebooks,
     read_contents_digest,
+    read_last_codebook,
     read_last_stored,
     read_passages,
     read_summary,
@@ -36,6 +39,9 @@ from lloco.store.rows import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
+    from lloco.prompts.codebook import Codebook
     from lloco.prompts.soft_prompt import SoftPrompt
 
 
@@ -48,6 +54,7 @@ class Corpus:
         self._catalogue = catalogue
         self._key = key
         self._soft_prompts = SoftPromptFiles(store_folder)
+        self._codebooks = CodebookFiles(store_folder)
         self._adapters = AdapterFiles(store_folder)
 
     @property
@@ -79,6 +86,15 @@ class Corpus:
         with self._catalogue.read() as connection:
             return read_last_stored(connection, self._key)
 
+    def codebook(self) -> "Codebook | None":
+        """Return that of the document that was stored last as pq; None where there is none, or it cannot be read."""
+        with self._catalogue.read() as connection:
+            digest = read_last_codebook(connection, self._key)
+        try:
+            return None if digest is None else self._codebooks.read(digest)
+        except StoreError:
+            return None
+
     def add(
         self,
         document: Document,
@@ -86,27 +102,32 @@ class Corpus:
         passages: Sequence[Passage],
         storage_dtype: str | None = None,
         *,
+        codebook: "Codebook | None" = None,
         replace: bool = True,
     ) -> None:
         """Store a document, replacing an older one of the same id if it may; when this returns it survives a crash.
 
-        `storage_dtype` None keeps the soft prompt's own. Raises `MismatchError` for a soft prompt of another text or of
+        `storage_dtype` None keeps the soft prompt's own; pq needs a `codebook`, which is stored too.
+
+        Raises `MismatchError` for a soft prompt of another text or of
         another compressor than the corpus's, `ExistsError` for an id that is there and may not be replaced, whoever
         else is adding it at this moment, `StoreError` where it cannot be stored.
         """
         check_belongs(document, soft_prompt, passages)
-        data = soft_prompt.to_bytes(storage_dtype)
-        dtype = storage_dtype or soft_prompt.provenance.dtype
+        soft_prompt = soft_prompt.as_stored(storage_dtype, codebook)
+        data, dtype = soft_prompt.to_bytes(), soft_prompt.provenance.dtype
         with self._catalogue.write(f"add document {document.id!r} to corpus {self.name!r}") as connection:
             self._take_compressor(connection, soft_prompt)
             where = (self._key, document.id)
             old = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ? AND id = ?", where).fetchone()
             if old is not None and not replace:
                 raise self.exists_already(document.id)
+            if soft_prompt.packed is not None and soft_prompt.packed.codebook is not None:
+                self._codebooks.write(soft_prompt.packed.codebook)
             digest = self._soft_prompts.write(data)
             write_document(connection, self._key, document, soft_prompt, passages, (dtype, digest, len(data)))
         if old is not None and old[0] != digest:
-            remove_unreferenced(self._catalogue, self._soft_prompts, [old[0]])
+            remove_unreferenced(self._catalogue, self.store_folder, [old[0]])
 
     def exists_already(self, id: str) -> ExistsError:
         """Return the refusal to replace a document."""
@@ -136,16 +157,24 @@ class Corpus:
         """
         with self._catalogue.read() as connection:
             row = connection.execute(
-                "SELECT text_digest, compressor_digest, segment_len, dtype, soft_prompt, num_bytes FROM documents "
-                "WHERE corpus = ? AND id = ?",
+                "SELECT text_digest, compressor_digest, segment_len, dtype, soft_prompt, num_bytes, codebook "
+                "FROM documents WHERE corpus = ? AND id = ?",
                 (self._key, document.id),
             ).fetchone()
         if row is None or tuple(row)[:3] != (document.digest, compressor_digest, segment_len):
             return False
         path = self._soft_prompts.path(row[4])
         is_whole = path.is_file() and path.stat().st_size == row[5]
+        is_whole = is_whole and (row[6] is None or self._has_codebook(row[6]))
         is_same = is_whole and storage_dtype in (None, row[3])
         return is_same and (refine_steps is None or self._refine_steps_of(row[4]) == refine_steps)
+
+    def _has_codebook(self, digest: str) -> bool:
+        try:
+            self._codebooks.read(digest)
+        except StoreError:
+            return False
+        return True
 
     def refresh(self, document: Document) -> None:
         """Take over the title and source of a document that is there with the same text; its soft prompt stays."""
@@ -224,8 +253,8 @@ class Corpus:
             # Whoever goes on to work with them does not hold back the database's log.
             connection.execute("COMMIT")
 
-    def soft_prompt(self, id: str) -> "SoftPrompt":
-        """Read the soft prompt of a document, its content checked against its digest."""
+    def soft_prompt(self, id: str, dtype: "torch.dtype | None" = None) -> "SoftPrompt":
+        """Read a document's soft prompt, checked against its digest; `dtype` as in `SoftPrompt.from_bytes`."""
         digest = self._soft_prompt_digest(id)
         while True:
             path = self._soft_prompts.path(digest)
@@ -248,7 +277,13 @@ class Corpus:
                 )
             from lloco.prompts.soft_prompt import SoftPrompt
 
-            return SoftPrompt.from_bytes(data, str(path))
+            try:
+                return SoftPrompt.from_bytes(data, str(path), self._codebooks.read, dtype)
+            except StoreError:
+                newer = self._soft_prompt_digest(id)
+                if newer == digest:
+                    raise
+                digest = newer  # it was replaced between the two reads, and its codebook removed
 
     def remove_document(self, id: str) -> None:
         """Remove a document, its passages and its soft prompt."""
@@ -263,7 +298,7 @@ class Corpus:
             return str(row[0])
 
         digest = self._catalogue.remove(f"remove document {id!r} from corpus {self.name!r}", remove)
-        remove_unreferenced(self._catalogue, self._soft_prompts, [digest])
+        remove_unreferenced(self._catalogue, self.store_folder, [digest])
 
     def set_adapter(self, folder: str | Path) -> str:
         """Copy a PEFT adapter folder into the store and make it the corpus's adapter; returns its digest."""
@@ -345,9 +380,14 @@ class Corpus:
         )
 
 
-def remove_unreferenced(catalogue: Catalogue, files: SoftPromptFiles, digests: Sequence[str]) -> None:
-    """Remove the files that no row names any more; under the write lock, so that none is being added again."""
+def remove_unreferenced(catalogue: Catalogue, store_folder: Path, digests: Sequence[str]) -> None:
+    """Remove the soft prompts of these digests and the codebooks that no row names any more.
+
+    Under the write lock, so that none is being added again.
+    """
+    files = SoftPromptFiles(store_folder)
     with catalogue.write("remove replaced soft prompts") as connection:
         for digest in digests:
             if not connection.execute("SELECT 1 FROM documents WHERE soft_prompt = ? LIMIT 1", (digest,)).fetchone():
                 files.remove(digest)
+        CodebookFiles(store_folder).remove_all_but(named_codebooks(connection))

@@ -1,4 +1,4 @@
-"""The store's files: soft prompts named by their content, and adapter folders.
+"""The store's files: soft prompts and codebooks named by their content, and adapter folders.
 
 Everything that writes or removes here is called while the catalogue's write lock is held, so a temporary file that is
 seen under that lock belongs to nobody alive. Knows nothing of rows: the caller says which files are still wanted.
@@ -10,11 +10,15 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lloco.adapters.digest import CONFIG_FILE, WEIGHT_FILES, adapter_files_digest
 from lloco.errors import StoreError
 from lloco.files.durable import TEMP_SUFFIX, fsync_folder, make_folder_durably, write_durably
 from lloco.prompts.provenance import file_digest
+
+if TYPE_CHECKING:
+    from lloco.prompts.codebook import Codebook
 
 ADAPTER_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors", ".txt"}
 """What is copied of an adapter's folder: optimizer states stay out of the store."""
@@ -47,6 +51,59 @@ class SoftPromptFiles:
         for path in sorted(self.folder.glob("??/*.safetensors")):
             if path == self.path(path.stem) and len(path.stem) == 64:
                 yield path.stem
+
+
+class CodebookFiles:
+    """codebooks/<sha256 of the file>.safetensors, in a store or an exported corpus; those that were read are kept."""
+
+    def __init__(self, parent: Path) -> None:
+        self.folder = parent / "codebooks"
+        self._known: dict[str, Codebook] = {}
+
+    def path(self, digest: str) -> Path:
+        """Where the codebook with this digest is or would be."""
+        return self.folder / f"{digest}.safetensors"
+
+    def read(self, digest: str) -> "Codebook":
+        """Read a codebook, checked against its digest.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        path = self.path(digest)
+        known = self._known.get(digest)
+        if known is not None and path.is_file():
+            return known
+        from lloco.prompts.codebook import Codebook
+
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreError(
+                f"codebook {digest[:12]} cannot be read: {error.strerror or error} ({path}): compress the documents "
+                "that are stored as pq again"
+            ) from error
+        self._known[digest] = codebook = Codebook.from_bytes(data, digest, str(path))
+        return codebook
+
+    def write(self, codebook: "Codebook") -> None:
+        """Put a codebook on the disk, flushed, unless it is there and whole."""
+        try:
+            self.read(codebook.digest)
+        except StoreError:
+            make_folder_durably(self.folder)
+            write_durably(self.path(codebook.digest), codebook.data)
+
+    def digests(self) -> Iterator[str]:
+        """Digests of all files there, wanted or not."""
+        for path in sorted(self.folder.glob("*.safetensors")):
+            if len(path.stem) == 64:
+                yield path.stem
+
+    def remove_all_but(self, named: set[str]) -> None:
+        """Remove those that nothing names."""
+        for digest in set(self.digests()) - named:
+            self.path(digest).unlink(missing_ok=True)
 
 
 class AdapterFiles:
@@ -121,7 +178,7 @@ def adapter_base_digest(files: dict[str, bytes]) -> str | None:
 
 def orphan_temps(store_folder: Path) -> Iterator[Path]:
     """Temporary files and folders that a crash left; call it under the write lock."""
-    for pattern in ("soft_prompts/*/.*", "adapters/*/.*", "index/*/.*"):
+    for pattern in ("soft_prompts/*/.*", "codebooks/.*", "adapters/*/.*", "index/*/.*"):
         for path in sorted(store_folder.glob(pattern)):
             # Indexes alone are built without the lock: one that was touched lately may still be being built.
             is_in_use = pattern.startswith("index") and _changed_seconds_ago(path) < 3600

@@ -95,6 +95,22 @@ def read_last_stored(connection: sqlite3.Connection, key: int) -> tuple[int | No
     return (None, None) if last is None else (int(last[0]), str(last[1]))
 
 
+def read_last_codebook(connection: sqlite3.Connection, key: int) -> str | None:
+    """Digest of the codebook of the corpus's document that was stored last as pq."""
+    last = connection.execute(
+        "SELECT codebook FROM documents WHERE corpus = ? AND codebook IS NOT NULL "
+        "ORDER BY added DESC, key DESC LIMIT 1",
+        (key,),
+    ).fetchone()
+    return None if last is None else str(last[0])
+
+
+def named_codebooks(connection: sqlite3.Connection) -> set[str]:
+    """Digests of the codebooks that rows of any corpus name."""
+    rows = connection.execute("SELECT DISTINCT codebook FROM documents WHERE codebook IS NOT NULL")
+    return {str(row[0]) for row in rows}
+
+
 def active_adapter(connection: sqlite3.Connection, key: int) -> str | None:
     """Digest of the adapter set last; earlier rows are history."""
     row = connection.execute(
@@ -163,6 +179,7 @@ def write_document(
         "compressor_digest": made_by.compressor_digest,
         **dict(zip(("dtype", "soft_prompt", "num_bytes"), file, strict=True)),
         "passages_digest": passages_digest(passages),
+        "codebook": made_by.codebook or None,
     }
     updates = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("corpus", "id"))
     connection.execute(

@@ -14,7 +14,7 @@ from types import TracebackType
 from lloco.errors import StoreError
 from lloco.store.catalogue import Catalogue
 from lloco.store.corpus import Corpus, remove_unreferenced
-from lloco.store.files import AdapterFiles, SoftPromptFiles
+from lloco.store.files import AdapterFiles
 from lloco.store.passage import Passage, PassageText
 from lloco.store.rows import CorpusSummary, StoredDocument, read_summary
 from lloco.store.verify import Problem, verify
@@ -108,7 +108,7 @@ class Store:
             return rows
 
         rows = self._catalogue.remove(f"remove corpus {name!r}", remove)
-        remove_unreferenced(self._catalogue, SoftPromptFiles(self.path), [row[0] for row in rows])
+        remove_unreferenced(self._catalogue, self.path, [row[0] for row in rows])
         with self._catalogue.write(f"remove the adapters of corpus {name!r}") as connection:
             if connection.execute("SELECT 1 FROM corpora WHERE name = ?", (name,)).fetchone() is None:
                 for folder in (AdapterFiles(self.path).folder / folder_name, self.path / "index" / folder_name):

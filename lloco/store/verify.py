@@ -15,9 +15,9 @@ from lloco.adapters.digest import adapter_files_digest
 from lloco.errors import StoreError
 from lloco.prompts.provenance import file_digest
 from lloco.store.catalogue import Catalogue
-from lloco.store.files import AdapterFiles, SoftPromptFiles, orphan_temps, read_adapter_folder
+from lloco.store.files import AdapterFiles, CodebookFiles, SoftPromptFiles, orphan_temps, read_adapter_folder
 from lloco.store.passage import Passage
-from lloco.store.rows import active_adapter, passages_digest
+from lloco.store.rows import active_adapter, named_codebooks, passages_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,10 @@ def verify(store_folder: Path, catalogue: Catalogue, repair: bool) -> list[Probl
     problems = list(_check_database(catalogue))
     with catalogue.read() as connection:
         keys = [row[0] for row in connection.execute("SELECT key FROM documents ORDER BY key")]
-    files = SoftPromptFiles(store_folder)
+    files, codebooks = SoftPromptFiles(store_folder), CodebookFiles(store_folder)
     for key in keys:
-        problems += _check_document(catalogue, files, key, repair)
+        problems += _check_document(catalogue, files, codebooks, key, repair)
+    problems += _check_codebooks(catalogue, CodebookFiles(store_folder), repair)
     problems += _check_adapters(catalogue, AdapterFiles(store_folder))
     return problems + _check_orphans(store_folder, catalogue, repair)
 
@@ -55,12 +56,14 @@ def _check_database(catalogue: Catalogue) -> Iterator[Problem]:
         yield Problem("database", str(catalogue.path), f"{result}: restore it from a copy or compress again")
 
 
-def _check_document(catalogue: Catalogue, files: SoftPromptFiles, key: int, repair: bool) -> list[Problem]:
+def _check_document(
+    catalogue: Catalogue, files: SoftPromptFiles, codebooks: CodebookFiles, key: int, repair: bool
+) -> list[Problem]:
     while True:
         row, passages = _read_document(catalogue, key)
         if row is None:
             return []
-        found = _check_file(files, row) or _check_text(row, passages)
+        found = _check_file(files, codebooks, row) or _check_text(row, passages)
         if not found:
             return []
         again, _ = _read_document(catalogue, key)
@@ -70,7 +73,7 @@ def _check_document(catalogue: Catalogue, files: SoftPromptFiles, key: int, repa
     advice = _advice(row, kind)
     if kind == "digest_mismatch" and repair:
         with catalogue.write("remove a damaged soft prompt"):
-            found = _check_file(files, row)
+            found = _check_file(files, codebooks, row)
             if found is None:
                 return []  # it was written again meanwhile
             if found[0] == kind:
@@ -100,7 +103,7 @@ def _read_document(catalogue: Catalogue, key: int) -> tuple[dict[str, object] | 
         return (None if row is None else dict(row)), [Passage(*span) for span in spans]
 
 
-def _check_file(files: SoftPromptFiles, row: dict[str, object]) -> tuple[str, str] | None:
+def _check_file(files: SoftPromptFiles, codebooks: CodebookFiles, row: dict[str, object]) -> tuple[str, str] | None:
     path = files.path(str(row["soft_prompt"]))
     try:
         data = path.read_bytes()
@@ -111,7 +114,9 @@ def _check_file(files: SoftPromptFiles, row: dict[str, object]) -> tuple[str, st
     try:
         from lloco.prompts.soft_prompt import SoftPrompt
 
-        soft_prompt = SoftPrompt.from_bytes(data, str(path))
+        if row["codebook"] is not None and _codebook_fault(codebooks, str(row["codebook"])):
+            return None  # reported once, with the codebook
+        soft_prompt = SoftPrompt.from_bytes(data, str(path), codebooks.read)
     except StoreError as error:
         return "row_mismatch", str(error)
     made_by = soft_prompt.provenance
@@ -125,9 +130,37 @@ def _check_file(files: SoftPromptFiles, row: dict[str, object]) -> tuple[str, st
         "corpus_compressor": made_by.compressor_digest,
         "dtype": made_by.dtype,
         "num_bytes": len(data),
+        "codebook": made_by.codebook or None,
     }
     wrong = [f"{name} {row[name]!r} but {value!r} in the file" for name, value in in_file.items() if row[name] != value]
     return ("row_mismatch", f"the database says {', '.join(wrong)}") if wrong else None
+
+
+def _codebook_fault(codebooks: CodebookFiles, digest: str) -> str:
+    try:
+        codebooks.read(digest)
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def _check_codebooks(catalogue: Catalogue, files: CodebookFiles, repair: bool) -> list[Problem]:
+    """Report each codebook that is named and cannot be read; `repair` removes damaged ones."""
+    with catalogue.read() as connection:
+        named = sorted(named_codebooks(connection))
+    problems = []
+    for digest in [digest for digest in named if _codebook_fault(files, digest)]:
+        with catalogue.write("check a codebook") if repair else catalogue.read() as connection:
+            fault = _codebook_fault(files, digest)
+            count = connection.execute("SELECT count(*) FROM documents WHERE codebook = ?", (digest,)).fetchone()[0]
+            if not fault or not count:
+                continue  # it was written again or given up meanwhile
+            kind = "digest_mismatch" if files.path(digest).is_file() else "missing_file"
+            if repair:
+                files.path(digest).unlink(missing_ok=True)
+        message = f"{fault}; {count} documents need it"
+        problems.append(Problem(kind, f"codebook {digest[:12]}", message))
+    return problems
 
 
 def _check_text(row: dict[str, object], passages: list[Passage]) -> tuple[str, str] | None:
@@ -173,6 +206,8 @@ def _check_orphans(store_folder: Path, catalogue: Catalogue, repair: bool) -> li
         found += [
             ("orphan_file", soft_prompts.path(digest)) for digest in soft_prompts.digests() if digest not in named
         ]
+        codebooks, known = CodebookFiles(store_folder), named_codebooks(connection)
+        found += [("orphan_file", codebooks.path(digest)) for digest in codebooks.digests() if digest not in known]
         found += [("orphan_file", path) for name, path in adapters.folders() if (name, path.name) not in active]
         indexes = sorted(path for path in (store_folder / "index").glob("*") if path.is_dir())
         found += [("orphan_file", path) for path in indexes if path.name not in names]

@@ -280,7 +280,14 @@ def _values(corpus: str, report: "CompressReport", removed: list[str]) -> dict[s
         "seconds": report.seconds,
         "tokens_per_second": report.tokens_per_second,
         "quantisation_error": report.quantisation_error,
+        "num_codewords": report.num_codewords,
     }
+
+
+def _few(num_codewords: int) -> str:
+    """Say what a small codebook means; it is the number of vectors it was learned from."""
+    advice = ", from as many vectors: documents added later lose more; int4 suits a small corpus"
+    return advice if num_codewords < 256 else ""
 
 
 def _text(corpus: str, report: "CompressReport", removed: list[str]) -> str:
@@ -295,5 +302,7 @@ def _text(corpus: str, report: "CompressReport", removed: list[str]) -> str:
         rows.append(["tokens per second", f"{report.tokens_per_second:,.0f}"])
     if report.quantisation_error:
         rows.append(["loss of storing, at most (relative L2)", f"{report.quantisation_error:.2%}"])
+    if report.num_codewords is not None:
+        rows.append(["codewords of the codebook", f"{report.num_codewords}{_few(report.num_codewords)}"])
     lines = [printable(f"skipped {document.source}: {document.reason}") for document in report.skipped]
     return "\n".join([table_text(f"corpus {corpus}", ["documents", ""], rows), *lines])
