@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING
 from lloco.adapters.digest import adapter_files_digest
 from lloco.documents.document import Document
 from lloco.errors import ExistsError, MismatchError, StoreError
-from lloco.prompts.provenance import file_digest, read_provenance
 from lloco.store.belonging import check_belongs, check_is_unicode
 from lloco.store.catalogue import Catalogue
 from lloco.store.files import (
     AdapterFiles,
-    CodebookFiles,
-    SoftPromptFiles,
     adapter_base_digest,
     read_adapter_folder,
 )
@@ -29,7 +26,6 @@ from lloco.store.rows import (
     CorpusSummary,
     StoredDocument,
     active_adapter,
-    named_codebooks,
     read_contents_digest,
     read_last_codebook,
     read_last_stored,
@@ -37,6 +33,7 @@ from lloco.store.rows import (
     read_summary,
     write_document,
 )
+from lloco.store.vectors import StoredVectors
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +50,7 @@ class Corpus:
         self.store_folder = store_folder
         self._catalogue = catalogue
         self._key = key
-        self._soft_prompts = SoftPromptFiles(store_folder)
-        self._codebooks = CodebookFiles(store_folder)
+        self._vectors = StoredVectors(store_folder)
         self._adapters = AdapterFiles(store_folder)
 
     @property
@@ -90,10 +86,7 @@ class Corpus:
         """Return that of the document that was stored last as pq; None where there is none, or it cannot be read."""
         with self._catalogue.read() as connection:
             digest = read_last_codebook(connection, self._key)
-        try:
-            return None if digest is None else self._codebooks.read(digest)
-        except StoreError:
-            return None
+        return None if digest is None else self._vectors.codebook(digest)
 
     def add(
         self,
@@ -107,11 +100,10 @@ class Corpus:
     ) -> None:
         """Store a document, replacing an older one of the same id if it may; when this returns it survives a crash.
 
-        `storage_dtype` None keeps the soft prompt's own; pq needs a `codebook`, which is stored too.
-
-        Raises `MismatchError` for a soft prompt of another text or of
-        another compressor than the corpus's, `ExistsError` for an id that is there and may not be replaced, whoever
-        else is adding it at this moment, `StoreError` where it cannot be stored.
+        `storage_dtype` None keeps the soft prompt's own; pq needs a `codebook`, which is stored too. Raises
+        `MismatchError` for a soft prompt of another text or of another compressor than the corpus's, `ExistsError` for
+        an id that is there and may not be replaced, whoever else is adding it at this moment, `StoreError` where it
+        cannot be stored.
         """
         check_belongs(document, soft_prompt, passages)
         soft_prompt = soft_prompt.as_stored(storage_dtype, codebook)
@@ -122,12 +114,10 @@ class Corpus:
             old = connection.execute("SELECT soft_prompt FROM documents WHERE corpus = ? AND id = ?", where).fetchone()
             if old is not None and not replace:
                 raise self.exists_already(document.id)
-            if soft_prompt.packed is not None and soft_prompt.packed.codebook is not None:
-                self._codebooks.write(soft_prompt.packed.codebook)
-            digest = self._soft_prompts.write(data)
+            digest = self._vectors.write(soft_prompt, data)
             write_document(connection, self._key, document, soft_prompt, passages, (dtype, digest, len(data)))
         if old is not None and old[0] != digest:
-            remove_unreferenced(self._catalogue, self.store_folder, [old[0]])
+            self._vectors.remove_unreferenced(self._catalogue, [old[0]])
 
     def exists_already(self, id: str) -> ExistsError:
         """Return the refusal to replace a document."""
@@ -141,7 +131,7 @@ class Corpus:
             rows = connection.execute(
                 "SELECT soft_prompt FROM documents WHERE corpus = ? ORDER BY added DESC, key DESC", (self._key,)
             )
-            return next((steps for row in rows if (steps := self._refine_steps_of(row[0])) is not None), 0)
+            return next((steps for row in rows if (steps := self._vectors.refine_steps(row[0])) is not None), 0)
 
     def is_current(
         self,
@@ -163,18 +153,8 @@ class Corpus:
             ).fetchone()
         if row is None or tuple(row)[:3] != (document.digest, compressor_digest, segment_len):
             return False
-        path = self._soft_prompts.path(row[4])
-        is_whole = path.is_file() and path.stat().st_size == row[5]
-        is_whole = is_whole and (row[6] is None or self._has_codebook(row[6]))
-        is_same = is_whole and storage_dtype in (None, row[3])
-        return is_same and (refine_steps is None or self._refine_steps_of(row[4]) == refine_steps)
-
-    def _has_codebook(self, digest: str) -> bool:
-        try:
-            self._codebooks.read(digest)
-        except StoreError:
-            return False
-        return True
+        is_same = storage_dtype in (None, row[3]) and self._vectors.is_whole(*tuple(row)[4:])
+        return is_same and (refine_steps is None or self._vectors.refine_steps(row[4]) == refine_steps)
 
     def refresh(self, document: Document) -> None:
         """Take over the title and source of a document that is there with the same text; its soft prompt stays."""
@@ -257,33 +237,13 @@ class Corpus:
         """Read a document's soft prompt, checked against its digest; `dtype` as in `SoftPrompt.from_bytes`."""
         digest = self._soft_prompt_digest(id)
         while True:
-            path = self._soft_prompts.path(digest)
             try:
-                data = path.read_bytes()
-            except OSError as error:
-                newer = self._soft_prompt_digest(id)
-                if newer == digest:
-                    raise StoreError(
-                        f"soft prompt of document {id!r} in corpus {self.name!r} cannot be read: "
-                        f"{error.strerror or error} ({path}): compress the document again"
-                    ) from error
-                digest = newer  # it was replaced between the two reads
-                continue
-            if file_digest(data) != digest:
-                raise StoreError(
-                    f"soft prompt of document {id!r} in corpus {self.name!r} must have digest {digest[:12]}, {path} "
-                    f"has {file_digest(data)[:12]}, it is damaged: run `lloco corpus verify --repair`, then compress "
-                    "the document again"
-                )
-            from lloco.prompts.soft_prompt import SoftPrompt
-
-            try:
-                return SoftPrompt.from_bytes(data, str(path), self._codebooks.read, dtype)
+                return self._vectors.read(digest, f"document {id!r} in corpus {self.name!r}", dtype)
             except StoreError:
                 newer = self._soft_prompt_digest(id)
                 if newer == digest:
                     raise
-                digest = newer  # it was replaced between the two reads, and its codebook removed
+                digest = newer  # it was replaced between the two reads
 
     def remove_document(self, id: str) -> None:
         """Remove a document, its passages and its soft prompt."""
@@ -298,7 +258,7 @@ class Corpus:
             return str(row[0])
 
         digest = self._catalogue.remove(f"remove document {id!r} from corpus {self.name!r}", remove)
-        remove_unreferenced(self._catalogue, self.store_folder, [digest])
+        self._vectors.remove_unreferenced(self._catalogue, [digest])
 
     def set_adapter(self, folder: str | Path) -> str:
         """Copy a PEFT adapter folder into the store and make it the corpus's adapter; returns its digest."""
@@ -350,13 +310,6 @@ class Corpus:
             raise self._no_document(id)
         return str(row[0])
 
-    def _refine_steps_of(self, digest: str) -> int | None:
-        """Return what the soft prompt's file says; None where it cannot be read and has to be made again."""
-        try:
-            return read_provenance(self._soft_prompts.path(digest)).refine_steps
-        except StoreError:
-            return None
-
     def _no_document(self, id: str) -> StoreError:
         return StoreError(
             f"corpus {self.name!r} in {self.store_folder} has no document {id!r}: `lloco corpus show` lists them"
@@ -378,16 +331,3 @@ class Corpus:
             "UPDATE corpora SET compressor = ?, compressor_digest = ?, hidden_size = ? WHERE key = ?",
             (made_by.compressor, made_by.compressor_digest, made_by.hidden_size, self._key),
         )
-
-
-def remove_unreferenced(catalogue: Catalogue, store_folder: Path, digests: Sequence[str]) -> None:
-    """Remove the soft prompts of these digests and the codebooks that no row names any more.
-
-    Under the write lock, so that none is being added again.
-    """
-    files = SoftPromptFiles(store_folder)
-    with catalogue.write("remove replaced soft prompts") as connection:
-        for digest in digests:
-            if not connection.execute("SELECT 1 FROM documents WHERE soft_prompt = ? LIMIT 1", (digest,)).fetchone():
-                files.remove(digest)
-        CodebookFiles(store_folder).remove_all_but(named_codebooks(connection))

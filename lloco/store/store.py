@@ -13,10 +13,11 @@ from types import TracebackType
 
 from lloco.errors import StoreError
 from lloco.store.catalogue import Catalogue
-from lloco.store.corpus import Corpus, remove_unreferenced
+from lloco.store.corpus import Corpus
 from lloco.store.files import AdapterFiles
 from lloco.store.passage import Passage, PassageText
 from lloco.store.rows import CorpusSummary, StoredDocument, read_summary
+from lloco.store.vectors import StoredVectors
 from lloco.store.verify import Problem, verify
 
 NAME_PATTERN = r"(?!\.)[A-Za-z0-9._-]{1,64}"
@@ -108,7 +109,7 @@ class Store:
             return rows
 
         rows = self._catalogue.remove(f"remove corpus {name!r}", remove)
-        remove_unreferenced(self._catalogue, self.path, [row[0] for row in rows])
+        StoredVectors(self.path).remove_unreferenced(self._catalogue, [row[0] for row in rows])
         with self._catalogue.write(f"remove the adapters of corpus {name!r}") as connection:
             if connection.execute("SELECT 1 FROM corpora WHERE name = ?", (name,)).fetchone() is None:
                 for folder in (AdapterFiles(self.path).folder / folder_name, self.path / "index" / folder_name):
