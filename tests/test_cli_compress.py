@@ -282,3 +282,21 @@ def test_show_says_how_often_a_corpus_was_refined(run: Run, docs: Path, compress
     run.json("compress", docs, "--corpus", "c", "--compressor", compressor, "--refine", 1)
     assert run.json("corpus", "show", "c")["refine_steps"] == 1
     assert run("corpus", "show", "c") == 0 and "refine steps 1" in run.out
+
+
+def test_the_types_that_can_be_read_are_listed_once(run: Run, docs: Path, compressor: Path) -> None:
+    for name in ("a.bin", "b.bin", "c.bin"):
+        (docs / name).write_bytes(b"\0\1")
+    assert run("compress", docs, "--corpus", "c", "--compressor", compressor) == 0
+    skipped = [line for line in run.out.splitlines() if line.startswith("skipped ")]
+    assert len(skipped) >= 3 and sum(".docx" in line for line in skipped) == 1
+
+
+def test_a_type_that_loses_much_is_warned_of(
+    run: Run, docs: Path, compressor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ["compress", docs, "--corpus", "c", "--compressor", compressor, "--storage-dtype"]
+    assert run(*argv, "int8") == 0 and "storing changed vectors" not in run.err
+    monkeypatch.setattr("lloco.cli.verbs.compress.MUCH_LOST", 1e-3)
+    assert run(*argv, "int4") == 0
+    assert "warning: storing changed vectors by up to" in run.err and "--storage-dtype int4 or int8" in run.err

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 
 ENGINES = ("local", "ray")
+SUPPORTED = "; supported are "
+"""What a reason says before it lists the types that can be read."""
+MUCH_LOST = 0.3
+"""Relative error of stored vectors from which answers suffer: pq at low ratios."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,11 @@ def compress(
     output = Output(is_json, quiet)
     keep_freed_memory()
     name, report, removed = compress_paths(paths, corpus, flags, output, store=store, prune=prune)
+    if report.quantisation_error > MUCH_LOST:
+        output.warn(
+            f"storing changed vectors by up to {report.quantisation_error:.0%}, so answers will be worse: measure it "
+            "with `lloco evaluate`, or choose --storage-dtype int4 or int8"
+        )
     output.result(_values(name, report, removed), _text(name, report, removed))
     output.say(f'next: lloco ask --corpus {name} "your question"')
 
@@ -202,9 +211,19 @@ def _read(paths: Sequence[Path], skipped: "list[Skipped]", output: Output) -> "l
     )
 
 
+def _told_once(skipped: "Sequence[Skipped]") -> list[str]:
+    """Return a line for each; a list of the types that can be read stands in the first one only."""
+    lines, told = [], set[str]()
+    for document in skipped:
+        reason, separator, types = document.reason.partition(SUPPORTED)
+        lines.append(printable(f"{document.source}: {reason if types in told else reason + separator + types}"))
+        told.add(types)
+    return lines
+
+
 def _reasons(skipped: "Sequence[Skipped]") -> str:
     """Return a line for each of the first twenty, and how many more there are."""
-    lines = [printable(f"\n  {document.source}: {document.reason}") for document in skipped[:20]]
+    lines = [f"\n  {line}" for line in _told_once(skipped[:20])]
     return "".join(lines) + (f"\n  and {len(skipped) - 20:,} more" if len(skipped) > 20 else "")
 
 
@@ -304,5 +323,5 @@ def _text(corpus: str, report: "CompressReport", removed: list[str]) -> str:
         rows.append(["loss of storing, at most (relative L2)", f"{report.quantisation_error:.2%}"])
     if report.num_codewords is not None:
         rows.append(["codewords of the codebook", f"{report.num_codewords}{_few(report.num_codewords)}"])
-    lines = [printable(f"skipped {document.source}: {document.reason}") for document in report.skipped]
+    lines = [f"skipped {line}" for line in _told_once(report.skipped)]
     return "\n".join([table_text(f"corpus {corpus}", ["documents", ""], rows), *lines])
