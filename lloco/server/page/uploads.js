@@ -14,10 +14,9 @@ export function takeFiles(corpora, onAdded) {
   const take = (files) => {
     const corpus = find("into").value.trim();
     if (!isNamed(corpus)) return;
-    for (const file of files) {
-      if (canRead(file.name)) queue(file, corpus, false);
-      else show(make("li", `Can't read ${file.name}. Supported: ${fileTypes().join(" ")}`, "failed"));
-    }
+    const refused = files.map((file) => file.name).filter((name) => !canRead(name));
+    if (refused.length) show(make("li", `Can't read ${refused.join(", ")}. Supported: ${fileTypes().join(" ")}`, "failed"));
+    for (const file of files) if (canRead(file.name)) queue(file, corpus, false);
   };
 
   const queue = (file, corpus, replaces) => {
@@ -43,7 +42,7 @@ export function takeFiles(corpora, onAdded) {
     } catch (error) {
       clearInterval(timer);
       line.className = "failed";
-      line.textContent = `${file.name}: ${error.message}`;
+      line.textContent = `${file.name}: ${error.message.replace(/^File '.*' cannot be read: /, "not added, ")}`;
       if (error.code === "exists") offerReplacing(line, file, corpus);
       await onAdded(null, error);
     }
