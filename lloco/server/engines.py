@@ -83,6 +83,24 @@ class Engines:
         return self._options.mode
 
     @property
+    def text_model(self) -> str | None:
+        """Name of the decoder that questions without a mode are answered by, whatever the corpus; None for its own."""
+        return self._options.model if self.mode in TEXT_MODES else None
+
+    @property
+    def compressor_name(self) -> str | None:
+        """Name of the compressor for new corpora, where the options name one."""
+        return self._options.compressor
+
+    def loaded_decoder(self, corpus: Corpus) -> Decoder | None:
+        """Return the decoder that answers for this corpus where no mode is named; None before it is loaded."""
+        digest = self._text_digest
+        if self.text_model is None:
+            digest = decoder_digest_of(corpus.adapter_folder()) or corpus.compressor_digest
+        engine = self._engines.get(digest or "")
+        return None if engine is None else engine.decoder
+
+    @property
     def num_running(self) -> int:
         """Questions being answered now."""
         return sum(engine.num_running for engine in list(self._engines.values()))

@@ -22,7 +22,7 @@ from lloco.server.engines import Engines
 from lloco.server.errors import ApiError, not_found
 from lloco.server.writing import Job
 from lloco.store.corpus import Corpus
-from lloco.store.rows import CorpusSummary, StoredDocument
+from lloco.store.rows import StoredDocument
 from lloco.store.store import Store
 
 Result = TypeVar("Result")
@@ -44,20 +44,19 @@ class Library:
         """Names of the corpora that the caller may use."""
         return [name for name in self._store.corpus_names() if grant.allows(name)]
 
-    def summaries(self, grant: Grant) -> list[CorpusSummary]:
-        """Every corpus that the caller may use, by name."""
-        return [summary for summary in self._store.corpora() if grant.allows(summary.name)]
-
     def retrievers(self, grant: Grant) -> dict[str, Retriever]:
         """Indexes of every corpus that the caller may use, by name."""
+        return self.of_each(grant, self.retriever)
+
+    def of_each(self, grant: Grant, make: Callable[[Corpus], Result]) -> dict[str, Result]:
+        """Return what is made of every corpus that the caller may use, by name; not of those removed meanwhile."""
         found = {}
         for name in self.names(grant):
             try:
-                found[name] = self.retriever(self._store.corpus(name, create=False))
+                found[name] = make(self._store.corpus(name, create=False))
             except StoreError:
                 if name in self._store:
                     raise
-                # It was removed meanwhile.
         return found
 
     def corpus(self, grant: Grant, name: str, param: str = "model") -> Corpus:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -11,6 +12,7 @@ import pytest
 from lloco.documents.document import Document
 from lloco.server.access import load_access
 from tests.corpora import lease_and_voyage, save_compressor
+from tests.page_session import Opened, page_opener
 from tests.serving import WILL, Site, fill_store, serving
 
 
@@ -55,3 +57,18 @@ def locked(tmp_path_factory: pytest.TempPathFactory, compressor: Path) -> Iterat
     )
     with serving(store, load_access(keys), compressor=str(compressor)) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from tests.browser import launched_browser  # skips where there is no playwright
+
+    with launched_browser() as launched:
+        yield launched
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Opened]:
+    """Opens the page of a server; afterwards it must have asked nobody else and have failed nowhere."""
+    with page_opener(browser) as opened:
+        yield opened

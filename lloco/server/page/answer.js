@@ -1,120 +1,96 @@
-// One answer: its text as it streams, what it was read from, what that cost.
+// One answer as it streams: its text, what was read for it, how long that took.
 
 import { streamAnswer } from "./api.js";
-import { count, find, make, number } from "./element.js";
-import { openDocument } from "./reader.js";
+import { find, make, makeButton, number } from "./element.js";
 
-const TITLES = { compressed: "Read from vectors", full: "Read from the full text" };
+export const NAMES = {
+  compressed: "vectors",
+  hybrid: "vectors and passages",
+  full: "the full text",
+  retrieval: "the best passages",
+};
 
 export class Answer {
   constructor(mode) {
     this.mode = mode;
-    this.card = find("answer").content.firstElementChild.cloneNode(true);
-    this.text = this.card.querySelector(".text");
-    this.card.dataset.mode = mode;
-    this.card.querySelector("h3").textContent = TITLES[mode];
-    this.say("Waiting …");
+    this.text = make("p", "", "text");
+    this.said = "";
+    this.usage = null;
+    this.readBy = null;
+    this.citations = [];
+    this.reason = null;
+    this.first = null;
+    this.total = null;
+    this.loading = null;
+    this.copy = makeButton("Copy", () => this.#copy(), "copy");
+    this.copy.hidden = true;
+    this.copy.setAttribute("aria-label", `Copy the answer from ${NAMES[mode]}`);
   }
 
-  say(text) {
-    const note = this.card.querySelector(".note");
-    note.textContent = text;
-    note.hidden = !text;
-  }
-
-  async ask(corpus, question) {
-    const started = performance.now();
-    this.say("Reading …");
+  // `isLoading`: the model is loaded by this question, so the times begin when it answers.
+  async ask(corpus, messages, signal, isLoading) {
+    let started = performance.now();
     this.text.setAttribute("aria-busy", "true");
     try {
-      await this.#stream(corpus, question, started);
-    } catch (error) {
-      this.card.classList.add("failed");
-      this.say(error.message);
-      throw error;
+      for await (const chunk of streamAnswer(corpus, messages, this.mode, signal)) {
+        if (isLoading && this.readBy === null) {
+          this.loading = performance.now() - started;
+          started = performance.now();
+        }
+        this.#take(chunk, performance.now() - started);
+      }
+      if (!this.said) this.text.append(make("em", "(an empty answer)"));
     } finally {
       this.text.setAttribute("aria-busy", "false");
+      this.copy.hidden = !this.said;
     }
   }
 
-  async #stream(corpus, question, started) {
-    let first = null;
-    let ended = null;
-    let usage = null;
-    let readBy = null;
-    let reason = null;
-    for await (const chunk of streamAnswer(corpus, question, this.mode)) {
-      const [choice] = chunk.choices;
-      readBy ??= chunk.lloco;
-      if (choice?.delta.citations) this.#showSources(readBy.corpus, choice.delta.citations);
-      if (choice?.delta.content) {
-        first ??= performance.now() - started;
-        this.text.append(choice.delta.content);
-      }
-      if (choice?.finish_reason) {
-        reason = choice.finish_reason;
-        ended = performance.now() - started;
-      }
-      usage ??= chunk.usage;
+  #take(chunk, time) {
+    const [choice] = chunk.choices;
+    this.readBy ??= chunk.lloco;
+    if (choice?.delta.citations) this.citations = choice.delta.citations;
+    if (choice?.delta.content) {
+      this.first ??= time;
+      this.said += choice.delta.content;
+      this.text.append(choice.delta.content);
     }
-    if (!this.text.textContent) this.text.append(make("em", "(an empty answer)"));
-    this.#showFigures(usage, first ?? ended, ended);
-    this.say(notes(usage, readBy, reason).join(" "));
+    if (choice?.finish_reason) {
+      this.reason = choice.finish_reason;
+      this.total = time;
+      this.first ??= time;
+    }
+    this.usage ??= chunk.usage;
   }
 
-  #showSources(corpus, citations) {
-    const list = this.card.querySelector("ol");
-    for (const cited of citations) {
-      const button = make("button", "", "source");
-      button.type = "button";
-      button.append(make("strong", cited.title || cited.document_id), make("span", cited.text || "the whole document"));
-      button.addEventListener("click", () => openDocument(corpus, cited.document_id, cited.start, cited.end));
-      const item = make("li");
-      item.append(button);
-      list.append(item);
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(this.said);
+      this.copy.textContent = "Copied";
+    } catch {
+      this.copy.textContent = "Cannot copy here"; // Browsers copy on https and on this machine only.
     }
-    this.card.querySelector(".sources").hidden = citations.length === 0;
-  }
-
-  #showFigures(usage, first, ended) {
-    const list = this.card.querySelector("dl");
-    const add = (name, value) => {
-      const pair = make("div");
-      pair.append(make("dt", name), make("dd", value));
-      list.append(pair);
-    };
-    if (this.mode === "compressed") {
-      add("read", count(usage.virtual_tokens, "vector"));
-      add("instead of", count(usage.document_tokens, "token"));
-      add("tokens saved", `${number(usage.document_tokens - usage.virtual_tokens)} (${ratio(usage)}×)`);
-    } else {
-      add("read", count(usage.context_tokens, "token"));
-    }
-    add("first words", seconds(first));
-    add("whole answer", seconds(ended));
+    find("status").textContent = this.copy.textContent;
+    setTimeout(() => {
+      this.copy.textContent = "Copy";
+    }, 2000);
   }
 }
 
-function ratio(usage) {
-  return (usage.document_tokens / usage.virtual_tokens).toFixed(1);
+// What was read, as a number of vectors, of tokens of text, or of both.
+export function numRead(answer) {
+  return answer.usage.virtual_tokens + answer.usage.context_tokens;
 }
 
-function percent(share) {
-  return `${Math.round(100 * share)} %`;
-}
-
-function seconds(milliseconds) {
-  return `${(milliseconds / 1000).toFixed(2)} s`;
-}
-
-function notes(usage, readBy, reason) {
+export function notes({ usage, readBy, reason, loading }) {
   const said = [];
-  if (readBy.votes) said.push(`From the corpus ${readBy.corpus}: ${percent(readBy.votes[readBy.corpus])} of the votes.`);
+  if (readBy.votes) said.push(`From the corpus ${readBy.corpus}, ${Math.round(100 * readBy.votes[readBy.corpus])} % of the votes.`);
   if (!readBy.is_whole && readBy.mode === "full") {
-    said.push(`The text has ${count(usage.document_tokens, "token")}, more than fit: its best passages were read.`);
-  } else if (!readBy.is_whole) {
+    said.push(`The text has ${number(usage.document_tokens)} tokens, more than fit: its best passages were read.`);
+  } else if (!readBy.is_whole && readBy.mode === "compressed") {
     said.push("Not all vectors fit: those of the passages that were found were read.");
   }
   if (reason === "length") said.push(`Cut after ${number(usage.completion_tokens)} tokens.`);
+  if (loading !== null) said.push(`Loading the model took ${(loading / 1000).toFixed(1)} s, once; the times leave it out.`);
   return said;
 }

@@ -1,6 +1,16 @@
 // Requests to the server that sent this page, and what their failures mean in plain words.
 
 const KEY = "lloco-api-key";
+const KNOWN = {
+  no_document_found: "No match for this question. Rephrase it in words that the documents use.",
+  context_length_exceeded: "The question and what was said before do not fit. Ask a shorter one, or without Follow-up.",
+  model_not_found: "This corpus is not there any more. Load the page again.",
+  corpus_not_found: "This corpus is not there any more. Load the page again.",
+  document_not_found: "This document is not there any more. Load the page again.",
+  engine_unavailable: "The model cannot be used now. Try again later.",
+  disk_full: "The server's disk is full. Delete documents, or ask its operator.",
+  exists: "There is one of this name.",
+};
 
 export class ApiError extends Error {
   constructor(status, message, code = null) {
@@ -28,7 +38,8 @@ async function send(path, options = {}) {
   let response;
   try {
     response = await fetch(path, { ...options, headers });
-  } catch {
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
     throw new ApiError(0, "The server cannot be reached. Is lloco serve still running?");
   }
   if (!response.ok) throw await failure(response);
@@ -47,9 +58,16 @@ async function failure(response) {
     const seconds = response.headers.get("retry-after") ?? "a few";
     return new ApiError(429, `Too many questions at once. Try again in ${seconds} s.`);
   }
+  const known = KNOWN[body?.error?.code];
+  if (known !== undefined) return new ApiError(response.status, known, body.error.code);
   if (response.status >= 500) return new ApiError(response.status, "The server failed. Its log says why.");
   const words = said.startsWith(`${body?.error?.param}: `) ? said.slice(body.error.param.length + 2) : said;
-  return new ApiError(response.status, sentence(words), body?.error?.code);
+  return new ApiError(response.status, sentence(withoutRequests(words)), body?.error?.code);
+}
+
+// What an answer says of requests is for programs.
+function withoutRequests(text) {
+  return text.replace(/[:,;]?\s*(?:[a-z]+ (?:one|them|it) with )?(?:GET|POST|PUT|DELETE) \/\S*.*$/, "").replace(/[,:]?\s*(?:or )?[^,:]*\{"lloco".*$/, "");
 }
 
 function sentence(text) {
@@ -89,20 +107,20 @@ export async function addDocument(corpus, file, replaces) {
   return (await send(path, { method: replaces ? "PUT" : "POST", body })).json();
 }
 
-export async function loadModels(corpus, question) {
-  const messages = [{ role: "user", content: question }];
-  await send("/v1/chat/completions", json({ model: corpus, messages, max_tokens: 1 }));
+export async function removeDocument(corpus, id) {
+  await send(pathOf(corpus, id), { method: "DELETE" });
+}
+
+export async function listQueue() {
+  return (await (await send("/v1/queue")).json()).data;
 }
 
 // Yields the chunks of an answer as they come.
-export async function* streamAnswer(corpus, question, mode) {
-  const response = await send("/v1/chat/completions", json({
-    model: corpus,
-    messages: [{ role: "user", content: question }],
-    stream: true,
-    stream_options: { include_usage: true },
-    lloco: { mode },
-  }));
+export async function* streamAnswer(corpus, messages, mode, signal) {
+  const response = await send("/v1/chat/completions", {
+    ...json({ model: corpus, messages, stream: true, stream_options: { include_usage: true }, lloco: { mode } }),
+    signal,
+  });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   for (;;) {

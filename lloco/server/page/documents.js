@@ -1,97 +1,71 @@
-// Adding files, and the list of what a corpus holds.
+// The list of what a corpus holds: open, filter, delete.
 
-import { addDocument, listDocuments, makeCorpus } from "./api.js";
-import { count, find, latestOnly, make } from "./element.js";
+import { listDocuments, removeDocument } from "./api.js";
+import { count, find, latestOnly, make, makeButton, makeTitledButton } from "./element.js";
 import { openDocument } from "./reader.js";
+import { withoutMarkdown } from "./words.js";
 
+const MAX_WITHOUT_FILTER = 10;
 const begin = latestOnly();
+let isOpened = false;
 
-export async function showDocuments(corpus) {
+// `onRemoved` is called with the corpus from which a document was deleted.
+export async function showDocuments(corpus, onRemoved) {
   const isLatest = begin();
-  const title = find("list-title");
-  title.hidden = corpus === null;
   if (corpus === null) {
+    find("listed").hidden = true;
     find("list").replaceChildren();
     return;
   }
   const page = await listDocuments(corpus);
   if (!isLatest()) return;
-  title.textContent = `In the corpus ${corpus}`;
-  find("list").replaceChildren(...page.data.map((one) => item(corpus, one)));
+  const total = `${page.data.length}${page.has_more ? "+" : ""}`;
+  find("list-title").textContent = `In the corpus ${corpus} (${total})`;
+  find("listed").hidden = false;
+  if (!isOpened) find("listed").open = page.data.length <= MAX_WITHOUT_FILTER && matchMedia("(min-width: 60rem)").matches;
+  isOpened = true;
+  find("list").replaceChildren(...page.data.map((document) => item(corpus, document, onRemoved)));
   if (page.has_more) find("list").append(make("li", `and more: lloco corpus show ${corpus} lists them all`, "small"));
+  for (const part of document.querySelectorAll(".filter")) part.hidden = page.data.length <= MAX_WITHOUT_FILTER;
+  find("filter").value = "";
+  find("filtered").textContent = "";
 }
 
-function item(corpus, one) {
-  const button = make("button", "", "source");
-  button.type = "button";
-  const sizes = `${count(one.document_tokens, "token")} kept as ${count(one.virtual_tokens, "vector")}`;
-  button.append(make("strong", one.title || one.id), make("span", `${one.id}: ${sizes}`));
-  button.addEventListener("click", () => openDocument(corpus, one.id));
-  const made = make("li");
-  made.append(button);
+function item(corpus, document, onRemoved) {
+  const title = withoutMarkdown(document.title) || document.id;
+  const sizes = `${count(document.document_tokens, "token")} kept as ${count(document.virtual_tokens, "vector")}`;
+  const remove = makeButton("Delete", () => confirmRemoval(corpus, document.id, onRemoved), "remove");
+  remove.setAttribute("aria-label", `Delete ${document.id}`);
+  const made = make("li", "", "document");
+  made.dataset.words = `${title} ${document.id}`.toLowerCase();
+  made.append(makeTitledButton(title, `${document.id}: ${sizes}`, () => openDocument(corpus, document.id)), remove);
   return made;
 }
 
-// `corpora` gives the names there are; `onAdded` is called with the corpus that a file went into.
-export function takeFiles(corpora, onAdded) {
-  const take = async (files) => {
-    const into = find("into");
-    if (!into.value || !into.reportValidity()) {
-      into.focus();
-      show(make("li", "Say first which corpus the file goes into."));
-      return;
-    }
-    for (const file of files) await add(file, into.value, false);
-  };
-
-  const add = async (file, corpus, replaces) => {
-    const line = show(make("li", `${file.name}: being read and compressed …`));
-    const started = performance.now();
+function confirmRemoval(corpus, id, onRemoved) {
+  const dialog = find("confirm");
+  find("confirm-text").textContent = `Delete ${id} from the corpus ${corpus}? Its text and its vectors are removed.`;
+  find("confirm-yes").disabled = false;
+  find("confirm-yes").onclick = async () => {
+    find("confirm-yes").disabled = true;
     try {
-      const isThere = corpora().some((name) => name.toLowerCase() === corpus.toLowerCase());
-      if (!isThere) await makeCorpus(corpus);
-      const made = await addDocument(corpus, file, replaces);
-      const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      const sizes = `${count(made.document_tokens, "token")} are now ${count(made.virtual_tokens, "vector")}`;
-      line.textContent = `${file.name}: ${replaces ? "replaced" : "added"} in ${seconds} s. ${sizes}.`;
-      line.className = "done";
-      await onAdded(made.corpus);
+      await removeDocument(corpus, id);
+      dialog.close();
+      find("status").textContent = `${id} is deleted`;
+      await onRemoved(corpus);
     } catch (error) {
-      line.className = "failed";
-      line.textContent = `${file.name}: ${error.message}`;
-      if (error.code === "exists") {
-        line.textContent = `${file.name}: the corpus ${corpus} has a document of this name. `;
-        const button = make("button", "Replace it");
-        button.type = "button";
-        button.addEventListener("click", () => {
-          line.remove();
-          add(file, corpus, true);
-        });
-        line.append(button);
-      }
-      await onAdded(null, error);
+      find("confirm-text").textContent = error.message;
     }
   };
-
-  find("file").addEventListener("change", async (event) => {
-    await take([...event.target.files]);
-    event.target.value = "";
-  });
-  acceptDrops(find("drop"), take);
+  dialog.showModal();
+  find("confirm-no").focus();
 }
 
-function show(line) {
-  find("uploads").prepend(line);
-  return line;
-}
-
-function acceptDrops(place, take) {
-  // A file that misses the place must not replace the page.
-  for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
-  place.addEventListener("dragover", () => place.classList.add("over"));
-  place.addEventListener("dragleave", () => place.classList.remove("over"));
-  place.addEventListener("drop", (event) => {
-    place.classList.remove("over");
-    take([...event.dataTransfer.files]);
-  });
-}
+find("confirm-no").addEventListener("click", () => find("confirm").close());
+find("filter").addEventListener("input", () => {
+  const wanted = find("filter").value.trim().toLowerCase();
+  const items = [...find("list").querySelectorAll(".document")];
+  for (const item of items) item.hidden = !item.dataset.words.includes(wanted);
+  const shown = items.filter((item) => !item.hidden).length;
+  find("filtered").textContent = wanted ? `${shown} of ${count(items.length, "document")}` : "";
+});

@@ -11,6 +11,27 @@ export function make(tag, text = "", className = "") {
   return made;
 }
 
+export function makeButton(text, onClick, className = "") {
+  const made = make("button", text, className);
+  made.type = "button";
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+let numLabels = 0;
+
+// A button that is named by its title and described by the text beside it.
+export function makeTitledButton(title, text, onClick) {
+  const made = makeButton("", onClick, "source");
+  numLabels += 1;
+  const described = make("span", text);
+  described.id = `described-${numLabels}`;
+  made.setAttribute("aria-label", title);
+  made.setAttribute("aria-describedby", described.id);
+  made.append(make("strong", title), described);
+  return made;
+}
+
 // Of answers to several requests only that to the latest is shown: `begin()` returns whether its request still is.
 export function latestOnly() {
   let latest = 0;
@@ -27,4 +48,8 @@ export function number(value) {
 
 export function count(value, noun) {
   return `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
+export function seconds(milliseconds) {
+  return `${(milliseconds / 1000).toFixed(2)} s`;
 }

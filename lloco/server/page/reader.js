@@ -1,11 +1,13 @@
-// A document in a dialog, with a passage marked where one was cited.
+// A document in a dialog, with the sentences marked that a question was about.
 
 import { readDocument } from "./api.js";
 import { count, find, latestOnly, make } from "./element.js";
+import { matchingSentences, withoutMarkdown } from "./words.js";
 
 const begin = latestOnly();
 
-export async function openDocument(corpus, id, start = null, end = null) {
+// `cited` has the start and end of a passage and the question that it was found for.
+export async function openDocument(corpus, id, cited = null) {
   const isLatest = begin();
   const text = find("reader-text");
   const about = find("reader-about");
@@ -17,25 +19,30 @@ export async function openDocument(corpus, id, start = null, end = null) {
     const found = await readDocument(corpus, id);
     if (!isLatest()) return;
     const sizes = `${count(found.document_tokens, "token")}, kept as ${count(found.virtual_tokens, "vector")}`;
-    find("reader-title").textContent = found.title || id;
-    about.textContent = start === null ? `${id}: ${sizes}` : `${id}: ${sizes}. The passage is marked.`;
-    show(text, found.text, start, end);
+    find("reader-title").textContent = withoutMarkdown(found.title) || id;
+    const isMarked = cited !== null && cited.start !== null;
+    about.textContent = isMarked ? `${id}: ${sizes}. What fits the question is marked.` : `${id}: ${sizes}`;
+    show(text, found.text, isMarked ? cited : null);
   } catch (error) {
     if (isLatest()) about.textContent = error.message;
   }
 }
 
-// Places count characters as Python does; this language counts some, such as emoji, as two.
-function show(place, text, start, end) {
-  if (start === null) {
-    place.textContent = text;
-    place.scrollTop = 0;
+// Offsets count characters as Python does; this language counts some, such as emoji, as two.
+function show(target, text, cited) {
+  if (cited === null) {
+    target.textContent = text;
+    target.scrollTop = 0;
     return;
   }
   const characters = Array.from(text);
-  const passage = make("mark", characters.slice(start, end).join(""));
-  place.append(characters.slice(0, start).join(""), passage, characters.slice(end).join(""));
-  passage.scrollIntoView({ block: "center" });
+  const passage = make("span", "", "passage");
+  for (const [sentence, isMatch] of matchingSentences(characters.slice(cited.start, cited.end).join(""), cited.question)) {
+    const [, before, words, after] = sentence.match(/^(\s*)([\s\S]*?)(\s*)$/);
+    passage.append(before, isMatch ? make("mark", words) : words, after);
+  }
+  target.append(characters.slice(0, cited.start).join(""), passage, characters.slice(cited.end).join(""));
+  (passage.querySelector("mark") ?? passage).scrollIntoView({ block: "center" });
 }
 
 find("reader-close").addEventListener("click", () => find("reader").close());

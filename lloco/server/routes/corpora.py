@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from lloco.server.service import Caller, Served
+from lloco.server.corpus_model import describe_model
+from lloco.server.service import Caller, Served, Service
 from lloco.server.wire.body import parse, read_json
 from lloco.server.wire.requests import ROUTED, NewCorpus
 from lloco.server.wire.responses import CorpusInfo, Deleted, Model, Page, respond
-from lloco.store.rows import CorpusSummary
+from lloco.store.corpus import Corpus
 
 router = APIRouter()
 STARTED = int(time.time())
@@ -39,8 +40,8 @@ async def show_model(name: str, grant: Caller, service: Served) -> Response:
 @router.get("/v1/corpora")
 async def list_corpora(grant: Caller, service: Served) -> Response:
     """List the corpora that the key may use, in numbers."""
-    found = await run_in_threadpool(service.library.summaries, grant)
-    return respond(Page(data=[_info(summary) for summary in found]))
+    found = await run_in_threadpool(service.library.of_each, grant, partial(_info, service))
+    return respond(Page(data=list(found.values())))
 
 
 @router.post("/v1/corpora")
@@ -48,14 +49,14 @@ async def create_corpus(request: Request, grant: Caller, service: Served) -> Res
     """Make an empty corpus."""
     made = parse(NewCorpus, await read_json(request, service.limits.question_bytes))
     corpus = await service.change(partial(service.library.create, grant, made.name))
-    return respond(_info(await run_in_threadpool(corpus.summary)), 201)
+    return respond(await run_in_threadpool(_info, service, corpus), 201)
 
 
 @router.get("/v1/corpora/{name}")
 async def show_corpus(name: str, grant: Caller, service: Served) -> Response:
     """Show one in numbers."""
     corpus = await run_in_threadpool(service.library.corpus, grant, name, "corpus")
-    return respond(_info(await run_in_threadpool(corpus.summary)))
+    return respond(await run_in_threadpool(_info, service, corpus))
 
 
 @router.delete("/v1/corpora/{name}")
@@ -66,7 +67,8 @@ async def delete_corpus(name: str, grant: Caller, service: Served) -> Response:
     return respond(Deleted(id=corpus.name, object="corpus"))
 
 
-def _info(summary: CorpusSummary) -> CorpusInfo:
+def _info(service: Service, corpus: Corpus) -> CorpusInfo:
+    summary = corpus.summary()
     return CorpusInfo(
         id=summary.name,
         num_documents=summary.num_documents,
@@ -75,4 +77,5 @@ def _info(summary: CorpusSummary) -> CorpusInfo:
         virtual_tokens=summary.num_virtual_tokens,
         compressor_digest=summary.compressor_digest,
         adapter=summary.adapter_digest,
+        model=describe_model(corpus, service.engines),
     )

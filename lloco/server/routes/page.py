@@ -9,6 +9,8 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from lloco.documents.formats import FILE_SUFFIXES
+
 router = APIRouter()
 HEADERS = {
     "content-security-policy": (
@@ -19,6 +21,8 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
 }
+_FILE_TYPES = "{file_types}"
+"""What stands in the page for the endings of the files that can be added."""
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -38,5 +42,6 @@ def _send(name: str) -> Response:
     for file in (files("lloco") / "server" / "page").iterdir():
         if file.name == name:
             kind = _KINDS[name.rpartition(".")[2]]
-            return Response(file.read_bytes(), media_type=f"{kind}; charset=utf-8", headers=HEADERS)
+            content = file.read_text(encoding="utf-8").replace(_FILE_TYPES, ",".join(sorted(FILE_SUFFIXES)))
+            return Response(content, media_type=f"{kind}; charset=utf-8", headers=HEADERS)
     raise HTTPException(404)

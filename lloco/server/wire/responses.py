@@ -140,6 +140,19 @@ class Model(BaseModel):
     owned_by: str = "lloco"
 
 
+class AnsweringModel(BaseModel):
+    """The decoder that answers for a corpus where a question names no mode."""
+
+    name: str
+    num_parameters: int | None
+    """None where it is not known before the model is loaded."""
+    good_for: str | None
+    """What may be expected of it, where that is known."""
+    is_loaded: bool
+    mode: Mode
+    """The mode of questions that name none."""
+
+
 class CorpusInfo(BaseModel):
     """A corpus in numbers."""
 
@@ -151,6 +164,7 @@ class CorpusInfo(BaseModel):
     virtual_tokens: int
     compressor_digest: str | None
     adapter: str | None
+    model: AnsweringModel
 
 
 class DocumentInfo(Sparse):
