@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lloco.compress.run import compress_into
+from lloco.compression.run import compress_into
 from lloco.compressors.load import load_compressor
 from lloco.documents.document import Document
 from lloco.documents.formats import FILE_SUFFIXES
