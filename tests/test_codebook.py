@@ -158,7 +158,7 @@ def test_a_bad_codebook_is_reported_and_compressing_again_mends_it(store: Store,
     with Store(store.path) as again:
         corpus = again.corpus("c")
         assert corpus.codebook() is None and not corpus.is_current(made("a")[0], "c" * 64, 30)
-        with pytest.raises(StoreError, match="codebook .* (cannot be read|must have digest)"):
+        with pytest.raises(StoreError, match=r"codebook .* (cannot be read|must have digest)"):
             corpus.soft_prompt("a")
         assert [problem.kind for problem in again.verify()] == [
             "missing_file" if damage == "missing" else "digest_mismatch"

@@ -171,4 +171,6 @@ def normalised(embeds: Tensor) -> Tensor:
 def nearest(vectors: Tensor, codewords: Tensor) -> Tensor:
     """Return the index of the codeword that is nearest to each vector."""
     # |v - c|^2 without |v|^2, which is the same for every codeword.
-    return torch.addmm(codewords.square().sum(dim=1), vectors, codewords.T, alpha=-2).argmin(dim=1)
+    distances = torch.addmm(codewords.square().sum(dim=1), vectors, codewords.T, alpha=-2)
+    chosen: Tensor = distances.argmin(dim=1)
+    return chosen
