@@ -45,7 +45,7 @@ LATE = {
     *("kvpress", "lance", "ray", "sentence_transformers", "uvicorn", "vllm"),
 }
 """Optional or slow to import, and needed by few calls: these may be imported inside a function."""
-LATE_OF_OURS = {"lloco.prompts.soft_prompt", "lloco.models.quiet"}
+LATE_OF_OURS = {"lloco.prompts.codebook", "lloco.prompts.soft_prompt", "lloco.models.quiet"}
 """These load torch or transformers: what lists a store or refuses a command does so without them."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "types", "constants", "shared", "base", "core"}
 TERMS = {"base_model"}
