@@ -165,13 +165,13 @@ def _check_tensors(tensors: dict[str, Tensor]) -> None:
 
 def normalised(embeds: Tensor) -> Tensor:
     """Return the rows with a root mean square of 1, which float16 can hold whatever their size was."""
-    lengths = embeds.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    same_size: Tensor = embeds / lengths * embeds.shape[1] ** 0.5
-    return same_size
+    norms = embeds.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    rows: Tensor = embeds / norms * embeds.shape[1] ** 0.5
+    return rows
 
 
 def nearest(vectors: Tensor, codewords: Tensor) -> Tensor:
     """Return the index of the codeword that is nearest to each vector."""
     # |v - c|^2 without |v|^2, which is the same for every codeword.
-    found: Tensor = torch.addmm(codewords.square().sum(dim=1), vectors, codewords.T, alpha=-2).argmin(dim=1)
-    return found
+    distances = torch.addmm(codewords.square().sum(dim=1), vectors, codewords.T, alpha=-2)
+    return distances.argmin(dim=1)
