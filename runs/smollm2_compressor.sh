@@ -40,5 +40,9 @@ leg b "$OUT/a/model" --ratios 2 --mix repeat=0.35,questions=0.57,plain=0.08 --sp
   --text-weight 0.5 --text-ratio 0.2 --compressor-steps 400 --compressor-learning-rate 4e-4 --batch-tokens 600 \
   --evaluate-every 100 --seed 9
 
-lloco evaluate --task jsonl --data recipes/office/office.jsonl --compressor "$OUT/b/model" \
+leg c "$OUT/b/model" --ratios 2 --mix repeat=0.35,questions=0.58,plain=0.07 --span-lens 24,96 --max-document-tokens 192 \
+  --text-weight 0.5 --text-ratio 0.15 --teacher-ratio 0.35 --state-weight 0.05 --compressor-steps 260 \
+  --compressor-learning-rate 3e-4 --batch-tokens 700 --evaluate-every 130 --seed 11
+
+lloco evaluate --task jsonl --data recipes/office/office.jsonl --compressor "$OUT/c/model" \
   --modes none,truncated,retrieval,compressed,hybrid,full --max-tokens 24 --out "$OUT/office"

@@ -20,6 +20,8 @@ _ADAPTER = "+adapter"
 _MODES = {
     "compressed": Colour("#3d8dc2", "#5ba6d6"),
     "compressed+adapter": Colour("#1f5f8b", "#a9d6f5"),
+    "compressed_head": Colour("#2f7f97", "#6cbdd4"),
+    "compressed_head+adapter": Colour("#0d5468", "#b5e6f2"),
     "hybrid": Colour("#8a6cc9", "#b39ae8"),
     "hybrid+adapter": Colour("#4f3391", "#d9caff"),
     "full": Colour("#7a8087", "#8d969e"),
@@ -42,7 +44,15 @@ _OTHERS = (
 """No mode's, so that no line looks like a mode's."""
 MARKERS = ("o", "^", "s", "D", "v")
 """In matplotlib's letters; the page draws the same. With six colours, pairs repeat after 30 lines."""
-_MODE_MARKERS = {"compressed": "o", "hybrid": "P", "full": "s", "truncated": "v", "retrieval": "^", "none": "D"}
+_MODE_MARKERS = {
+    "compressed": "o",
+    "compressed_head": "X",
+    "hybrid": "P",
+    "full": "s",
+    "truncated": "v",
+    "retrieval": "^",
+    "none": "D",
+}
 
 
 @dataclass(frozen=True, slots=True)
