@@ -59,7 +59,7 @@ class _Read(NamedTuple):
     """(num_targets, vocab_size), float32."""
     inputs: BranchedInput
     states: tuple[Tensor, ...]
-    """(batch, seq_len, hidden_size) before the first layer and after each."""
+    """(batch, seq_len, hidden_size) before the first layer and after each; none unless they have a weight."""
 
     @property
     def branch_states(self) -> Tensor:
@@ -147,6 +147,7 @@ class AdaptStage:
         student = self._read(rows)
         losses = _cross_entropies(student.logits, student.inputs)
         others = student.logits.new_zeros(())
+        states = student.branch_states if self.options.state_weight else None
         for is_learned in (True, False):
             chosen = [
                 index
@@ -169,10 +170,10 @@ class AdaptStage:
                 ratio=self.options.distillation_ratio,
                 top_k=self.options.distillation_top_k,
             )
-            if self.options.state_weight:
+            if states is not None:
                 lens = [sum(len(branch.ids) for branch in sample.branches) for sample in samples]
                 positions = targets_of(lens, chosen).to(losses.device)
-                apart = state_distances(student.branch_states[:, positions], teacher.branch_states)
+                apart = state_distances(states[:, positions], teacher.branch_states)
                 others = others + self.options.state_weight * apart.sum()
         return losses @ student.inputs.target_weights.to(losses.device) + others
 
@@ -190,10 +191,10 @@ class AdaptStage:
             attention_mask=inputs.attention_mask,
             position_ids=inputs.position_ids,
             use_cache=False,
-            output_hidden_states=True,
+            output_hidden_states=self.options.state_weight > 0,
         )
         logits = self.compressor.model.lm_head(output.last_hidden_state[inputs.before_targets]).float()
-        return _Read(logits, inputs, output.hidden_states)
+        return _Read(logits, inputs, output.hidden_states or ())
 
     def logits_before(self, rows: Sequence[BranchedRow]) -> Tensor:
         """Return the same without LoRA, as the pretrained model reads the rows."""
